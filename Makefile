@@ -1,0 +1,64 @@
+# Two commands do all the set-up: `make demo` and `make test`. The others say what they do below.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+# Compiled files are written on first use: half the size on disk, and fast from the second start on.
+export PYTHONDONTWRITEBYTECODE :=
+PIP := $(BIN)/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check lab lint format bench bench-quick soak clean help
+
+help:            ## list these commands
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+demo: .venv/.ready   ## the main job for one machine on embedded services: seed, train, generate, report, notebook
+	$(BIN)/gan-lab demo
+
+test: .venv/.ready-test   ## lint and every test
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+
+check: .venv/.ready-test  ## what one runs while coding: the quick tests
+	$(BIN)/python -m pytest -m "not slow"
+
+lab: .venv/.ready     ## JupyterLab on the notebooks
+	$(BIN)/gan-lab lab
+
+lint: .venv/.ready-test   ## ruff, mypy, import-linter, notebooks without outputs
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+format: .venv/.ready-test ## bring code and notebooks into shape
+	$(BIN)/ruff check --quiet --fix .
+	$(BIN)/ruff format --quiet .
+	$(BIN)/nbstripout notebooks/*.ipynb
+
+bench: .venv/.ready-test  ## every measured claim, side by side in one run (long)
+	$(BIN)/python -m bench
+
+bench-quick: .venv/.ready-test  ## the same, smaller
+	$(BIN)/python -m bench --quick
+
+soak: .venv/.ready-test   ## ten minutes of random faults
+	$(BIN)/python -m bench.soak --minutes 10
+
+clean:           ## remove what was made: environment, caches, runs, tables; never your machines
+	-test ! -x $(BIN)/gan-lab || $(BIN)/gan-lab down
+	rm -rf .venv .mypy_cache .ruff_cache test-output bench-output data/seed data/synthetic
+	find runs -mindepth 1 -not -name .gitkeep -delete
+
+# torch first and alone: any other way fetches gigabytes of another build
+.venv/.ready: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing what is pinned in constraints.txt into .venv (a few minutes the first time) ..."
+	@$(PIP) "$$(grep -E '^torch==' constraints.txt)"
+	@$(PIP) --editable .
+	@touch $@
+
+.venv/.ready-test: .venv/.ready
+	@$(PIP) --editable '.[test]'
+	@touch $@
