@@ -1,0 +1,119 @@
+"""What can go wrong, with the one table front ends translate: exit status, HTTP status, reason.
+
+Every error is built from sentences (what happened, the value, what to do next) and pickles, because
+it crosses process boundaries on its way from a worker to the person who asked.
+"""
+
+from __future__ import annotations
+
+
+class GanLabError(Exception):
+    """An error whose text is meant for the person who asked."""
+
+    exit_status = 1
+    http_status = 500
+    reason = "error"
+
+
+class RequestError(GanLabError):
+    """The request itself was wrong; nothing was started."""
+
+    exit_status = 2
+    http_status = 422
+    reason = "bad_request"
+
+
+class BadParameter(RequestError):
+    """A parameter has a value that cannot be used."""
+
+    reason = "bad_parameter"
+
+
+class BadTable(RequestError):
+    """A table cannot be read or cannot be learned from."""
+
+    reason = "bad_table"
+
+
+class BadProfile(RequestError):
+    """A machine profile is wrong; `problems` lists everything that is, one sentence each."""
+
+    reason = "bad_profile"
+
+    def __init__(self, message: str, problems: list[str] | None = None) -> None:
+        super().__init__(message, problems or [])
+        self.message = message
+        self.problems = problems or []
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *(f"- {problem}" for problem in self.problems)])
+
+
+class TooLarge(RequestError):
+    """What was sent is larger than is taken."""
+
+    http_status = 413
+    reason = "too_large"
+
+
+class UnknownMachine(RequestError):
+    """No profile has this machine id."""
+
+    http_status = 404
+    reason = "unknown_machine"
+
+
+class UnknownTask(RequestError):
+    """No run folder has this task id."""
+
+    http_status = 404
+    reason = "unknown_task"
+
+
+class NoSeedData(RequestError):
+    """The machine has no seed table to learn from."""
+
+    http_status = 409
+    reason = "no_seed_data"
+
+
+class NoModel(RequestError):
+    """The machine has no trained model to draw from."""
+
+    http_status = 409
+    reason = "no_model"
+
+
+class NoReport(RequestError):
+    """There is no report to show."""
+
+    http_status = 404
+    reason = "no_report"
+
+
+class MachineExists(RequestError):
+    """There is a machine of this id already, and nobody said to replace it."""
+
+    http_status = 409
+    reason = "machine_exists"
+
+
+class ServiceUnreachable(GanLabError):
+    """Redis or the Dask scheduler did not answer."""
+
+    exit_status = 3
+    http_status = 503
+    reason = "service_unreachable"
+
+
+class TaskFailed(GanLabError):
+    """A task ended with an error."""
+
+    reason = "task_failed"
+
+
+class TaskCancelled(GanLabError):
+    """A task was cancelled before it ended."""
+
+    http_status = 409
+    reason = "task_cancelled"

@@ -1,0 +1,587 @@
+"""Run folders: the record of every task, from which its status is computed.
+
+A run folder has one writer at a time, the holder of its lease, and any number of readers. Whole
+files are written beside and moved into place; logs grow by whole lines, and a line torn by a kill
+is cut off by the next writer and skipped by readers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from io import RawIOBase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from gan_lab.errors import GanLabError, TaskCancelled, TaskFailed, UnknownTask
+from gan_lab.schema import Epoch, Event, ServiceRecord, State, TaskSpec, TaskStatus
+from gan_lab.settings import find_workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+RESERVE_BYTES = 65_536
+
+SPEC = "task.json"
+EVENTS = "events.jsonl"
+LOSSES = "losses.csv"
+RESULT = "result.json"
+ERROR = "error.json"
+LEASE = "lease.json"
+ENVIRONMENT = "environment.json"
+RESERVE = "reserve"
+LOG = "log.jsonl"
+CANCEL = "cancel"
+CANCELLED = "cancelled"
+DONE = "DONE"
+MODEL = "model.safetensors"
+REPORT_JSON = "report.json"
+REPORT_HTML = "report.html"
+CHECKPOINTS = "checkpoints"
+
+FLEETS = "fleets"
+FLEET_PLAN = "plan.json"
+FLEET_TABLE = "fleet.csv"
+FLEET_REPORT = "fleet-report.ipynb"
+FLEET_REPORT_HTML = "fleet-report.html"
+FLEET_LOG = "fleet.log"
+FLEET_STOP = "stop"
+FLEET_RECORDS = ".records"  # one small file per notebook: where it stands
+FLEET_LOCK = ".lock"  # held by the fleet's process while it lives
+SERVICES = ".services"
+
+LOSS_COLUMNS = [
+    "epoch",
+    "loss",
+    "reconstruction",
+    "kl",
+    "validation",
+    "seconds",
+    "rows_per_second",
+]
+
+
+def write_beside(path: Path, data: bytes | str, mode: int = 0o644) -> None:
+    """Write a whole file beside its place and move it there, so that no reader sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def runs_folder(home: Path | None = None) -> Path:
+    """Return the workspace's `runs/`."""
+    return (home or find_workspace()) / "runs"
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _whole_lines(path: Path, offset: int = 0) -> tuple[list[bytes], int]:
+    """Return the complete lines from a byte offset on and the offset behind them."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+    except FileNotFoundError:
+        return [], offset
+    end = data.rfind(b"\n") + 1
+    return data[:end].splitlines(), offset + end
+
+
+def _write_all(file: RawIOBase, data: bytes) -> None:
+    """Write every byte; a nearly full disk takes only some at first."""
+    while data:
+        data = data[file.write(data) or 0 :]
+
+
+class EventReader:
+    """Reads a growing event log from where it stopped, line by whole line."""
+
+    def __init__(self, path: Path, after: int) -> None:
+        self._path, self._after, self._offset = path, after, 0
+
+    def read(self) -> list[Event]:
+        """Return the events that came since the last call."""
+        lines, self._offset = _whole_lines(self._path, self._offset)
+        events = [Event.model_validate_json(line) for line in lines]
+        return [event for event in events if event.seq > self._after]
+
+
+class RunFolder:
+    """One task's folder under `runs/`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.task_id = path.name
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.task_id}>"
+
+    @cached_property
+    def spec(self) -> TaskSpec:
+        """What was asked for; raises `UnknownTask` where there is no readable request."""
+        text = _read(self.path / SPEC)
+        if text is None:
+            raise UnknownTask(
+                f"No task {self.task_id} under {self.path.parent}: see `gan-lab tasks`."
+            )
+        written = json.loads(text).get("format")
+        if written != FORMAT:
+            raise UnknownTask(
+                f"Task {self.task_id} was recorded in format {written}; this version reads format "
+                f"{FORMAT}. Read it with the version of gan_lab that wrote it."
+            )
+        return TaskSpec.model_validate_json(text)
+
+    # ---- reading
+
+    def events(self, after: int = 0) -> list[Event]:
+        """Return the events whose `seq` is greater than `after`, in order."""
+        return self.event_reader(after).read()
+
+    def event_reader(self, after: int = 0) -> EventReader:
+        """Return a reader that gives each event once, as the log grows."""
+        return EventReader(self.path / EVENTS, after)
+
+    def last_event(self) -> Event | None:
+        """Return the newest event, reading only the end of the log."""
+        path, tail = self.path / EVENTS, 4096
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return None
+        while True:
+            lines, _ = _whole_lines(path, max(0, size - tail))
+            if len(lines) > 1 or tail >= size:  # the first line of a tail may be half a line
+                return Event.model_validate_json(lines[-1]) if lines else None
+            tail *= 8
+
+    def losses(self) -> pd.DataFrame:
+        """Return one row per epoch: epoch, losses (nats per row), seconds, rows per second."""
+        import pandas as pd
+
+        lines, _ = _whole_lines(self.path / LOSSES)
+        rows = [
+            [float(cell) if cell else None for cell in line.decode().split(",")] for line in lines
+        ]
+        table = pd.DataFrame(rows, columns=LOSS_COLUMNS, dtype=float)
+        return table.astype({"epoch": int})
+
+    def result_data(self) -> dict[str, Any] | None:
+        """Return the result of a run that is done."""
+        text = _read(self.path / RESULT) if (self.path / DONE).exists() else None
+        return None if text is None else json.loads(text)
+
+    def report_html(self) -> str | None:
+        """Return the page of a report, None where there is none."""
+        return _read(self.path / REPORT_HTML)
+
+    def error_data(self) -> dict[str, str] | None:
+        """Return the error of a failed run: `type`, `message`, `traceback`, `reason`."""
+        text = _read(self.path / ERROR)
+        return None if text is None else json.loads(text)
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether somebody asked this run to stop."""
+        return (self.path / CANCEL).exists()
+
+    @property
+    def final(self) -> bool:
+        """Whether the run has ended, one way or another."""
+        return any((self.path / name).exists() for name in (DONE, ERROR, CANCELLED))
+
+    def status(self) -> TaskStatus:
+        """Compute where the task stands from what lies in its folder."""
+        spec, event, error = self.spec, self.last_event(), None
+        result = self.result_data()
+        if result is not None:
+            state, message = State.SUCCESS, "Done"
+        elif (failure := self.error_data()) is not None:
+            state, message = State.FAILURE, failure["message"]
+            error = failure["message"]
+        elif (self.path / CANCELLED).exists():
+            state, message = State.REVOKED, "Cancelled"
+        elif event is None:
+            state, message = State.PENDING, "Waiting for a worker"
+        elif event.final or not self.held:
+            state, message = State.RETRY, "Nobody works on it: waiting for a worker"
+        else:
+            state, message = event.status, event.message
+        if state.final and event is not None and event.final:
+            message = event.message
+        elif not state.final and self.cancelling:
+            message = "Cancelling"
+        done = state is State.SUCCESS
+        metadata: dict[str, Any] = {
+            "machine_id": spec.machine_id,
+            "kind": spec.kind,
+            "created": spec.created,
+            "fleet_id": spec.fleet_id,
+            "after": spec.after,
+            "cancelling": not state.final and self.cancelling,
+            "stage": event.stage if event else None,
+            "epoch": event.epoch if event else None,
+            "loss": event.loss if event else None,
+            "attempt": event.attempt if event else 0,
+            "updated": event.timestamp if event else spec.created,
+        }
+        return TaskStatus(
+            task_id=self.task_id,
+            status=state.status,
+            state=state,
+            progress=100 if done else (event.progress if event else 0),
+            current=event.current if event else 0,
+            total=event.total if event else 0,
+            message=message,
+            result=result,
+            error=error,
+            metadata=metadata,
+        )
+
+    def raise_for_end(self) -> dict[str, Any] | None:
+        """Return the result of a run that is done, None while it goes on.
+
+        Raises `TaskFailed` with the sentence of the failure, or `TaskCancelled`.
+        """
+        status = self.status()
+        if status.state is State.FAILURE:
+            raise TaskFailed(f"{self._label} failed: {status.error}")
+        if status.state is State.REVOKED:
+            raise TaskCancelled(f"{self._label} was cancelled.")
+        return status.result
+
+    @property
+    def _label(self) -> str:
+        return f"Task {self.spec.kind} of {self.spec.machine_id} ({self.task_id})"
+
+    def environment(self) -> dict[str, Any]:
+        """Return what the run was made with: host, threads, hash of the seed table."""
+        text = _read(self.path / ENVIRONMENT)
+        return {} if text is None else json.loads(text)
+
+    # ---- writing; only by the holder of the lease, except for the cancel flag
+
+    def append_event(self, event: Event) -> None:
+        """Add one event to the log, as one whole line."""
+        self._append(EVENTS, event.model_dump_json(exclude_none=True))
+
+    def append_epoch(self, epoch: Epoch) -> None:
+        """Add one epoch to the loss history."""
+        cells = (getattr(epoch, name) for name in LOSS_COLUMNS)
+        self._append(LOSSES, ",".join("" if cell is None else f"{cell:.7g}" for cell in cells))
+
+    def keep_losses(self, epochs: int) -> None:
+        """Cut the loss history behind so many epochs: training goes on from there."""
+        lines, _ = _whole_lines(self.path / LOSSES)
+        kept = lines[:epochs]
+        write_beside(self.path / LOSSES, b"".join(line + b"\n" for line in kept))
+
+    def mend_logs(self) -> None:
+        """Cut off a line that a killed writer left unfinished."""
+        for name in (EVENTS, LOSSES, LOG):
+            path = self.path / name
+            _, end = _whole_lines(path)
+            if path.exists() and path.stat().st_size > end:
+                os.truncate(path, end)
+
+    def record_environment(self, **facts: Any) -> None:
+        """Add facts to what the run was made with."""
+        facts = {**self.environment(), **facts}
+        write_beside(self.path / ENVIRONMENT, json.dumps(facts, indent=2))
+
+    def reserve(self) -> None:
+        """Keep a little room, so that the reason of a full disk can still be written down."""
+        write_beside(self.path / RESERVE, bytes(RESERVE_BYTES))
+
+    def release_reserve(self) -> None:
+        """Give that room back."""
+        (self.path / RESERVE).unlink(missing_ok=True)
+
+    def append_log(self, **fields: Any) -> None:
+        """Add one line of JSON to the task's log."""
+        self._append(LOG, json.dumps(fields, default=str))
+
+    def _append(self, name: str, line: str) -> None:
+        with (self.path / name).open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                _write_all(file, line.encode() + b"\n")
+            except OSError:
+                file.truncate(end)
+                raise
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Record the result; `DONE` is written last."""
+        write_beside(self.path / RESULT, json.dumps(result, indent=2))
+        write_beside(self.path / DONE, "")
+
+    def fail(self, error: BaseException, traceback_text: str = "") -> None:
+        """Record the failure with its sentence, its type and its traceback."""
+        message = str(error) or type(error).__name__
+        if not isinstance(error, GanLabError):
+            message = f"{type(error).__name__}: {message}"
+        reason = getattr(error, "reason", "error")
+        self.release_reserve()
+        kind = type(error).__name__
+        record = {"type": kind, "reason": reason, "message": message, "traceback": traceback_text}
+        write_beside(self.path / ERROR, json.dumps(record, indent=2))
+
+    def ask_to_cancel(self) -> None:
+        """Raise the flag that a running task reads."""
+        write_beside(self.path / CANCEL, "")
+
+    def cancelled(self) -> None:
+        """Record that the task was stopped."""
+        write_beside(self.path / CANCELLED, "")
+
+    def reopen(self) -> None:
+        """Take back an end, a flag and a dead lease, so that the task can be run again."""
+        for name in (ERROR, CANCELLED, CANCEL, LEASE):
+            (self.path / name).unlink(missing_ok=True)
+
+    # ---- checkpoints
+
+    def save_checkpoint(self, epoch: int, state: bytes) -> None:
+        """Save a training's whole state, its hash in the name; the last two are kept."""
+        folder = self.path / CHECKPOINTS
+        write_beside(folder / f"{epoch:08d}-{_short_hash(state)}.safetensors", state)
+        for old in sorted(folder.glob("*.safetensors"))[:-2]:
+            old.unlink(missing_ok=True)
+
+    def load_checkpoint(self) -> tuple[int, bytes] | None:
+        """Return (epoch, state) of the newest whole checkpoint whose losses are all recorded."""
+        epochs = len(_whole_lines(self.path / LOSSES)[0])
+        for path in sorted((self.path / CHECKPOINTS).glob("*.safetensors"), reverse=True):
+            epoch, _, expected = path.stem.partition("-")
+            state = path.read_bytes()
+            if int(epoch) <= epochs and _short_hash(state) == expected:
+                return int(epoch), state
+        return None
+
+    def drop_checkpoints(self) -> None:
+        """Remove the checkpoints of a training that has ended well."""
+        for path in (self.path / CHECKPOINTS).glob("*.safetensors"):
+            path.unlink(missing_ok=True)
+
+    # ---- the lease: who writes here
+
+    def lease(self) -> dict[str, Any] | None:
+        """Return the present lease with its `age_s`, None where there is none."""
+        path = self.path / LEASE
+        text = _read(path)
+        if not text:
+            return None
+        try:
+            return {**json.loads(text), "age_s": max(0.0, time.time() - path.stat().st_mtime)}
+        except FileNotFoundError:
+            return None
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody who lives holds the lease: renewed of late, by no process known dead."""
+        lease = self.lease()
+        return lease is not None and lease["age_s"] < lease["lease_s"] and not _known_dead(lease)
+
+    def take_lease(self, owner: str, lease_s: float) -> int | None:
+        """Become the only writer and return the number of this attempt, None while another is.
+
+        A holder that died or has not renewed in time has had its attempt; the next one follows.
+        `lease_s`: how long this lease is good without being renewed.
+        """
+        with self.claim():
+            lease = self.lease()
+            if lease is not None and lease["owner"] != owner and self.held:
+                return None
+            attempt = 1 if lease is None else int(lease["attempt"]) + (lease["owner"] != owner)
+            self._write_lease(owner, attempt, lease_s)
+            return attempt
+
+    def count_attempt(self, owner: str, lease_s: float) -> int:
+        """Begin another attempt under the lease one holds; returns its number."""
+        with self.claim():
+            attempt = int((self.lease() or {"attempt": 0})["attempt"]) + 1
+            self._write_lease(owner, attempt, lease_s)
+            return attempt
+
+    def _write_lease(self, owner: str, attempt: int, lease_s: float) -> None:
+        lease = {"owner": owner, "attempt": attempt, "lease_s": lease_s}
+        me = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": _started()}
+        write_beside(self.path / LEASE, json.dumps({**lease, **me}))
+
+    def renew_lease(self, owner: str) -> bool:
+        """Say that the owner is still at work; False if somebody else has taken over."""
+        held = self.lease()
+        if held is None or held["owner"] != owner:
+            return False
+        os.utime(self.path / LEASE)
+        return True
+
+    def drop_lease(self, owner: str) -> None:
+        """Give the lease back."""
+        held = self.lease()
+        if held is not None and held["owner"] == owner:
+            (self.path / LEASE).unlink(missing_ok=True)
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Hold the lock under which it is decided who writes here; for moments only."""
+        with FileLock(self.path / ".lease.lock"):
+            yield
+
+
+def _short_hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _started(pid: int | None = None) -> float:
+    """When a process started: with its number, what tells it from a later one of that number."""
+    import psutil
+
+    return psutil.Process(pid).create_time()
+
+
+def _known_dead(lease: dict[str, Any]) -> bool:
+    """Whether the holder was a process of this host that is no more."""
+    import psutil
+
+    if lease["host"] != socket.gethostname():
+        return False
+    try:
+        return abs(_started(lease["pid"]) - lease["process_started"]) > 1
+    except psutil.NoSuchProcess:
+        return True
+
+
+def create_run(spec: TaskSpec, home: Path | None = None) -> RunFolder:
+    """Make the folder of a new task with its request."""
+    run = RunFolder(runs_folder(home) / spec.task_id)
+    write_beside(run.path / SPEC, spec.model_dump_json(indent=2))
+    return run
+
+
+def open_run(task_id: str, home: Path | None = None) -> RunFolder:
+    """Take hold of a task by its id or an unambiguous beginning of it (8 characters or more).
+
+    Raises `UnknownTask`.
+    """
+    folder = runs_folder(home)
+    try:
+        uuid.UUID(task_id)
+        run = RunFolder(folder / task_id)
+    except ValueError:
+        matches = [path for path in run_paths(folder) if path.name.startswith(task_id)]
+        if len(task_id) < 8 or len(matches) != 1:
+            raise UnknownTask(f"No task {task_id!r} under {folder}: see `gan-lab tasks`.") from None
+        run = RunFolder(matches[0])
+    _ = run.spec
+    return run
+
+
+def run_paths(folder: Path) -> list[Path]:
+    """Return the folders under `runs/` that bear a task's id."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in entries if len(entry.name) == 36 and entry.is_dir()]
+
+
+def all_runs(home: Path | None = None) -> list[RunFolder]:
+    """Return every run of the workspace, newest first; folders of another format are left out."""
+    runs = []
+    for path in run_paths(runs_folder(home)):
+        run = RunFolder(path)
+        try:
+            runs.append((run.spec.created, run))
+        except (UnknownTask, ValidationError, json.JSONDecodeError):
+            continue
+    return [run for _, run in sorted(runs, key=lambda pair: pair[0], reverse=True)]
+
+
+def newest_run(machine_id: str, kind: str, home: Path | None = None) -> RunFolder | None:
+    """Return the newest run of this kind that is done for a machine."""
+    for run in all_runs(home):
+        if (run.spec.machine_id, run.spec.kind) == (machine_id, kind) and run.result_data():
+            return run
+    return None
+
+
+class FleetRuns:
+    """The runs of one fleet; each folder of the workspace is looked into once."""
+
+    def __init__(self, fleet_id: str, home: Path | None = None) -> None:
+        self._fleet_id, self._folder = fleet_id, runs_folder(home)
+        self._seen: set[Path] = set()
+        self._runs: list[RunFolder] = []
+
+    def by_machine(self) -> dict[str, list[RunFolder]]:
+        """Return the fleet's runs of each machine, oldest first."""
+        for path in set(run_paths(self._folder)) - self._seen:
+            try:
+                run = RunFolder(path)
+                if run.spec.fleet_id == self._fleet_id:
+                    self._runs.append(run)
+            except (UnknownTask, ValidationError, json.JSONDecodeError):
+                if not (path / SPEC).exists():
+                    continue  # just being made: look again
+            self._seen.add(path)
+        machines: dict[str, list[RunFolder]] = {}
+        for run in sorted(self._runs, key=lambda run: run.spec.created):
+            machines.setdefault(run.spec.machine_id, []).append(run)
+        return machines
+
+
+# ---- the record of the embedded services
+
+
+def services_folder(home: Path | None = None) -> Path:
+    """Return the folder, for its owner's eyes only, of this user's services on this host."""
+    folder = runs_folder(home) / SERVICES / f"{os.getuid()}@{socket.gethostname()}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def read_services(home: Path | None = None) -> ServiceRecord | None:
+    """Return what the supervisor recorded, whether or not it is still alive."""
+    text = _read(services_folder(home) / "record.json")
+    return None if text is None else ServiceRecord.model_validate_json(text)
+
+
+def write_services(record: ServiceRecord, home: Path | None = None) -> None:
+    """Record the services, for the owner's eyes only."""
+    write_beside(services_folder(home) / "record.json", record.model_dump_json(), mode=0o600)
+
+
+def forget_services(home: Path | None = None) -> None:
+    """Remove the record of services that have ended."""
+    (services_folder(home) / "record.json").unlink(missing_ok=True)
+
+
+@contextmanager
+def services_lock(home: Path | None = None) -> Iterator[None]:
+    """Hold the lock under which services are started and stopped."""
+    with FileLock(services_folder(home) / "lock"):
+        yield

@@ -1,0 +1,324 @@
+"""Everything that crosses a process: requests, events, status, results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from gan_lab.errors import BadParameter
+
+Kind = Literal["seed", "train", "generate", "report"]
+Stage = Literal[
+    "initializing", "training", "sampling", "writing", "completed", "failed", "cancelled"
+]
+FINAL_STAGES = ("completed", "failed", "cancelled")
+
+
+class State(StrEnum):
+    """Where a task stands, in the words of Celery, which people's programs know."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    RETRY = "RETRY"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    REVOKED = "REVOKED"
+    UNKNOWN = "UNKNOWN"
+
+    @property
+    def status(self) -> str:
+        """The word of the status field: RETRY is still running to whoever waits."""
+        return "running" if self is State.RETRY else self.value.lower()
+
+    @property
+    def final(self) -> bool:
+        """Whether the task has ended."""
+        return self in (State.SUCCESS, State.FAILURE, State.REVOKED)
+
+
+def utc_now() -> str:
+    """Return the present moment as the wire writes it: ISO 8601, milliseconds, Z."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Message(BaseModel):
+    """The base of all that crosses a process: unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class Roles(Message):
+    """Which column of a table plays which part, under the user's own names; None where none does.
+
+    `life`: one unit from its start to its failure. `time`: what rises within a life. `rul`:
+    remaining useful life, non-increasing within a life. `state`: operating state.
+    `failure_mode`: how it ended.
+    """
+
+    life: str | None = None
+    time: str | None = None
+    rul: str | None = None
+    state: str | None = None
+    failure_mode: str | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that play a part."""
+        return [name for name in self.model_dump().values() if name is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What training says after each epoch; losses are means over rows, nats (arXiv:1312.6114)."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    reconstruction: float
+    kl: float
+    validation: float | None
+    seconds: float
+    rows_per_second: float
+
+
+def _positive_shares(shares: dict[str, float] | None) -> dict[str, float] | None:
+    for name, share in (shares or {}).items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"the share of {name!r} is {share}, not between 0 and 1")
+    if shares and sum(shares.values()) > 1 + 1e-9:
+        raise ValueError(f"the shares add up to {sum(shares.values()):g}, more than 1")
+    return shares
+
+
+Shares = Annotated[dict[str, float] | None, AfterValidator(_positive_shares)]
+StrictCount = Annotated[int, Field(strict=True)]
+Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(max_length=16)]
+
+
+class SeedConfig(Message):
+    """What to simulate: rows or lives, and the shares of what is rare."""
+
+    rows: StrictCount = Field(10_000, ge=1, le=100_000_000)
+    lives: StrictCount | None = Field(None, ge=1, le=1_000_000)
+    seed: StrictCount = Field(0, ge=0, lt=2**31)
+    failure_modes: Shares = None
+    late_life: float | None = Field(None, gt=0, lt=1)
+    states: Shares = None
+    censored: float = Field(0, ge=0, lt=1, description="Share of lives that end before failure")
+    missing: float = Field(0, ge=0, lt=1, description="Share of readings lost, in stretches")
+
+
+class TrainConfig(Message):
+    """How to train; epochs to loss_factor mean what SDV's TVAESynthesizer means by them."""
+
+    model: Literal["auto", "tabular", "sequential"] = "auto"
+    epochs: StrictCount = Field(300, ge=1, le=1_000_000)
+    batch_size: StrictCount = Field(500, ge=2, le=1_000_000)
+    embedding_dim: StrictCount = Field(128, ge=1, le=4096)
+    compress_dims: Widths = (128, 128)
+    decompress_dims: Widths = (128, 128)
+    l2scale: float = Field(1e-5, ge=0)
+    loss_factor: float = Field(2, gt=0)
+    seed: StrictCount = Field(0, ge=0, lt=2**31)
+    device: str = "auto"
+    holdout: float = Field(
+        0.2, ge=0, lt=1, description="Share of lives (or rows) kept for the report"
+    )
+    max_steps: StrictCount = Field(
+        2_500,
+        ge=0,
+        description="Batches after which a plain table is learned, whatever `epochs`; 0: no limit",
+    )
+    learning_rate: float = Field(
+        3e-3, gt=0, description="Highest rate of the one-cycle schedule (Smith and Topin 2018)"
+    )
+    kl_warmup: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of the epochs over which the KL term rises to its weight",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Of matrix products in training; auto: bfloat16 on CPUs with AVX512-BF16",
+    )
+    prior: Literal["normal", "gmm"] = Field(
+        "gmm",
+        description="N(0, 1), or a Gaussian mixture fitted to the latent codes after training",
+    )
+    validation: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the rows kept apart to watch the loss, for plain tables",
+    )
+    regimes: str = Field(
+        "auto", description="Of lives: auto, none, or the columns whose levels make the regimes"
+    )
+    early_stopping: bool = Field(
+        True, description="Of lives: held-out lives decide how many of the epochs are enough"
+    )
+
+
+class GenerateConfig(Message):
+    """How many rows (or lives) to draw for each split, and under which conditions."""
+
+    train: StrictCount = Field(35_000, ge=0, le=1_000_000_000)
+    val: StrictCount = Field(7_500, ge=0, le=1_000_000_000)
+    test: StrictCount = Field(7_500, ge=0, le=1_000_000_000)
+    lives: StrictCount | None = Field(
+        None, ge=1, le=10_000_000, description="Whole lives in all, instead of rows"
+    )
+    seed: StrictCount = Field(0, ge=0, lt=2**31)
+    failure_modes: Shares = None
+    life_rows: tuple[int, int] | None = None
+    late_life: float | None = Field(None, gt=0, lt=1)
+    states: Shares = None
+    model_task_id: str | None = Field(
+        None, description="The training to draw from; by default the machine's newest"
+    )
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Rows of each split that is wanted."""
+        wanted = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: rows for name, rows in wanted.items() if rows}
+
+
+class ReportConfig(Message):
+    """What a report is computed with."""
+
+    seed: StrictCount = Field(0, ge=0, lt=2**31)
+
+
+Config = SeedConfig | TrainConfig | GenerateConfig | ReportConfig
+CONFIGS: dict[str, type[Config]] = {
+    "seed": SeedConfig,
+    "train": TrainConfig,
+    "generate": GenerateConfig,
+    "report": ReportConfig,
+}
+
+
+def configure(kind: str, options: dict[str, Any]) -> Config:
+    """Return the configuration of a task; raises `BadParameter` naming all that is wrong."""
+    try:
+        config = CONFIGS[kind].model_validate(options)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or kind}={item['input']!r}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise BadParameter(f"Cannot {kind} with {wrong}.") from None
+    if isinstance(config, GenerateConfig) and not config.splits:
+        raise BadParameter("Cannot generate with train=0, val=0, test=0: ask for at least one row.")
+    return config
+
+
+class TaskSpec(Message):
+    """What was asked for: the first file of a run folder, never changed afterwards."""
+
+    format: int = 1
+    task_id: str
+    kind: Kind
+    machine_id: str
+    config: dict[str, Any]
+    created: str = Field(default_factory=utc_now)
+    after: str | None = Field(None, description="The task this one waits for in a chain")
+    fleet_id: str | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+class Event(Message):
+    """What a task says while it goes; `seq` counts from 1 without gap or repeat within a task."""
+
+    task_id: str
+    seq: int
+    timestamp: str = Field(default_factory=utc_now)
+    current: int
+    total: int
+    progress: int = Field(ge=0, le=100)
+    status: State
+    machine_id: str
+    stage: Stage
+    epoch: int | None = None
+    loss: float | None = None
+    validation: float | None = None
+    rows_per_second: float | None = None
+    attempt: int = 1
+    message: str
+
+    @property
+    def final(self) -> bool:
+        """Whether this is a task's last word."""
+        return self.stage in FINAL_STAGES
+
+
+class TaskStatus(Message):
+    """Where a task stands, computed from its run folder, Dask and its last event."""
+
+    task_id: str
+    status: str
+    state: State
+    progress: int = Field(ge=0, le=100)
+    current: int
+    total: int
+    message: str
+    result: dict[str, Any] | None = None
+    error: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class SeedResult(Message):
+    """What `seed` leaves."""
+
+    machine_id: str
+    samples_generated: int
+    file_path: str
+    file_size_mb: float
+
+
+class TrainResult(Message):
+    """What `train` leaves."""
+
+    machine_id: str
+    model_path: str
+    epochs_completed: int
+    training_time_seconds: float
+    final_loss: float
+
+
+class GenerateResult(Message):
+    """What `generate` leaves."""
+
+    machine_id: str
+    files_generated: list[str]
+    file_statistics: dict[str, dict[str, Any]]
+    generation_time_seconds: float
+
+
+class ReportResult(Message):
+    """What `report` leaves."""
+
+    machine_id: str
+    verdict: str
+    report_path: str
+    quality: float | None
+    report_time_seconds: float
+
+
+class ServiceRecord(Message):
+    """What the supervisor of the embedded services leaves for whoever wants to join them."""
+
+    pid: int
+    host: str
+    started: str = Field(default_factory=utc_now)
+    redis_url: str = Field(repr=False)
+    redis_pid: int
+    scheduler_address: str
+    dashboard_link: str
+    workers: int

@@ -1,0 +1,104 @@
+"""Every setting, read from the environment and from `.env` in the workspace."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gan_lab.errors import BadParameter
+
+WORKSPACE_FOLDERS = ("data", "runs", "notebooks")
+
+
+class Settings(BaseSettings):
+    """The settings of one workspace; the environment wins over the workspace's `.env`."""
+
+    model_config = SettingsConfigDict(env_prefix="GAN_LAB_", extra="ignore", env_ignore_empty=True)
+
+    home: Path = Field(description="The workspace: the folder that holds data/, runs/, notebooks/")
+    redis_url: str | None = Field(
+        None,
+        repr=False,
+        description="A Redis to use instead of the embedded one, such as redis://host:6379/2",
+    )
+    scheduler_address: str | None = Field(
+        None,
+        validation_alias=AliasChoices("DASK_SCHEDULER_ADDRESS", "scheduler_address"),
+        description="A Dask scheduler to use instead of the embedded one (Dask's own variable)",
+    )
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        description="Embedded worker processes, one thread each; by default one per core",
+    )
+    idle_timeout_s: float = Field(
+        3600, gt=0, description="Embedded services end after this long without client and work (s)"
+    )
+    connect_timeout_s: float = Field(
+        10, gt=0, description="How long to wait for a service to answer (s)"
+    )
+    event_every_epochs: int = Field(
+        10, ge=1, description="A progress event goes out every so many epochs"
+    )
+    event_every_s: float = Field(
+        1.0, gt=0, description="and at least this often while epochs are slow (s)"
+    )
+    event_ttl_s: int = Field(
+        3600, ge=1, description="How long Redis keeps a task's events after its end (s)"
+    )
+    cancel_grace_s: float = Field(
+        10, ge=0, description="How long a running task has to stop before its worker restarts (s)"
+    )
+    checkpoint_every_s: float = Field(
+        30, gt=0, description="A training saves its state at least this often (s)"
+    )
+    checkpoint_every_epochs: int = Field(50, ge=1, description="and at least every so many epochs")
+    lease_s: float = Field(
+        30, gt=0, description="A task whose lease was not renewed for so long is lost (s)"
+    )
+    retries: int = Field(2, ge=0, description="How often a task is tried again after a lost worker")
+    notify: str = Field(
+        "", description="Apprise URLs, separated by spaces: told when a long task or fleet ends"
+    )
+    upload_limit_mb: int = Field(
+        1024, ge=1, description="The largest table that can be sent over REST (MB)"
+    )
+    fleet_kernels: int | None = Field(
+        None, ge=1, description="Notebooks a fleet runs at once; by default workers + 1"
+    )
+
+
+def find_workspace(start: Path | None = None) -> Path:
+    """Return the workspace: `GAN_LAB_HOME`, else the nearest parent that has its three folders.
+
+    Raises `BadParameter` where there is none.
+    """
+    if home := os.environ.get("GAN_LAB_HOME"):
+        return Path(home).expanduser().resolve()
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if all((folder / name).is_dir() for name in WORKSPACE_FOLDERS):
+            return folder
+    raise BadParameter(
+        f"No workspace found from {here}: no parent folder holds data/, runs/ and notebooks/. "
+        "Change into one or set GAN_LAB_HOME."
+    )
+
+
+def load_settings() -> Settings:
+    """Read the settings afresh, so that a change of environment or folder is seen at once.
+
+    Raises `BadParameter` naming every setting that has a wrong value.
+    """
+    home = find_workspace()
+    try:
+        return Settings(home=home, _env_file=home / ".env")
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc'])}={item['input']!r}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise BadParameter(f"A setting has a wrong value: {wrong}.") from None

@@ -1,0 +1,128 @@
+"""What a terminal shows: bars while tasks run, tables of what there is."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from gan_lab.events import follow
+from gan_lab.runs import RunFolder
+from gan_lab.schema import Event
+
+LINE_EVERY_S = 5.0  # where there is no terminal, one line now and then
+
+STATE_STYLE = {
+    "running": "cyan",
+    "success": "green",
+    "failure": "red",
+    "revoked": "yellow",
+    "pending": "dim",
+    "unknown": "magenta",
+}
+
+
+def console() -> Console:
+    """Return where people read: standard error, so that standard output stays for programs."""
+    return Console(stderr=True, highlight=False)
+
+
+def watch(runs: Sequence[RunFolder], screen: Console | None = None) -> None:
+    """Show the progress of tasks, one behind the other, until each has ended."""
+    screen = screen or console()
+    for run in runs:
+        if screen.is_terminal:
+            _bar(run, screen)
+        else:
+            _lines(run)
+
+
+def _bar(run: RunFolder, screen: Console) -> None:
+    columns = (
+        TextColumn("{task.fields[label]:<42}"),
+        BarColumn(bar_width=28),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=screen, refresh_per_second=5) as progress:
+        label = f"{run.spec.kind:<9}{run.spec.machine_id}"
+        bar = progress.add_task("waiting for a worker", total=100, label=label)
+        for event in follow(run):
+            share = 100 * event.current / event.total if event.total else 0
+            done = 100 if event.stage == "completed" else share
+            progress.update(bar, completed=done, description=_short(event))
+
+
+def _short(event: Event) -> str:
+    if event.stage == "training" and event.epoch is not None and event.loss is not None:
+        return f"epoch {event.epoch}/{event.total}  loss {event.loss:.4g}"
+    return event.message
+
+
+def _lines(run: RunFolder) -> None:
+    tell = now_and_then(run, sys.stderr)
+    for event in follow(run):
+        tell(event)
+
+
+def now_and_then(run: RunFolder, file: TextIO) -> Callable[[Event], None]:
+    """Return what prints the first event, the last, and one now and then, as a line each."""
+    told = 0.0
+
+    def tell(event: Event) -> None:
+        nonlocal told
+        if event.seq == 1 or event.final or time.monotonic() - told >= LINE_EVERY_S:
+            told = time.monotonic()
+            label = f"{run.spec.kind} {run.spec.machine_id}"
+            print(f"{label}: {event.progress:3d}%  {event.message}", file=file, flush=True)
+
+    return tell
+
+
+def in_headless_notebook() -> bool:
+    """Whether this is a notebook's kernel that nobody watches, as under papermill and nbconvert.
+
+    These execute without a standard input; Voilà does too, but it shows widgets.
+    """
+    ipython = sys.modules.get("IPython")
+    kernel = getattr(ipython.get_ipython(), "kernel", None) if ipython else None
+    if kernel is None or os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):
+        return False
+    return not kernel._allow_stdin
+
+
+def show_table(rows: Iterable[dict[str, Any]], title: str | None = None) -> None:
+    """Print rows of equal keys as a table on standard output, states in their colours."""
+    rows = list(rows)
+    screen = Console(highlight=False)
+    if not rows:
+        screen.print("Nothing yet.")
+        return
+    table = Table(title=title, box=None, header_style="bold", pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(name, value) for name, value in row.items()))
+    if not screen.is_terminal:
+        screen.width = 200
+    screen.print(table)
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None or value != value:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value).replace("[", r"\[")
+    style = STATE_STYLE.get(text) if name in ("status", "state") else None
+    return f"[{style}]{text}[/]" if style else text
