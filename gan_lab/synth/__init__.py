@@ -1,0 +1,1 @@
+"""Tables in, tables out: the mathematics, which knows no Dask, no Redis and no Jupyter."""

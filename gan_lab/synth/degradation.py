@@ -1,0 +1,180 @@
+"""How a life wears: a mixed-effects degradation curve, and how lives differ from one another.
+
+`x_t = m(wear_t, regime_t, w) + e_t` (Lu and Meeker 1993), `m` a small network and `w` the
+embedding of the life: six numbers with a standard normal prior, learned with the network by
+variational inference (Kingma and Welling 2014). What makes lives differ (`w`, length, start of
+counters) is drawn from a Gaussian mixture fitted to the training lives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gan_lab.synth.regimes import Floats, Ints
+
+EMBEDDING = 6
+SCALES = (0.04, 0.125, 0.35)  # of a typical life: how close to its end wear shows
+
+
+def wear_features(elapsed: Floats, remaining: Floats, span: float, cap: float | None) -> Floats:
+    """Return what the curve sees of age and distance to the end, (rows, 8).
+
+    Both in mean steps; `span` is the typical life. Where the distance is not known (NaN), its
+    features are those of a life far from its end, and a flag says so.
+    """
+    unknown = np.isnan(remaining)
+    left = np.where(unknown, 4 * span, remaining) / span
+    capped = np.minimum(left, 1.0 if cap is None else cap / span)
+    near = [np.exp(-left / scale) for scale in SCALES]
+    age = elapsed / span
+    return np.stack(
+        [np.log(left + 0.005) / 3, *near, capped, np.log(age + 0.01) / 3, np.tanh(age), unknown],
+        axis=1,
+    )
+
+
+class Curve(nn.Module):
+    """The degradation curve of all columns of numbers, and the embedding of each training life."""
+
+    def __init__(self, inputs: int, outputs: int, lives: int, width: int = 64) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Linear(inputs + EMBEDDING, width), nn.SiLU(),
+            nn.Linear(width, width), nn.SiLU(),
+            nn.Linear(width, outputs),
+        )  # fmt: skip
+        self.log_sigma = nn.Parameter(torch.zeros(outputs))
+        self.mean = nn.Parameter(0.01 * torch.randn(lives, EMBEDDING))
+        self.log_variance = nn.Parameter(torch.full((lives, EMBEDDING), -1.0))
+
+    @classmethod
+    def shaped_like(cls, weights: dict[str, Tensor]) -> Curve:
+        """Build the curve that these weights are of."""
+        inputs = weights["network.0.weight"].shape[1] - EMBEDDING
+        curve = cls(inputs, len(weights["log_sigma"]), len(weights["mean"]))
+        curve.load_state_dict(weights)
+        return curve
+
+    def forward(self, features: Tensor, w: Tensor) -> Tensor:
+        """Return the curve's value for each row: (rows, columns), in units of the regime's
+        spread."""
+        found: Tensor = self.network(torch.cat([features, w], dim=1))
+        return found
+
+
+@dataclass
+class CurveData:
+    """What the curve is fitted to: rows of all lives, and which lives are held out."""
+
+    features: Tensor
+    values: Tensor  # NaN: missing
+    life: Tensor
+    rows: Tensor  # of each life
+    held_out: Tensor  # of each life
+
+
+def curve_losses(
+    curve: Curve, data: CurveData, chosen: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return negative log likelihood and KL of rows.
+
+    Held-out lives learn their embedding beside the others, but the curve learns nothing from them.
+    """
+    life = data.life[chosen]
+    noise = torch.randn(len(chosen), EMBEDDING, generator=generator)
+    mean, log_variance = curve.mean[life], curve.log_variance[life]
+    w = torch.addcmul(mean, noise, (0.5 * log_variance).exp())
+    held = data.held_out[life]
+    features, values = data.features[chosen], data.values[chosen]
+    total = _likelihood(curve(features[~held], w[~held]), values[~held], curve.log_sigma)
+    if held.any():
+        still = {name: weight.detach() for name, weight in curve.named_parameters()}
+        guess = torch.func.functional_call(curve, still, (features[held], w[held]))
+        total = total + _likelihood(guess, values[held], curve.log_sigma.detach())
+    kl = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1)
+    return total / len(chosen), (kl / data.rows[life]).mean()
+
+
+def held_out_loss(curve: Curve, data: CurveData, seed: int) -> float | None:
+    """Return the negative evidence bound of held-out lives, nats a row; None where there are
+    none."""
+    chosen = data.held_out[data.life].nonzero()[:, 0]
+    if not len(chosen):
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    chosen = chosen[torch.randperm(len(chosen), generator=generator)[:20_000]]
+    reconstruction, kl = curve_losses(curve, data, chosen, generator)
+    return float(reconstruction + kl)
+
+
+def _likelihood(guess: Tensor, values: Tensor, log_sigma: Tensor) -> Tensor:
+    error = (values.nan_to_num() - guess) * torch.exp(-log_sigma)
+    return (0.5 * error.square() + log_sigma).masked_fill(values.isnan(), 0.0).sum()
+
+
+@dataclass
+class Population:
+    """How lives differ: a Gaussian mixture over embedding and normal scores, shifted by
+    condition."""
+
+    shares: Floats  # (components,)
+    means: Floats  # (components, n)
+    roots: Floats  # (components, n, n), lower triangular
+    shifts: Floats  # (conditions, n)
+
+    @classmethod
+    def fit(cls, traits: Floats, condition: Ints, conditions: int, spread: Floats) -> Population:
+        """Fit to the traits of the training lives; `spread` is the variance each trait is known
+        with.
+
+        As many components as the Bayesian information criterion asks for (Schwarz 1978), three at
+        most.
+        """
+        shifts = np.zeros((conditions, traits.shape[1]))
+        for number in range(conditions):
+            mine = traits[condition == number]
+            if len(mine) and conditions > 1:
+                shifts[number] = (mine.mean(0) - traits.mean(0)) * len(mine) / (len(mine) + 3)
+        centered = traits - shifts[condition]
+        shares, means, covariances = _mixture(centered)
+        covariances = covariances + np.diag(spread + 1e-6)
+        roots = np.linalg.cholesky(covariances).astype(np.float64)
+        return cls(shares, means, roots, shifts)
+
+    def draw(self, condition: Ints, rng: np.random.Generator) -> Floats:
+        """Draw the traits of one life for each condition asked for."""
+        component = rng.choice(len(self.shares), size=len(condition), p=self.shares)
+        noise = rng.standard_normal((len(condition), self.means.shape[1]))
+        shaped = np.einsum("nij,nj->ni", self.roots[component], noise)
+        return np.asarray(self.means[component] + shaped + self.shifts[condition])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what `Population(**arrays)` is made of again."""
+        return dict(vars(self))
+
+
+def _mixture(traits: Floats) -> tuple[Floats, Floats, Floats]:
+    from sklearn.covariance import ledoit_wolf
+    from sklearn.mixture import GaussianMixture
+
+    lives, size = traits.shape
+    if lives < 2:
+        return np.ones(1), traits.mean(0)[None], np.zeros((1, size, size))
+    traits = traits[:5000]
+    if lives >= 20:
+        fits = [
+            GaussianMixture(k, reg_covar=1e-3, n_init=2, random_state=0).fit(traits)
+            for k in range(1, 4)
+            if k == 1 or lives >= 5 * k * size
+        ]
+        best = min(fits, key=lambda fit: fit.bic(traits))
+        if best.n_components > 1:
+            return best.weights_, best.means_, best.covariances_
+    covariance = ledoit_wolf(traits)[0]
+    return np.ones(1), traits.mean(0)[None], covariance[None]

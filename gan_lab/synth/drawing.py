@@ -1,0 +1,285 @@
+"""How lives are drawn: who they are, what they go through, how they wear, what is left to chance.
+
+All lives of a chunk are lived at once, row by row; chunks keep memory constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from gan_lab.errors import BadParameter
+from gan_lab.schema import GenerateConfig
+from gan_lab.synth.degradation import EMBEDDING
+from gan_lab.synth.lifetable import LEFT, ROWS, START
+from gan_lab.synth.regimes import Floats, Ints, Packed
+from gan_lab.synth.tables import LATE_LIFE
+from gan_lab.synth.trajectories import Lives
+
+if TYPE_CHECKING:
+    from gan_lab.synth.lives import SequentialTVAE
+
+CHUNK_ROWS = 100_000
+GOLDEN = 0.6180339887498949
+
+
+class Drawing:
+    """One request for lives: a model, a seed and the conditions that hold for it."""
+
+    def __init__(self, model: SequentialTVAE, seed: int, asked: GenerateConfig | None) -> None:
+        self.model, self.table, self.seed = model, model.table, seed
+        self.asked = asked or GenerateConfig()
+        self.chances = self._chances()
+        self.within = self._within()
+        self.state_shares = self._state_shares()
+        self.mean_rows = self._mean_rows()
+
+    def chunks(
+        self, rows: int | None, lives: int | None, first_life: int
+    ) -> Iterator[pd.DataFrame]:
+        """Draw exactly so many rows, or so many whole lives; the last life of rows is cut at its
+        start."""
+        done_rows = done_lives = number = 0
+        while done_rows < rows if rows is not None else done_lives < (lives or 0):
+            count = max(1, int(CHUNK_ROWS / self.mean_rows))
+            if rows is None:
+                count = min(count, (lives or 0) - done_lives)
+            else:
+                count = min(count, int((rows - done_rows) / self.mean_rows) + 1)
+            chunk, size = self._chunk(number, done_lives, count, first_life)
+            if rows is not None and done_rows + len(chunk) > rows:
+                chunk = _cut(chunk, size, rows - done_rows)
+            chunk.index = pd.RangeIndex(done_rows, done_rows + len(chunk))
+            done_rows, done_lives, number = done_rows + len(chunk), done_lives + count, number + 1
+            yield chunk
+
+    def _chunk(
+        self, number: int, done: int, count: int, first_life: int
+    ) -> tuple[pd.DataFrame, Ints]:
+        """Draw `count` lives after the `done` ones; return their rows and how many each has."""
+        rng = np.random.default_rng([self.seed, number])
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        ids = np.arange(done, done + count)
+        combo, w, traits = self._lives(ids, rng)
+        lives, packed = self._course(traits, rng)
+        lives.regime, features = self._regimes(lives, traits, combo, packed, rng)
+        told = np.concatenate([features, w[packed.life]], axis=1).astype(np.float32)
+        residual, cells = self.model.residual.draw(told, lives.regime, packed, generator)
+        lives.numbers = self._numbers(lives, residual, told, rng, packed)
+        lives.codes = self._codes(lives.regime, cells)
+        seconds = self.model.situation.seconds(traits, lives, packed)
+        frame = self.table.write(lives, ids + first_life, combo, traits, seconds)
+        return self._observed(frame, lives, packed)
+
+    def _lives(self, ids: Ints, rng: np.random.Generator) -> tuple[Ints, Floats, dict[str, Floats]]:
+        """Draw who the lives are: their conditions, embeddings and traits."""
+        place = (np.random.default_rng(self.seed).random() + ids * GOLDEN) % 1.0
+        combo = np.minimum(
+            np.searchsorted(np.cumsum(self.chances), place, side="right"), len(self.chances) - 1
+        )
+        drawn = self.model.population.draw(combo, rng)
+        for _ in range(200):
+            outside = np.flatnonzero(~self._inside(drawn))
+            if not len(outside):
+                break
+            drawn[outside] = self.model.population.draw(combo[outside], rng)
+        return combo, drawn[:, :EMBEDDING], self._traits(drawn[:, EMBEDDING:])
+
+    def _traits(self, scores: Floats) -> dict[str, Floats]:
+        """Return the traits that normal scores stand for; one that all lives share needs none."""
+        found, used = {}, 0
+        for name, quantiles in self.table.traits.items():
+            if quantiles.values[0] == quantiles.values[-1]:
+                found[name] = np.full(len(scores), quantiles.values[0])
+            else:
+                found[name] = quantiles.draw(scores[:, used])
+                used += 1
+        found[ROWS] = np.maximum(np.round(found[ROWS]), 1)
+        clock = self.table.clock
+        if clock.name is not None and len(clock.steps) == 1 and clock.step > 0:
+            lowest = self.table.traits[START].values[0]
+            found[START] = lowest + np.round((found[START] - lowest) / clock.step) * clock.step
+        return found
+
+    def _inside(self, drawn: Floats) -> NDArray[np.bool_]:
+        if self.within is None:
+            return np.ones(len(drawn), dtype=bool)
+        rows = self._traits(drawn[:, EMBEDDING:])[ROWS]
+        return np.asarray((rows >= self.within[0]) & (rows <= self.within[1]))
+
+    def _course(self, traits: dict[str, Floats], rng: np.random.Generator) -> tuple[Lives, Packed]:
+        """Draw when the rows of each life are taken, and how far from its end each is."""
+        rows = traits[ROWS].astype(np.int64)
+        packed, clock = Packed(rows), self.table.clock
+        steps = np.full(len(packed.life), clock.steps[0])
+        chain = self.model.situation.chains.get("step")
+        if chain is not None:
+            symbols = chain.draw(np.zeros(len(steps), dtype=np.int64), packed, rng)
+            levels = np.array(clock.steps)
+            steps = levels[symbols]
+            if clock.varying:
+                above = levels[np.minimum(symbols + 1, len(levels) - 1)]
+                steps = steps + (above - steps) * rng.random(len(steps))
+        steps = np.where(packed.age > 0, steps, 0.0)
+        total = np.cumsum(steps) / clock.step
+        elapsed = total - total[packed.starts[packed.life]]
+        ends = packed.starts[1:] - 1
+        remaining = (elapsed[ends] + traits[LEFT])[packed.life] - elapsed
+        none = np.zeros((len(steps), 0))
+        zeros = np.zeros(len(steps), dtype=np.int64)
+        return Lives(
+            rows, elapsed, remaining, zeros, none, none.astype(np.int16), steps, none.astype(bool)
+        ), packed
+
+    def _regimes(
+        self, lives: Lives, traits: dict[str, Floats], combo: Ints, packed: Packed,
+        rng: np.random.Generator,
+    ) -> tuple[Ints, NDArray[np.float32]]:  # fmt: skip
+        """Draw the regimes, and return them with the features of each row."""
+        situation = self.model.situation
+        chain = situation.chains.get("regime")
+        if chain is not None:
+            context, _ = situation.context(self.table, traits, lives, packed)
+            seed = int(rng.integers(2**31))
+            if self.state_shares is not None:
+                chain = chain.tilted(self.state_shares, context, packed, seed)
+            lives.regime = chain.draw(context, packed, np.random.default_rng(seed))
+        return lives.regime, situation.features(self.table, lives, traits, combo, packed)
+
+    def _numbers(
+        self, lives: Lives, residual: Floats, told: NDArray[np.float32],
+        rng: np.random.Generator, packed: Packed,
+    ) -> Floats:  # fmt: skip
+        """Return the columns of numbers: curve and residual in the units of the regime, with
+        gaps."""
+        center, spread = np.array(self.table.center), np.array(self.table.spread)
+        with torch.no_grad():
+            split = told.shape[1] - EMBEDDING
+            given = torch.from_numpy(told)
+            curve = self.model.curve(given[:, :split], given[:, split:]).numpy()
+        values = center[lives.regime] + spread[lives.regime] * (curve + residual)
+        fixed = np.array(self.table.fixed, dtype=np.float64)[lives.regime]
+        values = np.where(np.isnan(fixed), values, fixed)
+        for number, patterns in enumerate(self.model.situation.patterns):
+            chain = self.model.situation.chains[f"missing{number}"]
+            context = lives.regime if len(chain.first) > 1 else np.zeros_like(lives.regime)
+            gone = np.array(patterns, dtype=bool)[chain.draw(context, packed, rng)]
+            values[gone] = np.nan
+        return np.asarray(values)
+
+    def _codes(self, regime: Ints, cells: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Return the cells of all categories: those drawn, and those that the regime gives."""
+        given = np.array(self.table.given, dtype=np.int16)[regime]
+        codes = given.copy()
+        for place, group in enumerate(self.model.residual.groups):
+            codes[:, group] = np.where(given[:, group] < 0, cells[:, place], given[:, group])
+        return codes
+
+    def _observed(
+        self, frame: pd.DataFrame, lives: Lives, packed: Packed
+    ) -> tuple[pd.DataFrame, Ints]:
+        """Keep of each life what gives its last fifth the share of rows that was asked for."""
+        share = self.asked.late_life
+        if share is None:
+            return frame, lives.rows
+        kept = late_rows(lives, packed, share)
+        return frame[kept].reset_index(drop=True), np.bincount(
+            packed.life[kept], minlength=len(lives.rows)
+        )
+
+    def _chances(self) -> Floats:
+        """Return the chance of each combination of conditions, as asked for or as in training."""
+        chances = np.array(self.model.facts["combo_counts"], dtype=np.float64)
+        chances /= chances.sum()
+        if self.asked.failure_modes is None:
+            return chances
+        names = self.model.failure_modes
+        if not names:
+            raise BadParameter(
+                "failure_modes cannot be chosen: the training table has no column of failure modes "
+                "that is constant within each life."
+            )
+        shares = _complete(self.asked.failure_modes, names, chances, "failure mode")
+        mode = np.array(self.model.failure_mode_of_combo)
+        for number, share in enumerate(shares):
+            mine = mode == number
+            chances[mine] *= share / max(chances[mine].sum(), 1e-300)
+        return chances / chances.sum()
+
+    def _within(self) -> tuple[int, int] | None:
+        asked = self.asked.life_rows
+        seen = self.table.traits[ROWS].values
+        if asked is not None and (asked[0] > asked[1] or asked[1] < seen[0] or asked[0] > seen[-1]):
+            raise BadParameter(
+                f"life_rows={asked} cannot be had: the training lives have {seen[0]:.0f} to "
+                f"{seen[-1]:.0f} rows. Ask for a range that meets theirs."
+            )
+        return asked
+
+    def _state_shares(self) -> Floats | None:
+        """Return the share of each state that is asked for."""
+        if self.asked.states is None:
+            return None
+        names = self.model.states
+        if "regime" not in self.model.situation.chains or not names:
+            raise BadParameter(
+                "states cannot be chosen: the training table has no column of states that vary."
+            )
+        counts = np.array(self.model.facts["regime_counts"], dtype=np.float64)
+        return _complete(self.asked.states, names, counts / counts.sum(), "state")
+
+    def _mean_rows(self) -> float:
+        rows = np.array(self.table.traits[ROWS].values)
+        if self.within is not None:
+            rows = np.clip(rows, *self.within)
+        return float(max(rows.mean(), 1.0))
+
+
+def late_rows(lives: Lives, packed: Packed, share: float) -> NDArray[np.bool_]:
+    """Return the rows to keep so that this share of each life's lies in its last fifth.
+
+    A life watched from its middle on has more of its rows late, one whose record ends early fewer.
+    """
+    whole = (lives.elapsed + lives.remaining)[packed.starts[:-1]]
+    late = lives.remaining <= LATE_LIFE * whole[packed.life]
+    lates = np.bincount(packed.life, late, minlength=len(lives.rows))
+    earlies = lives.rows - lates
+    keep_early = np.minimum(earlies, np.round(lates * (1 - share) / share))
+    keep_late = np.minimum(lates, np.maximum(np.round(keep_early * share / (1 - share)), 1))
+    from_start = packed.age
+    return np.asarray(
+        (from_start >= (earlies - keep_early)[packed.life])
+        & (from_start < (earlies + keep_late)[packed.life])
+    )
+
+
+def _complete(asked: dict[str, float], names: list[str], natural: Floats, what: str) -> Floats:
+    """Return a share for every name: those asked for, the rest in their natural proportions."""
+    unknown = [name for name in asked if name not in names]
+    if unknown:
+        raise BadParameter(
+            f"There is no {what} {unknown[0]!r} in the training table. There are: "
+            f"{', '.join(names)}."
+        )
+    natural = natural if len(natural) == len(names) else np.ones(len(names))
+    free = np.array([0.0 if name in asked else natural[i] for i, name in enumerate(names)])
+    left = 1.0 - sum(asked.values())
+    shares = np.array([asked.get(name, 0.0) for name in names])
+    if free.sum() > 0:
+        return shares + left * free / free.sum()
+    return np.asarray(shares / shares.sum())
+
+
+def _cut(chunk: pd.DataFrame, size: Ints, rows: int) -> pd.DataFrame:
+    """Keep whole lives and, of the last one, only its end, so that the rows are exactly so many."""
+    ends = np.cumsum(size)
+    whole = int(np.searchsorted(ends, rows, side="right"))
+    before = int(ends[whole - 1]) if whole else 0
+    if before == rows:
+        return chunk.iloc[:rows]
+    return pd.concat([chunk.iloc[:before], chunk.iloc[ends[whole] - (rows - before) : ends[whole]]])

@@ -1,0 +1,275 @@
+"""The fit of a model of lives: the table as arrays, then two phases of epochs, each resumable.
+
+First the degradation curve with the embedding of each life, then the conditional TVAE of what it
+leaves. Everything between the phases is computed anew from table and weights, so a checkpoint holds
+only the weights, the optimizer, and where the phase stands.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gan_lab.errors import BadParameter
+from gan_lab.schema import Epoch, Roles, TrainConfig
+from gan_lab.synth.degradation import (
+    Curve,
+    CurveData,
+    Population,
+    curve_losses,
+    held_out_loss,
+)
+from gan_lab.synth.lifetable import LifeTable
+from gan_lab.synth.modelfile import pack, unpack
+from gan_lab.synth.phases import Phase, Plan
+from gan_lab.synth.regimes import Floats, Packed
+from gan_lab.synth.residual import Residual
+from gan_lab.synth.situation import Situation
+from gan_lab.synth.training import OnCheckpoint, OnEpoch, use_bfloat16
+from gan_lab.synth.tvae import fingerprint
+
+LEAST_LIVES = 8  # to hold some of them out
+HELD_OUT_SHARE, MOST_HELD_OUT = 0.12, 200
+STEADY_STEPS = (1_500, 1_000)  # of each phase where no held-out lives decide
+PATIENCE_STEPS = (200, 200)
+LEAST_GAIN = 0.002  # nats a row and column
+
+
+class Fitting:
+    """One fit of a table of lives."""
+
+    def __init__(self, table: pd.DataFrame, roles: Roles, config: TrainConfig) -> None:
+        self.config = config
+        self.fingerprint = fingerprint(table, config)
+        self.table, self.lives, self.traits, self.combo = LifeTable.fit(
+            table, roles, config.regimes
+        )
+        self.packed = Packed(self.lives.rows)
+        self.held_out = choose_held_out(len(self.lives.rows), config)
+        self.situation = Situation.fit(self.table, self.lives, self.traits, self.packed)
+        self.features = self.situation.features(
+            self.table, self.lives, self.traits, self.combo, self.packed
+        )
+        self.values = _standardized(self.table, self.lives)
+        self.history: list[Epoch] = []
+        self.stopped = False
+
+    def run(
+        self,
+        on_epoch: OnEpoch | None,
+        resume: bytes | None,
+        on_checkpoint: OnCheckpoint | None,
+    ) -> None:
+        """Run both phases; afterwards `curve` and `residual` are fitted."""
+        tensors, meta = self._resumed(resume)
+        self.history = [Epoch(*values) for values in meta.get("history", [])]
+        reports = on_epoch, on_checkpoint
+        first = self._curve_phase()
+        if meta.get("phase", 1) == 1:
+            if meta:
+                first.restore(_part(tensors, "phase."), meta["numbers"])
+            self._run(1, first, {}, *reports)
+        else:
+            self.curve.load_state_dict(_part(tensors, "curve."))
+        resumed = meta["numbers"]["epoch"] if meta.get("phase", 1) == 2 else 0
+        second = self._residual_phase(self.config.epochs - len(self.history) + resumed)
+        if resumed:
+            second.restore(_part(tensors, "phase."), meta["numbers"])
+        if not self.stopped:
+            self._run(2, second, self.curve.state_dict(), *reports)
+        self.curve.eval()
+        self.residual.network.eval()
+        self.residual.fit_prior(self.batch, self.config.seed)
+
+    def population(self) -> Population:
+        """Fit how lives differ, from the embeddings and the traits of the training lives."""
+        mean = self.curve.mean.detach().numpy().astype(np.float64)
+        known = self.curve.log_variance.detach().exp().mean(dim=0).numpy().astype(np.float64)
+        scores = [self.table.traits[n].scores(v) for n, v in self.traits.items() if np.ptp(v) > 0]
+        traits = np.column_stack([mean, *scores])
+        spread = np.r_[known, np.zeros(len(scores))]
+        return Population.fit(traits, self.combo, len(self.table.tuples), spread)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the fit found that drawing and notes need."""
+        return {
+            "lives": len(self.lives.rows),
+            "rows": len(self.features),
+            "held_out": int(self.held_out.sum()),
+            "combo_counts": np.bincount(self.combo, minlength=len(self.table.tuples)).tolist(),
+            "regime_counts": np.bincount(self.lives.regime, minlength=self.table.regimes).tolist(),
+        }
+
+    def _curve_phase(self) -> Phase:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            self.curve = Curve(self.features.shape[1], self.values.shape[1], len(self.lives.rows))
+        data = CurveData(
+            torch.from_numpy(self.features),
+            torch.from_numpy(self.values),
+            torch.from_numpy(self.packed.life),
+            torch.from_numpy(self.lives.rows),
+            torch.from_numpy(self.held_out),
+        )
+        most = self.config.epochs // 2 if self.values.shape[1] else 0
+        return Phase(
+            self.curve,
+            partial(curve_losses, self.curve, data),
+            partial(held_out_loss, self.curve, data, self.config.seed),
+            len(self.features),
+            self._plan(0, most, 5e-3),
+            self.config,
+            salt=1,
+            faster=("log_sigma", "mean", "log_variance"),
+        )
+
+    def _residual_phase(self, most: int) -> Phase:
+        asked = self.held_out[self.packed.life]
+        static = self._static()
+        with torch.no_grad():
+            residual = (
+                self.values
+                - self.curve(torch.from_numpy(static[0]), torch.from_numpy(static[1])).numpy()
+            )
+        known = _filled(residual, self.config.seed)
+        told = np.concatenate(static, axis=1)
+        groups = [
+            g
+            for g in range(self.lives.codes.shape[1])
+            if min(line[g] for line in self.table.given) < 0
+        ]
+        if not asked.any():
+            asked = (
+                self.packed.life % 2 == 1
+                if len(self.lives.rows) > 1
+                else self.packed.age % 400 > 300
+            )
+        self.residual, joint = Residual.prepare(
+            known, self.lives, self.table, groups, told.shape[1], self.packed, asked, self.config
+        )
+        network = self.residual.network
+        batch = network.batch(joint, self.residual.conditions(told, self.lives.codes, self.packed))
+        held = torch.from_numpy(self.held_out[self.packed.life])
+        self.batch, apart = batch[~held], batch[held]
+        config = self.config
+
+        def loss(chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+            noise = torch.randn(len(chosen), config.embedding_dim, generator=generator)
+            return network.losses(self.batch[chosen], noise)
+
+        def validate() -> float | None:
+            if not len(apart):
+                return None
+            generator = torch.Generator().manual_seed(config.seed)
+            noise = torch.randn(len(apart), config.embedding_dim, generator=generator)
+            reconstruction, kl = network.losses(apart, noise)
+            return float(config.loss_factor * reconstruction + kl)
+
+        most = most if self.residual.encoding.groups else 0
+        return Phase(
+            network, loss, validate, len(self.batch), self._plan(1, most, config.learning_rate / 2),
+            config, salt=2, factor=config.loss_factor, after_step=network.clamp_sigma,
+            half=use_bfloat16(config.precision, torch.device("cpu")),
+        )  # fmt: skip
+
+    def _static(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what is known of each row before it is drawn: its features and its life's
+        embedding."""
+        return self.features, self.curve.mean.detach().numpy()[self.packed.life]
+
+    def _plan(self, phase: int, most: int, rate: float) -> Plan:
+        steps = max(1, math.ceil(len(self.features) / self.config.batch_size))
+        columns = self.values.shape[1] + len(self.lives.codes[0])
+        return Plan(
+            most=most,
+            steady=max(2, math.ceil(STEADY_STEPS[phase] / steps)),
+            patience=max(2, math.ceil(PATIENCE_STEPS[phase] / steps)),
+            least=LEAST_GAIN * columns,
+            rate=rate,
+        )
+
+    def _run(
+        self, number: int, phase: Phase, before: dict[str, Tensor],
+        on_epoch: OnEpoch | None, on_checkpoint: OnCheckpoint | None,
+    ) -> None:  # fmt: skip
+        while not phase.finished and not self.stopped:
+            started = time.perf_counter()
+            reconstruction, kl, validation = phase.run_epoch()
+            seconds = time.perf_counter() - started
+            epoch = Epoch(
+                epoch=len(self.history) + 1,
+                epochs=self.config.epochs,
+                loss=phase.factor * reconstruction + kl,
+                reconstruction=reconstruction,
+                kl=kl,
+                validation=validation,
+                seconds=seconds,
+                rows_per_second=phase.rows / seconds,
+            )
+            self.history.append(epoch)
+            if on_checkpoint is not None:
+                on_checkpoint(epoch.epoch, lambda: self._state(number, phase, before))
+            self.stopped = bool(on_epoch is not None and on_epoch(epoch))
+
+    def _state(self, number: int, phase: Phase, before: dict[str, Tensor]) -> bytes:
+        tensors, numbers = phase.state()
+        saved = {f"phase.{k}": v for k, v in tensors.items()}
+        saved |= {f"curve.{k}": v for k, v in before.items()}
+        history = [[getattr(epoch, name) for name in Epoch.__slots__] for epoch in self.history]
+        return pack(
+            saved,
+            {
+                "fingerprint": self.fingerprint,
+                "phase": number,
+                "numbers": numbers,
+                "history": history,
+            },
+        )
+
+    def _resumed(self, resume: bytes | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        if resume is None:
+            return {}, {}
+        tensors, meta = unpack(resume, "The checkpoint")
+        if meta.get("fingerprint") != self.fingerprint or "phase" not in meta:
+            raise BadParameter(
+                "The checkpoint belongs to another table or configuration. Start the training anew."
+            )
+        return tensors, meta
+
+
+def choose_held_out(lives: int, config: TrainConfig) -> NDArray[np.bool_]:
+    """Return which lives only decide when training is enough; none where they are too few."""
+    held = np.zeros(lives, dtype=bool)
+    if config.early_stopping and lives >= LEAST_LIVES:
+        count = min(MOST_HELD_OUT, max(1, round(HELD_OUT_SHARE * lives)))
+        held[np.random.default_rng(config.seed).choice(lives, count, replace=False)] = True
+    return held
+
+
+def _standardized(table: LifeTable, lives: Any) -> NDArray[np.float32]:
+    center, spread = np.array(table.center), np.array(table.spread)
+    values = np.where(lives.missing, np.nan, lives.numbers)
+    found = (values - center[lives.regime]) / spread[lives.regime]
+    return np.asarray(found, dtype=np.float32)
+
+
+def _filled(residual: NDArray[np.float32], seed: int) -> Floats:
+    """Return residuals without gaps: a missing one is that of another row of the same column."""
+    rng, filled = np.random.default_rng(seed), residual.astype(np.float64)
+    for column in filled.T:
+        gone = np.isnan(column)
+        if gone.any():
+            column[gone] = rng.choice(column[~gone], size=int(gone.sum()))
+    return filled
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

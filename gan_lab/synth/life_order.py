@@ -1,0 +1,126 @@
+"""Lives in users' tables: are the rows in order, does the rul fall, and how to make both so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from gan_lab.errors import BadTable
+from gan_lab.schema import Roles
+
+MOST_ROWS_SORTED = 20_000_000
+RUNS_ON = {"", "0", "0.0", "false", "no", "none", "nan", "ok", "running", "censored", "nein"}
+"""What a failure column says of a life that did not fail."""
+
+
+def settle_lives(path: Path, roles: Roles, notes: list[str]) -> tuple[Roles, int | None, int]:
+    """Put the rows of a written table in order, make a rul where asked; returns roles, lives, rows.
+
+    Reads the columns that play a part in batches; only a table that is out of order, or needs a
+    rul, is loaded whole. Raises `BadTable` where the rul rises within a life.
+    """
+    makes_rul = bool(roles.failure_mode and roles.rul is None and (roles.life or roles.time))
+    look = LifeCheck.of(path, roles)
+    if makes_rul or not look.ordered:
+        if look.rows > MOST_ROWS_SORTED:
+            raise BadTable(
+                f"The {look.rows} rows are not in order: sort them by life and time first."
+            )
+        table = pd.read_parquet(path)
+        if not look.ordered:
+            table = _sorted(table, roles)
+            notes.append("The rows were not in the order of life and time: they are now.")
+        if makes_rul:
+            table, roles = _with_rul(table, roles, notes)
+        table.to_parquet(path, index=False)
+        look = LifeCheck.of(path, roles)
+    if look.rul_rises:
+        raise BadTable(f"{roles.rul!r} rises {look.rul_rises}: a remaining life can only fall.")
+    if roles.life is None:
+        return roles, None, look.rows
+    single = [str(name) for name, rows in look.sizes.items() if rows == 1]
+    if single:
+        notes.append(f"{len(single)} lives have only one row, such as {single[0]}.")
+    return roles, len(look.sizes), look.rows
+
+
+class LifeCheck:
+    """What the columns that play a part look like along the rows, in constant memory."""
+
+    def __init__(self) -> None:
+        self.sizes: Counter[object] = Counter()
+        self.rows = 0
+        self.ordered = True
+        self.rul_rises = ""
+
+    @classmethod
+    def of(cls, path: Path, roles: Roles) -> LifeCheck:
+        """Look at a Parquet file."""
+        look, before = cls(), None
+        names = [name for name in (roles.life, roles.time, roles.rul) if name]
+        with pq.ParquetFile(path) as file:
+            look.rows = file.metadata.num_rows
+            for batch in file.iter_batches(200_000, columns=names) if names else ():
+                frame = batch.to_pandas()
+                look._add(
+                    frame if before is None else pd.concat([before, frame]), roles, before is None
+                )
+                before = frame.tail(1)
+        return look
+
+    def _add(self, frame: pd.DataFrame, roles: Roles, first: bool) -> None:
+        same = pd.Series(True, index=frame.index)
+        if roles.life:
+            same = frame[roles.life].eq(frame[roles.life].shift())
+            fresh = frame if first else frame.iloc[1:]
+            began = fresh.loc[~same.to_numpy()[-len(fresh) :], roles.life]
+            self.ordered &= not any(name in self.sizes for name in began) and began.is_unique
+            self.sizes.update(fresh[roles.life].value_counts().to_dict())
+        if roles.time:
+            back = same & (frame[roles.time] < frame[roles.time].shift())
+            self.ordered &= not back.any()
+        if roles.rul and not self.rul_rises:
+            rises = (same & (frame[roles.rul] > frame[roles.rul].shift())).to_numpy()
+            if rises.any():
+                place = frame.iloc[int(rises.argmax())]
+                where = f"in life {place[roles.life]}" if roles.life else "from row to row"
+                self.rul_rises = f"{where} (to {place[roles.rul]})"
+
+
+def _sorted(table: pd.DataFrame, roles: Roles) -> pd.DataFrame:
+    keys = pd.DataFrame(index=table.index)
+    if roles.life:
+        keys["life"] = pd.factorize(table[roles.life])[0]
+    if roles.time:
+        keys["time"] = table[roles.time]
+    order = keys.sort_values(list(keys), kind="stable").index
+    return table.loc[order].reset_index(drop=True)
+
+
+def _with_rul(table: pd.DataFrame, roles: Roles, notes: list[str]) -> tuple[pd.DataFrame, Roles]:
+    """Add the column `rul`: how long until the failure that ends the life; lives without one go."""
+    assert roles.failure_mode is not None
+    if "rul" in table.columns:
+        raise BadTable("There is a column 'rul' already: name it with --rul, or leave it out.")
+    failed = ~table[roles.failure_mode].astype(str).str.strip().str.lower().isin(RUNS_ON)
+    if roles.life is None:
+        table.insert(0, "life", failed.shift(fill_value=False).cumsum() + 1)
+        roles = roles.model_copy(update={"life": "life"})
+        notes.append("Each life ends with a failure: they are told apart by the new column 'life'.")
+    ended = failed.groupby(table[roles.life]).transform("any")
+    lost = table.loc[~ended, roles.life].nunique()
+    if lost:
+        notes.append(f"{lost} lives without a failure have no known remaining life: left out.")
+    table = table[ended].reset_index(drop=True)
+    if table.empty:
+        raise BadTable(f"{roles.failure_mode!r} says of no life that it failed.")
+    time = table[roles.time] if roles.time else pd.Series(np.arange(len(table)))
+    left = time.groupby(table[roles.life]).transform("last") - time
+    table["rul"] = left / pd.Timedelta(hours=1) if left.dtype.kind == "m" else left
+    constant = table.groupby(roles.life)[roles.failure_mode].nunique(dropna=False).max() == 1
+    mode = roles.failure_mode if constant else None
+    return table, roles.model_copy(update={"rul": "rul", "failure_mode": mode})

@@ -1,0 +1,336 @@
+"""What the columns of a table of lives are, learned once; the table as arrays, and arrays as a
+table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gan_lab.errors import BadParameter, BadTable
+from gan_lab.schema import Roles
+from gan_lab.synth.encoding import Encoded, Encoding
+from gan_lab.synth.regimes import MOST_REGIMES, Floats, Ints, Packed, find_regimes, levels_of
+from gan_lab.synth.trajectories import (
+    FEW_VALUES,
+    Clock,
+    Lives,
+    Quantiles,
+    Track,
+    Wear,
+    classify,
+    constant_within,
+    increments,
+    numbers_of,
+    read_clock,
+    read_wear,
+    sorted_lives,
+)
+
+LEAST_SPREAD = 0.05  # of a column within a regime, in its spread over all regimes
+ROWS, LEFT, START = "rows", "left", "start"
+
+
+@dataclass
+class LifeTable:
+    """The anatomy of a table of lives, as plain values that JSON can hold.
+
+    `tracks` are the columns of numbers and counters; `categories` all others that a row decides;
+    `conditions` those that a life decides; `traits` the numbers of a life (rows, distance left at
+    the end of the record, start time, starts of counters, constants of a life).
+    """
+
+    columns: list[str]
+    roles: Roles
+    life_dtype: str | None
+    clock: Clock
+    wear: Wear | None
+    tracks: list[Track]
+    categories: Encoding
+    conditions: Encoding
+    life_tracks: list[Track]
+    traits: dict[str, Quantiles]
+    tuples: list[list[int]]  # the combinations of conditions that occur
+    regime_columns: list[str]
+    center: list[list[float]]  # (regimes, tracks)
+    spread: list[list[float]]
+    fixed: list[list[float | None]]  # the only value a column takes in a regime
+    given: list[list[int]]  # the only cell a category takes in a regime, -1: several
+
+    @classmethod
+    def fit(
+        cls, table: pd.DataFrame, roles: Roles, regimes: str = "auto"
+    ) -> tuple[LifeTable, Lives, dict[str, Floats], Ints]:
+        """Learn a table; return it with its lives, the traits of each and its combination of
+        conditions.
+
+        `regimes` is "auto", "none", or column names with commas. Raises `BadTable` and
+        `BadParameter`.
+        """
+        table, rows = sorted_lives(table, roles)
+        packed = Packed(rows)
+        clock, steps, starts = read_clock(table, roles.time, packed)
+        total = np.cumsum(steps) / clock.step
+        elapsed = total - total[packed.starts[:-1]][packed.life]
+        ends = packed.starts[1:] - 1
+        wear, remaining = None, elapsed[ends][packed.life] - elapsed
+        if roles.rul is not None:
+            wear, remaining = read_wear(table[roles.rul], elapsed, packed)
+        sorting = _Sorting(table, roles, packed)
+        categories = Encoding.fit(sorting.words, few_values=FEW_VALUES)
+        conditions = Encoding.fit(sorting.conditions, few_values=FEW_VALUES)
+        codes = categories.encode(sorting.words).codes
+        combos, combo = np.unique(
+            conditions.encode(sorting.conditions).codes, axis=0, return_inverse=True
+        )
+        numbers = (
+            np.stack(sorting.numbers, axis=1) if sorting.numbers else np.zeros((len(table), 0))
+        )
+        names, regime = _regimes(regimes, roles, (categories, codes), sorting, packed)
+        center, spread, fixed = _levels(numbers, regime)
+        found = {ROWS: rows.astype(float), LEFT: np.nan_to_num(remaining[ends]), START: starts}
+        found |= sorting.life_numbers
+        learned = cls(
+            columns=[str(name) for name in table.columns],
+            roles=roles,
+            life_dtype=str(table[roles.life].dtype) if roles.life else None,
+            clock=clock,
+            wear=wear,
+            tracks=sorting.tracks,
+            categories=categories,
+            conditions=conditions,
+            life_tracks=sorting.life_tracks,
+            traits={name: Quantiles.of(values) for name, values in found.items()},
+            tuples=combos.astype(int).tolist(),
+            regime_columns=names,
+            center=center.tolist(),
+            spread=spread.tolist(),
+            fixed=[[None if np.isnan(v) else float(v) for v in line] for line in fixed],
+            given=_given(codes, regime),
+        )
+        missing = (
+            np.stack(sorting.missing, axis=1) if sorting.missing else np.zeros(numbers.shape, bool)
+        )
+        lives = Lives(rows, elapsed, remaining, regime, numbers, codes, steps, missing)
+        return learned, lives, found, combo.reshape(-1)
+
+    @property
+    def regimes(self) -> int:
+        """How many regimes there are; one where there are none."""
+        return len(self.center)
+
+    def write(
+        self, lives: Lives, ids: Ints, combo: Ints, traits: dict[str, Floats], seconds: Floats
+    ) -> pd.DataFrame:
+        """Return lives as rows under the table's own names, types and order."""
+        packed = Packed(lives.rows)
+        rng = np.random.default_rng(int(ids[0]))
+        words = _decoded(self.categories, lives.codes, rng)
+        tuples = np.array(self.tuples, dtype=np.int16).reshape(len(self.tuples), -1)[combo]
+        conditions = _decoded(self.conditions, tuples, rng)
+        series = {name: words[name] for name in words}
+        series |= {name: conditions[name].iloc[packed.life] for name in conditions}
+        for track in self.life_tracks:
+            series[track.name] = track.write(traits[track.name])[packed.life]
+        for track, values in zip(self.tracks, lives.numbers.T, strict=True):
+            start = traits[track.name][packed.life] if track.counter else None
+            series[track.name] = track.write(
+                values if start is None else _counted(track, values, start, packed)
+            )
+        series |= self._parts(lives, ids, packed, seconds)
+        result = pd.concat([series[name].reset_index(drop=True) for name in self.columns], axis=1)
+        result.columns = pd.Index(self.columns)
+        return result
+
+    def _parts(
+        self, lives: Lives, ids: Ints, packed: Packed, seconds: Floats
+    ) -> dict[str, pd.Series[Any]]:
+        """Return the columns of life, time and remaining useful life."""
+        found: dict[str, pd.Series[Any]] = {}
+        if self.roles.life is not None and self.life_dtype is not None:
+            found[self.roles.life] = _numbered(ids, self.life_dtype).iloc[packed.life]
+        if self.clock.name is not None:
+            found[self.clock.name] = self.clock.write(seconds)
+        if self.wear is not None:
+            found[self.wear.name] = self.wear.write(lives.remaining)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the anatomy as plain JSON values."""
+        return {
+            **{name: value for name, value in vars(self).items() if name in _PLAIN},
+            "roles": self.roles.model_dump(),
+            "clock": asdict(self.clock),
+            "wear": None if self.wear is None else asdict(self.wear),
+            "tracks": [asdict(track) for track in self.tracks],
+            "life_tracks": [asdict(track) for track in self.life_tracks],
+            "categories": self.categories.to_json(),
+            "conditions": self.conditions.to_json(),
+            "traits": {name: quantiles.values for name, quantiles in self.traits.items()},
+        }
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> LifeTable:
+        """Build the anatomy that `to_json` wrote."""
+        wear = plain["wear"]
+        if wear is not None:
+            wear = Wear(**{**wear, "track": Track(**wear["track"])})
+        return cls(
+            **{name: plain[name] for name in _PLAIN},
+            roles=Roles(**plain["roles"]),
+            clock=Clock(**plain["clock"]),
+            wear=wear,
+            tracks=[Track(**track) for track in plain["tracks"]],
+            life_tracks=[Track(**track) for track in plain["life_tracks"]],
+            categories=Encoding.from_json(plain["categories"]),
+            conditions=Encoding.from_json(plain["conditions"]),
+            traits={name: Quantiles(values) for name, values in plain["traits"].items()},
+        )
+
+
+_PLAIN = (
+    "columns", "life_dtype", "tuples", "regime_columns", "center", "spread", "fixed", "given",
+)  # fmt: skip
+
+
+class _Sorting:
+    """Each column put where it belongs."""
+
+    def __init__(self, table: pd.DataFrame, roles: Roles, packed: Packed) -> None:
+        self.tracks: list[Track] = []
+        self.life_tracks: list[Track] = []
+        self.numbers: list[Floats] = []
+        self.missing: list[NDArray[np.bool_]] = []
+        self.life_numbers: dict[str, Floats] = {}
+        words: dict[str, pd.Series[Any]] = {}
+        conditions: dict[str, pd.Series[Any]] = {}
+        starts = packed.starts[:-1]
+        for name in table.columns:
+            if name in (roles.life, roles.time, roles.rul):
+                continue
+            series, values = table[name], numbers_of(table[name])
+            if not series.notna().any():
+                raise BadTable(f"Column {name!r} has no value in any row. Drop the column.")
+            if name != roles.state and series.nunique() > 1 and constant_within(series, packed):
+                if values is None or series.nunique() <= FEW_VALUES or series.isna().any():
+                    conditions[name] = series.iloc[starts].reset_index(drop=True)
+                else:
+                    self.life_tracks.append(Track.of(series, values))
+                    self.life_numbers[str(name)] = values[starts]
+                continue
+            kind = "category" if values is None else classify(values, packed)
+            if name == roles.state or kind == "category":
+                words[name] = series
+                continue
+            assert values is not None
+            self.missing.append(np.isnan(values))
+            if kind == "counter":
+                filled = pd.Series(values).groupby(packed.life).bfill().to_numpy()[starts]
+                self.life_numbers[str(name)] = np.nan_to_num(filled, nan=np.nanmin(values))
+                values = increments(values, packed)
+            self.tracks.append(Track.of(series, values, kind == "counter"))
+            self.numbers.append(values)
+        self.words = pd.DataFrame(words, index=table.index)
+        self.conditions = pd.DataFrame(conditions, index=range(len(starts)))
+
+
+def _regimes(
+    wanted: str,
+    roles: Roles,
+    anatomy: tuple[Encoding, NDArray[np.int16]],
+    sorting: _Sorting,
+    packed: Packed,
+) -> tuple[list[str], Ints]:
+    """Return the columns that make the regimes and the regime of each row."""
+    rows = len(packed.life)
+    levels = {
+        str(c.name): anatomy[1][:, g].astype(np.int64) for g, c in enumerate(anatomy[0].groups)
+    }
+    if wanted == "none":
+        return [], np.zeros(rows, dtype=np.int64)
+    if wanted == "auto" and roles.state is not None:
+        wanted = roles.state
+        if wanted not in levels:
+            return [], np.zeros(rows, dtype=np.int64)
+    for track, values in zip(sorting.tracks, sorting.numbers, strict=True):
+        found = None if track.counter else levels_of(values)
+        if found is not None:
+            levels[track.name] = found
+    if wanted == "auto":
+        numbers = np.stack(sorting.numbers, axis=1) if sorting.numbers else np.zeros((rows, 0))
+        progress = packed.age / np.diff(packed.starts)[packed.life]
+        return find_regimes(levels, numbers, progress)
+    names = [wanted] if wanted in levels else [name.strip() for name in wanted.split(",")]
+    for name in names:
+        if name not in levels:
+            raise BadParameter(
+                f"Column {name!r} cannot make the regimes: it does not gather in 2 to 12 levels. "
+                f"Columns that do: {', '.join(levels) or 'none'}."
+            )
+    joint = np.unique(np.stack([levels[name] for name in names], 1), axis=0, return_inverse=True)
+    if len(joint[0]) > MOST_REGIMES:
+        raise BadTable(
+            f"{' and '.join(names)} make {len(joint[0])} regimes; at most {MOST_REGIMES} can be "
+            "modelled. Name other columns with regimes=, or none."
+        )
+    return names, joint[1].reshape(-1).astype(np.int64)
+
+
+def _levels(numbers: Floats, regime: Ints) -> tuple[Floats, Floats, Floats]:
+    """Return mean and spread of each column in each regime, and its value where there is only
+    one."""
+    count = int(regime.max()) + 1
+    center = np.zeros((count, numbers.shape[1]))
+    spread, fixed = center.copy(), np.full_like(center, np.nan)
+    overall = np.nanmean(numbers, axis=0)
+    for number in range(count):
+        mine = numbers[regime == number]
+        known = np.isfinite(mine).sum(axis=0)
+        some = np.where(np.isfinite(mine), mine, np.where(known > 0, np.nan, overall))
+        center[number], spread[number] = np.nanmean(some, axis=0), np.nanstd(some, axis=0)
+        lone = (known >= 10) & (np.nanmin(some, axis=0) == np.nanmax(some, axis=0)) & (count > 1)
+        fixed[number, lone] = some[0, lone]
+    share = np.bincount(regime)[:, None] / len(regime)
+    within = np.sqrt((share * spread**2).sum(axis=0))
+    return center, np.maximum(spread, np.maximum(LEAST_SPREAD * within, 1e-9)), fixed
+
+
+def _given(codes: NDArray[np.int16], regime: Ints) -> list[list[int]]:
+    """Return the cell that a category takes in a regime in 9,995 of 10,000 rows, else -1."""
+    lines = []
+    for number in range(int(regime.max()) + 1):
+        mine = codes[regime == number]
+        counts = [np.bincount(column) for column in mine.T]
+        lines.append(
+            [int(c.argmax()) if c.max() >= 0.9995 * c.sum() >= 20 * 0.9995 else -1 for c in counts]
+        )
+    return lines
+
+
+def _decoded(
+    encoding: Encoding, codes: NDArray[np.int16], rng: np.random.Generator
+) -> pd.DataFrame:
+    if not encoding.columns:
+        return pd.DataFrame(index=range(len(codes)))
+    return encoding.decode(Encoded(np.empty((len(codes), 0), dtype=np.float32), codes), rng)
+
+
+def _counted(track: Track, values: Floats, start: Floats, packed: Packed) -> Floats:
+    """Return what a counter shows: its start and the sum of what it rose since, missing as
+    asked."""
+    rises = track.on_grid(np.nan_to_num(np.clip(values, track.minimum, track.maximum)))
+    rises = np.where(packed.age > 0, rises, 0.0)
+    total = np.cumsum(rises)
+    return np.where(np.isnan(values), np.nan, start + total - total[packed.starts[packed.life]])
+
+
+def _numbered(ids: Ints, dtype: str) -> pd.Series[Any]:
+    wanted = pd.api.types.pandas_dtype(dtype)
+    if pd.api.types.is_numeric_dtype(wanted):
+        return pd.Series(ids).astype(wanted)
+    return pd.Series([str(number) for number in ids]).astype(
+        object if isinstance(wanted, pd.CategoricalDtype) else wanted
+    )

@@ -1,0 +1,222 @@
+"""The model of lives: run-to-failure trajectories, whole lives at a time.
+
+A mixed-effects degradation curve with an embedding of the life (`degradation`), a Markov chain of
+regimes (`regimes`), and a conditional TVAE for what is left (`residual`). `fitting` trains them,
+`drawing` draws from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gan_lab.errors import BadParameter
+from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
+from gan_lab.synth.degradation import Curve, Population
+from gan_lab.synth.dependence import Dependence
+from gan_lab.synth.drawing import Drawing
+from gan_lab.synth.encoding import Encoding
+from gan_lab.synth.fitting import Fitting
+from gan_lab.synth.lifetable import LifeTable
+from gan_lab.synth.modelfile import load_file, save_file
+from gan_lab.synth.prior import Prior
+from gan_lab.synth.regimes import Chain
+from gan_lab.synth.residual import Residual
+from gan_lab.synth.situation import Situation
+from gan_lab.synth.training import OnCheckpoint, OnEpoch
+from gan_lab.synth.tvae import build_network
+
+
+class SequentialTVAE:
+    """A fitted model of lives; `history` holds what each epoch said."""
+
+    def __init__(
+        self,
+        table: LifeTable,
+        situation: Situation,
+        curve: Curve,
+        residual: Residual,
+        population: Population,
+        config: TrainConfig,
+        facts: dict[str, Any],
+        history: list[Epoch],
+    ) -> None:
+        self.table, self.situation, self.curve = table, situation, curve
+        self.residual, self.population = residual, population
+        self.config, self.facts, self.history = config, facts, history
+
+    @classmethod
+    def fit(
+        cls,
+        table: pd.DataFrame,
+        roles: Roles,
+        config: TrainConfig,
+        on_epoch: OnEpoch | None = None,
+        resume: bytes | None = None,
+        on_checkpoint: OnCheckpoint | None = None,
+    ) -> Self:
+        """Learn the lives of a table; `config.epochs` is the most it may take.
+
+        `on_epoch` is called after every epoch; True stops, and the model fitted so far is returned.
+        `on_checkpoint(epoch, state)` may call `state()` for the bytes that `resume` takes.
+        Raises `BadTable` for a table that cannot be learned from, `TaskFailed` if training
+        diverges.
+        """
+        fitting = Fitting(table, roles, config)
+        fitting.run(on_epoch, resume, on_checkpoint)
+        return cls(
+            fitting.table,
+            fitting.situation,
+            fitting.curve,
+            fitting.residual,
+            fitting.population(),
+            config,
+            fitting.facts(),
+            fitting.history,
+        )
+
+    def sample(
+        self,
+        rows: int | None = None,
+        lives: int | None = None,
+        seed: int = 0,
+        first_life: int = 1,
+        conditions: GenerateConfig | None = None,
+    ) -> Iterator[pd.DataFrame]:
+        """Draw exactly so many rows, or so many whole lives, in chunks of about 100,000 rows.
+
+        Lives are numbered from `first_life`. Of rows, the last life is observed from its middle on.
+        The same seed gives the same rows. Raises `BadParameter` for a condition that cannot be met.
+        """
+        if (rows is None) == (lives is None):
+            raise BadParameter(f"Ask for rows or for lives, not for rows={rows} and lives={lives}.")
+        if (rows or lives or 0) < 1:
+            raise BadParameter(f"rows={rows}, lives={lives}: ask for at least one.")
+        return Drawing(self, seed, conditions).chunks(rows, lives, first_life)
+
+    @property
+    def failure_modes(self) -> list[str]:
+        """The failure modes that can be asked for."""
+        return [str(level) for level in self._failure_column()[0]]
+
+    @property
+    def failure_mode_of_combo(self) -> list[int]:
+        """The failure mode of each combination of conditions."""
+        return self._failure_column()[1]
+
+    @property
+    def states(self) -> list[str]:
+        """The operating states that can be asked for, where one column of states makes the
+        regimes."""
+        names = self.table.regime_columns
+        found = [c for c in self.table.categories.groups if [str(c.name)] == names]
+        if not found:
+            return []
+        levels = found[0].levels or found[0].centers
+        return [str(level) for level in levels]
+
+    def notes(self) -> list[str]:
+        """Return what the model found and decided by itself, a sentence each."""
+        names, facts = self.table.regime_columns, self.facts
+        regimes = f"{self.table.regimes} regimes from {', '.join(names)}" if names else "one regime"
+        held = facts["held_out"]
+        decided = (
+            f"{held} held-out lives decided when it was enough"
+            if held
+            else "no lives were held out, so the number of epochs was planned"
+        )
+        return [
+            f"{facts['lives']} lives of {facts['rows']} rows, {regimes}.",
+            f"{len(self.history)} of at most {self.config.epochs} epochs: {decided}.",
+        ]
+
+    def _failure_column(self) -> tuple[list[Any], list[int]]:
+        name = self.table.roles.failure_mode
+        for group, column in enumerate(self.table.conditions.groups):
+            if column.name == name:
+                return column.levels or column.centers, [
+                    combo[group] for combo in self.table.tuples
+                ]
+        return [], []
+
+    def save(self, path: Path) -> None:
+        """Write the model as one sealed file (safetensors: tensors and JSON, no pickle)."""
+        parts: dict[str, dict[str, Any]] = {
+            "curve": self.curve.state_dict(),
+            "network": self.residual.network.state_dict(),
+            "prior": self.residual.prior.tensors(),
+            "residual": {
+                name: torch.from_numpy(np.ascontiguousarray(getattr(self.residual, name)))
+                for name in ("past", "lowest", "highest")
+            },
+            "dependence": {
+                k: torch.from_numpy(v) for k, v in self.residual.dependence.arrays().items()
+            },
+            "population": {k: torch.from_numpy(v) for k, v in self.population.arrays().items()},
+        }
+        for name, chain in self.situation.chains.items():
+            parts[f"chain_{name}"] = {
+                "first": torch.from_numpy(chain.first),
+                "following": torch.from_numpy(chain.following),
+            }
+        meta = {
+            "model": "sequential",
+            "table": self.table.to_json(),
+            "span": self.situation.span,
+            "clocked": self.situation.clocked,
+            "patterns": self.situation.patterns,
+            "chains": list(self.situation.chains),
+            "encoding": self.residual.encoding.to_json(),
+            "groups": self.residual.groups,
+            "network_conditions": self.residual.network.conditions,
+            "config": self.config.model_dump(),
+            "facts": self.facts,
+            "history": [[getattr(e, name) for name in Epoch.__slots__] for e in self.history],
+        }
+        tensors = {f"{part}.{k}": v for part, found in parts.items() for k, v in found.items()}
+        save_file(path, tensors, meta)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a model; raises `BadParameter` for a file that is missing, altered or of another
+        kind."""
+        tensors, meta = load_file(path)
+        if meta.get("model") != "sequential":
+            raise BadParameter(f"The model file {path} holds no model of lives.")
+
+        def part(name: str) -> dict[str, torch.Tensor]:
+            prefix = f"{name}."
+            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+        def arrays(name: str) -> dict[str, Any]:
+            return {k: v.numpy() for k, v in part(name).items()}
+
+        config = TrainConfig.model_validate(meta["config"])
+        encoding = Encoding.from_json(meta["encoding"])
+        network = build_network(encoding, config, meta["network_conditions"])
+        network.load_state_dict(part("network"))
+        prior = Prior(config.embedding_dim, **part("prior"))
+        curve = Curve.shaped_like(part("curve"))
+        chains = {name: Chain(**arrays(f"chain_{name}")) for name in meta["chains"]}
+        return cls(
+            LifeTable.from_json(meta["table"]),
+            Situation(meta["span"], meta["clocked"], meta["patterns"], chains),
+            curve.eval(),
+            Residual(
+                dependence=Dependence(**arrays("dependence")),
+                encoding=encoding,
+                groups=meta["groups"],
+                network=network.eval(),
+                prior=prior,
+                **arrays("residual"),
+            ),
+            Population(**arrays("population")),
+            config,
+            meta["facts"],
+            [Epoch(*values) for values in meta["history"]],
+        )

@@ -1,0 +1,116 @@
+"""How far synthetic rows can be trusted: one report, against lives the model has never seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+from pydantic import Field
+
+from gan_lab.machines import Profile
+from gan_lab.schema import Message, Roles, utc_now
+from gan_lab.synth.comparison import compare
+from gan_lab.synth.fidelity import Fidelity, fidelity
+from gan_lab.synth.physics import Detection, Physics, detection, physics
+from gan_lab.synth.privacy import Privacy, privacy
+from gan_lab.synth.utility import LifeFigures, Task, life_figures, utility
+from gan_lab.synth.verdict import Verdict, judge
+
+OnStep = Callable[[float, str], None]
+
+
+class QualityReport(Message):
+    """Everything a report says; the page and the notebook show nothing else."""
+
+    format: int = 1
+    machine_id: str | None = None
+    created: str = Field(default_factory=utc_now)
+    split: str = Field(description="life or row: what was held out as a whole")
+    rows: dict[str, int] = Field(description="Rows of the tables that were given")
+    lives: dict[str, int] = Field(description="Lives of these tables; empty where there are none")
+    sampling: list[str] = Field(description="Which tables were judged by a part of their rows")
+    verdict: Verdict
+    fidelity: Fidelity
+    utility: list[Task]
+    life_figures: LifeFigures | None
+    privacy: Privacy
+    physics: Physics
+    detection: Detection
+    seconds: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def quality(self) -> float | None:
+        """SDMetrics' overall score, 0 to 1."""
+        return self.fidelity.synthetic.overall
+
+
+def evaluate(
+    synthetic: pd.DataFrame,
+    train: pd.DataFrame,
+    holdout: pd.DataFrame,
+    roles: Roles,
+    profile: Profile | None = None,
+    seed: int = 0,
+    on_step: OnStep | None = None,
+) -> QualityReport:
+    """Judge synthetic rows against rows the model has seen (`train`) and has not (`holdout`).
+
+    `on_step(share done, what comes next)` is called before each part. The same tables and seed give
+    the same figures. Raises `BadTable` where the tables cannot be compared.
+    """
+    seconds: dict[str, float] = {}
+    step = _Steps(on_step, seconds)
+    sides = compare(synthetic, train, holdout, roles, profile, seed)
+    with step(0.05, "fidelity"):
+        alike = fidelity(sides)
+    with step(0.2, "utility"):
+        tasks = utility(sides)
+    with step(0.5, "lives"):
+        in_time = life_figures(sides)
+    with step(0.8, "privacy"):
+        memory = privacy(sides, synthetic, train)
+    with step(0.85, "physics"):
+        laws = physics(sides)
+    with step(0.9, "detection"):
+        told_apart = detection(sides)
+    return QualityReport(
+        machine_id=profile.machine_id if profile else None,
+        split="life" if roles.life else "row",
+        rows={"synthetic": len(synthetic), "train": len(train), "holdout": len(holdout)},
+        lives=_lives(synthetic, train, holdout, roles),
+        sampling=sides.notes,
+        verdict=judge(alike, tasks, in_time, memory, laws, told_apart, profile, roles.rul),
+        fidelity=alike,
+        utility=tasks,
+        life_figures=in_time,
+        privacy=memory,
+        physics=laws,
+        detection=told_apart,
+        seconds=seconds,
+    )
+
+
+class _Steps:
+    """Announces each part and measures it."""
+
+    def __init__(self, on_step: OnStep | None, seconds: dict[str, float]) -> None:
+        self._on_step, self._seconds = on_step, seconds
+
+    @contextmanager
+    def __call__(self, share: float, what: str) -> Iterator[None]:
+        if self._on_step:
+            self._on_step(share, what)
+        start = time.perf_counter()
+        yield
+        self._seconds[what] = round(time.perf_counter() - start, 2)
+
+
+def _lives(
+    synthetic: pd.DataFrame, train: pd.DataFrame, holdout: pd.DataFrame, roles: Roles
+) -> dict[str, int]:
+    if roles.life is None:
+        return {}
+    tables = {"synthetic": synthetic, "train": train, "holdout": holdout}
+    return {name: int(table[roles.life].nunique()) for name, table in tables.items()}

@@ -1,0 +1,284 @@
+"""What the degradation curve leaves: its own past first, then a conditional TVAE for all that
+remains.
+
+The residual `e_t` of each number is predicted linearly from the residuals before it (where that
+explains something), and a TVAE (Xu et al. 2019) conditioned on wear, regime and life (Sohn et al.
+2015) models the innovation of all numbers and the categories of a row together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from gan_lab.schema import TrainConfig
+from gan_lab.synth.dependence import Dependence
+from gan_lab.synth.encoding import SPREAD, Column, Encoded, Encoding
+from gan_lab.synth.lifetable import LifeTable
+from gan_lab.synth.mixture import summarize
+from gan_lab.synth.network import Batch, Network
+from gan_lab.synth.prior import Prior
+from gan_lab.synth.regimes import DECAYS, Floats, Ints, Packed
+from gan_lab.synth.trajectories import Lives
+from gan_lab.synth.tvae import build_network
+
+PAST = (0.0, *DECAYS)  # the row before, and averages of those before it
+LEAST_GAIN = 0.01  # of a residual's variance, to be worth a coefficient
+PRIOR_COMPONENTS = 10
+DRAW_ROWS = 16_384
+MODES = (1, 2, 3, 5, 8)
+
+
+def past_of(residual: Floats, packed: Packed) -> Floats:
+    """Return the residual before each row and its exponential averages, (rows, 4 x columns)."""
+    averages = packed.averages(residual, PAST)
+    past = np.zeros_like(averages)
+    later = np.flatnonzero(packed.age > 0)
+    past[later] = averages[later - 1]
+    return past
+
+
+def fit_past(residual: Floats, packed: Packed, asked: NDArray[np.bool_]) -> Floats:
+    """Return the coefficients of the past, (4 x columns, columns), by ridge regression.
+
+    Per column: none, its own past, or that of all columns, whichever predicts the lives of `asked`
+    rows best by a margin. Shrunk until what is predicted dies away when nothing new comes.
+    """
+    columns = residual.shape[1]
+    past = past_of(residual, packed)
+    taught, asked = ~asked & (packed.age > 0), asked & (packed.age > 0)
+    best = np.zeros((4 * columns, columns))
+    if not taught.any() or not asked.any():
+        return best
+    error = (residual[asked] ** 2).mean(axis=0) + 1e-12
+    own = np.zeros_like(best)
+    for column in range(columns):
+        lines = column + columns * np.arange(4)
+        own[lines, column] = _ridge(past[taught][:, lines], residual[taught, column])
+    for candidate in (own, _ridge(past[taught], residual[taught])):
+        tried = ((residual[asked] - past[asked] @ candidate) ** 2).mean(axis=0)
+        better = tried < error * (1 - LEAST_GAIN)
+        best[:, better], error[better] = candidate[:, better], tried[better]
+    return _stable(best)
+
+
+def _ridge(past: Floats, residual: Floats) -> Floats:
+    strength = 1e-3 * len(past) + 1.0
+    gram = past.T @ past + strength * np.eye(past.shape[1])
+    return np.asarray(np.linalg.solve(gram, past.T @ residual))
+
+
+def _stable(coefficients: Floats) -> Floats:
+    """Shrink the coefficients until the recursion's spectral radius is below 1."""
+    columns = coefficients.shape[1]
+    if not coefficients.any():
+        return coefficients
+    keep = np.kron(np.diag(PAST), np.eye(columns))
+    take = np.kron(np.array([[1 - decay] for decay in PAST]), np.eye(columns))
+    for _ in range(40):
+        radius = np.abs(np.linalg.eigvals(keep + take @ coefficients.T)).max()
+        if radius < 0.998:
+            break
+        coefficients = coefficients * 0.97
+    return coefficients
+
+
+@dataclass
+class Residual:
+    """The fitted residual: past, encoding of innovations and categories, network and prior.
+
+    `groups` are the categories (of the table's encoding) that the network draws.
+    """
+
+    past: Floats
+    dependence: Dependence
+    encoding: Encoding
+    groups: list[int]
+    network: Network
+    prior: Prior
+    lowest: Floats
+    highest: Floats
+
+    @classmethod
+    def prepare(
+        cls,
+        residual: Floats,
+        lives: Lives,
+        table: LifeTable,
+        groups: list[int],
+        static: int,
+        packed: Packed,
+        asked: NDArray[np.bool_],
+        config: TrainConfig,
+    ) -> tuple[Residual, Encoded]:
+        """Fit everything but the network's weights; return it with the encoded innovations."""
+        past = fit_past(residual, packed, asked)
+        regime, codes = lives.regime, lives.codes
+        innovation = residual - past_of(residual, packed) @ past if past.any() else residual
+        dependence = Dependence.fit(innovation, regime, table.regimes)
+        innovation = dependence.alone(innovation, regime)
+        frame = pd.DataFrame({f"#{i}": column for i, column in enumerate(innovation.T)})
+        numbers = Encoding([number_column(name, frame[name].to_numpy()) for name in frame])
+        words: list[Column] = [table.categories.groups[group] for group in groups]
+        encoding = Encoding(numbers.columns + words)
+        encoded = numbers.encode(frame, config.seed)
+        joint = Encoded(
+            encoded.deviations, np.concatenate([encoded.codes, codes[:, groups]], axis=1)
+        )
+        conditions = static + sum(column.cells for column in words)
+        network = build_network(encoding, config, conditions)
+        start_at_marginals(network, joint)
+        prior = Prior.normal(config.embedding_dim)
+        limits = residual.min(axis=0, initial=0), residual.max(axis=0, initial=0)
+        return cls(past, dependence, encoding, groups, network, prior, *limits), joint
+
+    def conditions(
+        self, static: NDArray[np.float32], codes: NDArray[np.int16], packed: Packed
+    ) -> NDArray[np.float32]:
+        """Return what the network is told of each row: wear, regime, life, and the cells before."""
+        if not self.groups:
+            return static
+        before = np.full((len(codes), len(self.groups)), -1)
+        later = np.flatnonzero(packed.age > 0)
+        before[later] = codes[later - 1][:, self.groups]
+        return np.concatenate([static, self._one_hot(before)], axis=1)
+
+    def fit_prior(self, batch: Batch, seed: int) -> None:
+        """Fit the prior of latent codes to those of the training rows."""
+        chosen = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))[:20_000]
+        with torch.no_grad():
+            mean, log_variance = self.network.encode(batch[chosen])
+        self.prior = Prior.fit(mean, log_variance, PRIOR_COMPONENTS, seed)
+
+    def draw(
+        self,
+        static: NDArray[np.float32],
+        regime: Ints,
+        packed: Packed,
+        generator: torch.Generator,
+    ) -> tuple[Floats, NDArray[np.int16]]:
+        """Draw residuals (rows, columns) and cells (rows, groups) of lives, life by life.
+
+        Rows are drawn at once where no category needs the one before; the past is added afterwards.
+        """
+        static = static[packed.index]
+        columns = self.past.shape[1]
+        innovation = np.zeros((len(static), columns))
+        cells = np.zeros((len(static), len(self.groups)), dtype=np.int16)
+        if not self.groups:
+            for start in range(0, len(static), DRAW_ROWS):
+                part = slice(start, start + DRAW_ROWS)
+                innovation[part] = self._numbers(self._drawn(static[part], generator))
+        else:
+            before = np.full((packed.slices[0][1], len(self.groups)), -1)
+            for a, b in packed.slices:
+                told = np.concatenate([static[a:b], self._one_hot(before[: b - a])], axis=1)
+                drawn = self._drawn(told, generator)
+                cells[a:b] = before = drawn.codes[:, -len(self.groups) :]
+                innovation[a:b] = self._numbers(drawn)
+        innovation = self.dependence.together(innovation, regime[packed.index])
+        return self._with_past(innovation, packed)[packed.place], cells[packed.place]
+
+    def _drawn(self, told: NDArray[np.float32], generator: torch.Generator) -> Encoded:
+        z = self.prior.sample(len(told), generator)
+        return self.network.draw(z, generator, torch.from_numpy(told))
+
+    def _numbers(self, drawn: Encoded) -> Floats:
+        """Return the innovations that cells and deviations stand for."""
+        found = np.zeros((len(drawn), self.past.shape[1]))
+        place = {id(column): group for group, column in enumerate(self.encoding.groups)}
+        for number in range(found.shape[1]):
+            column = self.encoding.columns[number]
+            centers = np.array(column.centers, dtype=np.float64)
+            group = place.get(id(column))
+            code = 0 if group is None else drawn.codes[:, group]
+            found[:, number] = centers[code]
+            if column.modes:
+                width = np.array(column.widths)[code]
+                deviation = np.clip(np.nan_to_num(drawn.deviations[:, group]), -1, 1)
+                found[:, number] += width * deviation
+        return found
+
+    def _with_past(self, innovation: Floats, packed: Packed) -> Floats:
+        """Add what the past says, row by row, for all lives at once; within the range seen."""
+        if not self.past.any():
+            return np.clip(innovation, self.lowest, self.highest)
+        found, columns = np.empty_like(innovation), innovation.shape[1]
+        decay = np.repeat(PAST, columns)
+        mean = np.zeros((packed.slices[0][1], 4 * columns))
+        for step, (a, b) in enumerate(packed.slices):
+            mean = mean[: b - a]
+            now = np.clip(innovation[a:b] + mean @ self.past, self.lowest, self.highest)
+            found[a:b] = now
+            mean = np.tile(now, 4) if step == 0 else decay * mean + (1 - decay) * np.tile(now, 4)
+        return found
+
+    def _one_hot(self, codes: Ints | NDArray[np.int16]) -> NDArray[np.float32]:
+        widths = [column.cells for column in self.encoding.columns[self.past.shape[1] :]]
+        parts = [
+            (codes[:, [i]] == np.arange(width)).astype(np.float32) for i, width in enumerate(widths)
+        ]
+        return np.concatenate(parts, axis=1)
+
+
+def number_column(name: str, values: Floats) -> Column:
+    """Return the encoding of a residual: as few Gaussian modes as the Bayesian criterion asks for.
+
+    Most residuals are one mode, and what ties them to others is then plain to the network; a mode
+    more than needed hides it in a choice of cells.
+    """
+    points, weights = summarize(*np.unique(values, return_counts=True))
+    fits = [_modes(points, weights, modes) for modes in MODES if modes <= len(points)]
+    _, means, stds = min(fits, key=lambda fit: fit[0])
+    return Column(
+        name=name,
+        dtype="float64",
+        kind="number",
+        centers=means.tolist(),
+        widths=(SPREAD * stds).tolist(),
+        minimum=float(points[0]),
+        maximum=float(points[-1]),
+    )
+
+
+def _modes(x: Floats, weights: Floats, modes: int) -> tuple[float, Floats, Floats]:
+    """Fit a mixture by expectation maximization (Dempster et al. 1977): criterion, means,
+    deviations."""
+    total, spread = weights.sum(), np.sqrt(np.average((x - x.mean()) ** 2, weights=weights)) + 1e-9
+    places = (np.arange(modes) + 0.5) / modes * total
+    means = np.interp(places, np.cumsum(weights) - weights / 2, x)
+    stds, shares = np.full(modes, spread / modes), np.full(modes, 1 / modes)
+    for _ in range(60):
+        log = np.log(shares) - np.log(stds) - 0.5 * ((x[:, None] - means) / stds) ** 2
+        top = log.max(axis=1, keepdims=True)
+        density = np.exp(log - top)
+        sums = density.sum(axis=1, keepdims=True)
+        taken = density / sums * weights[:, None]
+        mass = taken.sum(axis=0) + 1e-9
+        means = x @ taken / mass
+        stds = np.sqrt((taken * (x[:, None] - means) ** 2).sum(axis=0) / mass) + 0.01 * spread
+        shares = mass / mass.sum()
+    likelihood = float(weights @ (top + np.log(sums))[:, 0])
+    return (3 * modes - 1) * np.log(total) - 2 * likelihood, means, stds
+
+
+@torch.no_grad()
+def start_at_marginals(network: Network, rows: Encoded) -> None:
+    """Let the decoder begin at each column's own distribution: what an untrained network would
+    miss."""
+    last = network.decoder[-1]
+    assert isinstance(last, torch.nn.Linear)
+    deviations = network.layout.deviations
+    last.weight.mul_(0.3)
+    last.bias.zero_()
+    if deviations:
+        spread = np.nan_to_num(np.nanstd(rows.deviations, axis=0), nan=0.1)
+        network.sigma.copy_(torch.from_numpy(np.clip(spread, 0.01, 1.0)))
+    for group, width in enumerate(network.layout.widths):
+        share = np.bincount(rows.codes[:, group], minlength=width) + 0.5
+        offset = deviations + int(network.layout.offsets[group])
+        last.bias[offset : offset + width] = torch.from_numpy(np.log(share / share.sum())).float()

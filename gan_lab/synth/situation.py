@@ -1,0 +1,135 @@
+"""What a row's life, age, regime and hour are: all that the networks are told before they speak.
+
+Also the chains that draw it: regimes, steps of time, patterns of missing values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gan_lab.synth.degradation import wear_features
+from gan_lab.synth.lifetable import LifeTable
+from gan_lab.synth.regimes import Chain, Floats, Ints, Packed, calendar
+from gan_lab.synth.trajectories import Lives
+
+MOST_PATTERNS = 30
+DAY_S = 86_400.0
+
+
+@dataclass
+class Situation:
+    """How features are made and situations drawn; `chains` are those that the table needs.
+
+    `span` is the typical life in mean steps, `clocked` whether the time of day plays a part,
+    `patterns` the combinations of missing columns that occur, one set for each of their chains.
+    """
+
+    span: float
+    clocked: bool
+    patterns: list[list[list[int]]]
+    chains: dict[str, Chain] = field(default_factory=dict)
+
+    @classmethod
+    def fit(
+        cls, table: LifeTable, lives: Lives, traits: dict[str, Floats], packed: Packed
+    ) -> Situation:
+        """Count the chains of a table."""
+        ends = packed.starts[1:] - 1
+        span = float(max(np.median(lives.elapsed[ends]), 1.0))
+        clock = table.clock
+        long = clock.date and float(lives.steps.sum()) >= 2 * DAY_S
+        self = cls(span, clock.date and long, [])
+        if table.regimes > 1:
+            context, contexts = self.context(table, traits, lives, packed)
+            self.chains["regime"] = Chain.fit(
+                lives.regime, context, lives.rows, table.regimes, contexts
+            )
+        none = np.zeros(len(lives.regime), dtype=np.int64)
+        if len(clock.steps) > 1:
+            levels = np.array(clock.steps)
+            taken = lives.steps.copy()
+            first = packed.age == 0
+            taken[first] = np.where(
+                first[np.r_[1 : len(first), 0]], levels[0], np.r_[taken[1:], levels[0]]
+            )[first]
+            symbols = (
+                np.clip(np.searchsorted(levels, taken, side="right") - 1, 0, len(levels) - 2)
+                if clock.varying
+                else np.abs(taken[:, None] - levels).argmin(axis=1)
+            )
+            self.chains["step"] = Chain.fit(symbols, none, lives.rows, len(levels), 1)
+        if lives.missing.any():
+            context = lives.regime if table.regimes <= 10 else none
+            for number, (patterns, symbols) in enumerate(_patterns(lives.missing)):
+                self.patterns.append(patterns.astype(int).tolist())
+                self.chains[f"missing{number}"] = Chain.fit(
+                    symbols, context, lives.rows, len(patterns), int(context.max()) + 1
+                )
+        return self
+
+    def context(
+        self, table: LifeTable, traits: dict[str, Floats], lives: Lives, packed: Packed
+    ) -> tuple[Ints, int]:
+        """Return the hour of the week's kind of day that each row's regime is drawn in."""
+        if not self.clocked:
+            return np.zeros(len(packed.life), dtype=np.int64), 1
+        _, context, contexts = calendar(self.stamps(table, traits, lives, packed))
+        return context, contexts
+
+    def stamps(
+        self, table: LifeTable, traits: dict[str, Floats], lives: Lives, packed: Packed
+    ) -> pd.Series[Any]:
+        """Return the time of each row as the table's own dates."""
+        return table.clock.write(self.seconds(traits, lives, packed))
+
+    def seconds(self, traits: dict[str, Floats], lives: Lives, packed: Packed) -> Floats:
+        """Return the time of each row in the clock's unit."""
+        total = np.cumsum(lives.steps)
+        passed = total - total[packed.starts[packed.life]]
+        return np.asarray(traits["start"][packed.life] + passed)
+
+    def features(
+        self, table: LifeTable, lives: Lives, traits: dict[str, Floats], combo: Ints, packed: Packed
+    ) -> NDArray[np.float32]:
+        """Return what is known of each row before it is drawn, (rows, features)."""
+        cap = None
+        if table.wear is not None and table.wear.cap is not None:
+            cap = (table.wear.cap - table.wear.lowest) / table.wear.rate
+        parts = [wear_features(lives.elapsed, lives.remaining, self.span, cap)]
+        if table.regimes > 1:
+            now = np.eye(table.regimes)[lives.regime]
+            parts += [now, packed.averages(now)]
+        if self.clocked:
+            parts.append(calendar(self.stamps(table, traits, lives, packed))[0])
+        tuples = np.array(table.tuples).reshape(len(table.tuples), -1)[combo]
+        for group, cells in enumerate(table.conditions.widths):
+            parts.append(np.eye(cells)[tuples[:, group]][packed.life])
+        for track in table.life_tracks:
+            values = table.traits[track.name].values
+            scaled = (traits[track.name] - np.mean(values)) / (np.std(values) + 1e-9)
+            parts.append(scaled[packed.life, None])
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def _patterns(missing: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], Ints]]:
+    """Return sets of patterns of missing columns with the one each row has.
+
+    One set where few combinations occur; else one per column, those missing always together as one.
+    """
+    patterns, symbols = np.unique(missing, axis=0, return_inverse=True)
+    if len(patterns) <= MOST_PATTERNS:
+        return [(patterns, symbols.reshape(-1))]
+    masks, column = np.unique(missing, axis=1, return_inverse=True)
+    return [
+        (
+            np.stack([np.zeros_like(column == m, dtype=bool), column.reshape(-1) == m]),
+            mask.astype(np.int64),
+        )
+        for m, mask in enumerate(masks.T)
+        if mask.any()
+    ]

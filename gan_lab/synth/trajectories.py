@@ -1,0 +1,334 @@
+"""A table of lives as arrays, and back: which column is what, and how it looked.
+
+A column is constant, a condition (constant within every life), a counter (only rises), a category,
+or a number. Time becomes steps, remaining useful life the distance to the life's end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from gan_lab.errors import BadTable
+from gan_lab.schema import Roles
+from gan_lab.synth.regimes import Floats, Ints, Packed
+
+FEW_VALUES = 20
+MOST_PATTERNS = 64
+
+
+@dataclass
+class Track:
+    """One column of numbers: its type, its range, and the grid its values lie on.
+
+    Of a counter, range and grid are those of its rises from row to row.
+    """
+
+    name: str
+    dtype: str
+    minimum: float
+    maximum: float
+    digits: int | None
+    step: float | None
+    counter: bool = False
+
+    @classmethod
+    def of(cls, series: pd.Series[Any], values: Floats, counter: bool = False) -> Track:
+        """Describe a column; `values` are its numbers, NaN where missing."""
+        known = np.unique(values[np.isfinite(values)])
+        digits = _digits(known)
+        dtype = str(series.dtype)
+        return cls(
+            str(series.name),
+            dtype,
+            float(known[0]),
+            float(known[-1]),
+            digits,
+            _grid(known),
+            counter,
+        )
+
+    def write(self, values: Floats) -> pd.Series[Any]:
+        """Return numbers on the column's grid, within its range, in its type."""
+        if not self.counter:
+            values = self.on_grid(np.clip(values, self.minimum, self.maximum))
+        if self.digits is not None:
+            values = np.round(values, self.digits)
+        return _typed(values, self.dtype)
+
+    def on_grid(self, values: Floats) -> Floats:
+        """Return the nearest of the values that the column can take."""
+        if self.step is None:
+            return values
+        return np.asarray(self.minimum + np.round((values - self.minimum) / self.step) * self.step)
+
+
+@dataclass
+class Quantiles:
+    """A distribution by its quantiles, with the normal scores that tie it to others (Gaussian
+    copula)."""
+
+    values: list[float]
+
+    @classmethod
+    def of(cls, values: Floats) -> Quantiles:
+        """Keep the sorted values, at most a thousand of them."""
+        ordered = np.sort(values)
+        picks = np.linspace(0, len(ordered) - 1, min(len(ordered), 1000)).round().astype(int)
+        return cls([float(v) for v in ordered[picks]])
+
+    def scores(self, values: Floats) -> Floats:
+        """Return the normal score of each value; equal values share their span of ranks evenly."""
+        rank = np.argsort(np.lexsort((np.random.default_rng(0).random(len(values)), values)))
+        return np.asarray(ndtri((rank + 0.5) / len(values)))
+
+    def draw(self, scores: Floats) -> Floats:
+        """Return the value of each normal score, between the smallest and the largest seen."""
+        middles = (np.arange(len(self.values)) + 0.5) / len(self.values)
+        return np.interp(ndtr(scores), middles, self.values)
+
+
+@dataclass
+class Clock:
+    """The column of time: a number or a date whose steps may vary."""
+
+    name: str | None
+    dtype: str
+    date: bool
+    step: float  # mean, in the column's unit; seconds for dates
+    steps: list[float]  # the levels that steps take; one: all are equal
+    digits: int | None
+    varying: bool = False  # steps between levels occur
+
+    def write(self, seconds: Floats) -> pd.Series[Any]:
+        """Return times in the column's unit as the column holds them."""
+        digits = 6 if self.date else self.digits
+        return _typed(seconds if digits is None else np.round(seconds, digits), self.dtype)
+
+
+@dataclass
+class Wear:
+    """The column of remaining useful life as a function of the distance to the life's end.
+
+    `rate` per mean step, `cap` where it is capped, `curve` (distance, rul) where it is not linear.
+    """
+
+    name: str
+    track: Track
+    rate: float
+    cap: float | None
+    lowest: float
+    curve: tuple[list[float], list[float]] | None = None
+
+    def write(self, remaining: Floats) -> pd.Series[Any]:
+        """Return the remaining useful life at so many mean steps before the end; NaN is missing."""
+        if self.curve is not None:
+            values = np.interp(remaining, *self.curve)
+        else:
+            values = self.lowest + self.rate * remaining
+        if self.cap is not None:
+            values = np.minimum(values, self.cap)
+        return _typed(
+            np.round(values, 9 if self.track.digits is None else self.track.digits),
+            self.track.dtype,
+        )
+
+
+@dataclass
+class Lives:
+    """Many lives as arrays, life by life, in the order of time."""
+
+    rows: Ints
+    elapsed: Floats  # mean steps since the life's first row
+    remaining: Floats  # mean steps to its end; NaN where that is not known
+    regime: Ints
+    numbers: Floats  # (rows, numbers), NaN: missing
+    codes: NDArray[np.int16]  # (rows, categories)
+    steps: Floats  # since the row before, in the clock's unit; 0 in a life's first row
+    missing: NDArray[np.bool_]  # (rows, numbers)
+
+
+def sorted_lives(table: pd.DataFrame, roles: Roles) -> tuple[pd.DataFrame, Ints]:
+    """Return the rows life by life in the order of time, and the rows of each life.
+
+    Raises `BadTable` naming the column where a life or a time is missing, or a number infinite.
+    """
+    for role, name in roles.model_dump().items():
+        if name is not None and name not in table:
+            raise BadTable(f"The table has no column {name!r}, which should hold the {role}.")
+    for name in (roles.life, roles.time):
+        if name is not None and table[name].isna().any():
+            raise BadTable(
+                f"Column {name!r} is missing in {table[name].isna().sum():,} rows: drop these rows."
+            )
+    for name in table.select_dtypes("number"):
+        if np.isinf(table[name].to_numpy(np.float64, na_value=np.nan)).any():
+            raise BadTable(
+                f"Column {name!r} holds infinite values: make them missing or drop the rows."
+            )
+    if not len(table):
+        raise BadTable("The table has no rows: there is nothing to learn from.")
+    keys = [name for name in (roles.life, roles.time) if name is not None]
+    table = table.sort_values(keys, kind="stable", ignore_index=True) if keys else table
+    if roles.life is None:
+        return table, np.array([len(table)])
+    code = pd.factorize(table[roles.life])[0]
+    return table, np.bincount(code).astype(np.int64)
+
+
+def numbers_of(series: pd.Series[Any]) -> Floats | None:
+    """Return a column as numbers (dates as seconds), None where it holds words or booleans."""
+    if pd.api.types.is_bool_dtype(series) or isinstance(series.dtype, pd.CategoricalDtype):
+        return None
+    if pd.api.types.is_datetime64_any_dtype(series):
+        stamps = series.dt.as_unit("ns").astype("int64").to_numpy() / 1e9
+        return np.where(series.isna(), np.nan, stamps)
+    if pd.api.types.is_numeric_dtype(series):
+        return series.to_numpy(np.float64, na_value=np.nan)
+    return None
+
+
+def classify(values: Floats, packed: Packed) -> str:
+    """Return what a column of numbers is: number, category or counter."""
+    known = values[np.isfinite(values)]
+    distinct = np.unique(known)
+    if len(distinct) <= FEW_VALUES:
+        step = _grid(distinct)
+        filled = step is not None and np.ptp(distinct) / step < 1.25 * len(distinct)
+        if len(distinct) < 10 or not filled:
+            return "category"
+    rises = np.diff(values)[packed.age[1:] > 0]
+    rises = rises[np.isfinite(rises)]
+    return "counter" if len(rises) and rises.min() >= 0 and rises.max() > 0 else "number"
+
+
+def constant_within(series: pd.Series[Any], packed: Packed) -> bool:
+    """Return whether a column never changes within a life; lives of one row say nothing."""
+    code = pd.factorize(series, use_na_sentinel=True)[0]
+    same_life = packed.age[1:] > 0
+    return bool(same_life.any() and (code[1:] == code[:-1])[same_life].all())
+
+
+def increments(values: Floats, packed: Packed) -> Floats:
+    """Return by how much a counter rises at each row; at a life's first row, as at its second."""
+    filled = pd.Series(values).groupby(packed.life).ffill().groupby(packed.life).bfill().to_numpy()
+    rises = np.r_[0.0, np.diff(filled)]
+    first = np.flatnonzero(packed.age == 0)
+    second = np.minimum(first + 1, len(values) - 1)
+    rises[first] = np.where(packed.age[second] == 1, rises[second], 0.0)
+    return np.asarray(np.nan_to_num(rises))
+
+
+def read_clock(
+    table: pd.DataFrame, name: str | None, packed: Packed
+) -> tuple[Clock, Floats, Floats]:
+    """Return the clock, each row's step since the row before (0 at a life's first) and its
+    start."""
+    rows = len(packed.life)
+    if name is None:
+        return Clock(None, "int64", False, 1.0, [1.0], 0), (packed.age > 0) * 1.0, np.zeros(rows)
+    seconds = numbers_of(table[name])
+    if seconds is None:
+        raise BadTable(
+            f"Column {name!r} should hold the time but is of type {table[name].dtype}: "
+            "convert it to numbers or dates."
+        )
+    steps = np.where(packed.age > 0, np.r_[0.0, np.diff(seconds)], 0.0)
+    taken = steps[packed.age > 0]
+    distinct = np.unique(np.round(taken, 6)) if len(taken) else np.array([1.0])
+    varying = len(distinct) > FEW_VALUES
+    levels = np.unique(np.quantile(taken, np.linspace(0, 1, 17))) if varying else distinct
+    mean = float(taken.mean()) if len(taken) and taken.mean() > 0 else 1.0
+    date = pd.api.types.is_datetime64_any_dtype(table[name])
+    clock = Clock(
+        name,
+        str(table[name].dtype),
+        date,
+        mean,
+        [float(x) for x in levels],
+        None if date else _digits(np.unique(seconds)),
+        varying,
+    )
+    return clock, steps, seconds[packed.starts[:-1]]
+
+
+def read_wear(series: pd.Series[Any], elapsed: Floats, packed: Packed) -> tuple[Wear, Floats]:
+    """Return how remaining useful life falls, and each row's distance to the life's end.
+
+    A life whose record ends before its failure (censored) has a distance left in its last row.
+    """
+    rul = numbers_of(series)
+    if rul is None or not np.isfinite(rul).any():
+        raise BadTable(
+            f"Column {series.name!r} should hold the remaining useful life but no numbers."
+        )
+    track = Track.of(series, rul)
+    ends = packed.starts[1:] - 1
+    falls, spans = -np.diff(rul), np.diff(elapsed)
+    inside = (packed.age[1:] > 0) & (spans > 0)
+    if (falls[inside] < -1e-6 * max(track.maximum, 1)).any():
+        raise BadTable(
+            f"Column {series.name!r} rises within a life: remaining useful life can only fall. "
+            "Give each run to failure its own life."
+        )
+    top = track.maximum
+    flat = (packed.age[1:] > 0) & (rul[1:] == top) & (rul[:-1] == top)
+    cap = top if flat.any() else None
+    falling = inside & (rul[:-1] < top) if cap is not None else inside
+    slopes = (falls / np.where(spans > 0, spans, 1))[falling & np.isfinite(falls)]
+    rate = float(slopes.mean()) if len(slopes) and slopes.mean() > 0 else 1.0
+    lowest = float(np.nanmin(rul[ends])) if np.isfinite(rul[ends]).any() else track.minimum
+    wear = Wear(str(series.name), track, rate, cap, lowest)
+    left = (rul[ends] - lowest) / rate  # of a censored life
+    remaining = (elapsed[ends] + left)[packed.life] - elapsed
+    error = np.abs(wear.write(remaining).to_numpy(np.float64) - rul)
+    if np.nanquantile(error, 0.99) > 0.02 * max(top - lowest, 1e-9):
+        remaining = elapsed[ends][packed.life] - elapsed
+        remaining[np.isnan(rul)] = np.nan
+        wear.curve = _falling_curve(remaining, rul)
+    return wear, remaining
+
+
+def _falling_curve(remaining: Floats, rul: Floats) -> tuple[list[float], list[float]]:
+    """Return knots of the mean rul at each distance to the end, made to rise with it."""
+    from sklearn.isotonic import IsotonicRegression
+
+    known = np.isfinite(rul) & np.isfinite(remaining)
+    knots = np.unique(np.quantile(remaining[known], np.linspace(0, 1, 200)))
+    model = IsotonicRegression(out_of_bounds="clip").fit(remaining[known], rul[known])
+    return knots.tolist(), model.predict(knots).tolist()
+
+
+def _digits(values: Floats) -> int | None:
+    for digits in range(9):
+        if (np.round(values, digits) == values).all():
+            return digits
+    return None
+
+
+def _grid(distinct: Floats) -> float | None:
+    """Return the step of the even grid that all values lie on, None where there is none."""
+    if not 2 <= len(distinct) <= 5000:
+        return None
+    step = float(np.diff(distinct).min())
+    places = (distinct - distinct[0]) / step
+    return step if np.abs(places - np.round(places)).max() < 1e-3 else None
+
+
+def _typed(values: Floats, dtype: str) -> pd.Series[Any]:
+    if dtype.startswith("datetime64"):
+        stamps = pd.to_datetime(pd.Series(np.round(np.nan_to_num(values) * 1e9).astype(np.int64)))
+        if "," in dtype:
+            stamps = stamps.dt.tz_localize("UTC")
+        return stamps.mask(np.isnan(values)).astype(dtype)
+    wanted = pd.api.types.pandas_dtype(dtype)
+    if pd.api.types.is_extension_array_dtype(wanted):
+        return pd.Series(values).astype("Float64").round(9).astype(wanted)
+    if pd.api.types.is_integer_dtype(wanted) and np.isnan(values).any():
+        return pd.Series(values)
+    return pd.Series(values).astype(wanted)

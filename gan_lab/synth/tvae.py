@@ -1,0 +1,234 @@
+"""The model of plain tables: a TVAE (Xu et al. 2019, arXiv:1907.00503) with a fast epoch loop.
+
+A table, a configuration and `on_epoch` in, a fitted model out, rows out of that. Rows are drawn
+cell by cell from the decoder's softmax, latent codes from a prior fitted to those of the training
+rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gan_lab.errors import BadParameter, BadTable
+from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
+from gan_lab.synth.encoding import Encoding
+from gan_lab.synth.modelfile import load_file, save_file
+from gan_lab.synth.network import Batch, Layout, Network
+from gan_lab.synth.prior import Prior
+from gan_lab.synth.training import OnCheckpoint, OnEpoch, choose_device, one_thread, train
+
+CHUNK_ROWS = 25_000
+PRIOR_COMPONENTS = 20
+
+
+class TabularTVAE:
+    """A fitted model of rows without order."""
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        network: Network,
+        prior: Prior,
+        roles: Roles,
+        config: TrainConfig,
+        history: list[Epoch],
+    ) -> None:
+        self.encoding, self.network, self.prior = encoding, network, prior
+        self.roles, self.config, self.history = roles, config, history
+
+    @classmethod
+    @one_thread()
+    def fit(
+        cls,
+        table: pd.DataFrame,
+        roles: Roles,
+        config: TrainConfig,
+        on_epoch: OnEpoch | None = None,
+        resume: bytes | None = None,
+        on_checkpoint: OnCheckpoint | None = None,
+    ) -> Self:
+        """Learn the rows of a table, all columns but the life.
+
+        `on_epoch` is called after every epoch; True stops, and the model fitted so far is returned.
+        `on_checkpoint(epoch, state)` may call `state()` for the bytes that `resume` takes.
+        Raises `BadTable` for a table that cannot be learned from, `TaskFailed` if training
+        diverges.
+        """
+        table = table.drop(columns=[roles.life] if roles.life in table.columns else [])
+        _check_table(table)
+        encoding = Encoding.fit(table)
+        if not encoding.groups:
+            raise BadTable("Every column of the table is constant: there is nothing to learn.")
+        encoded = encoding.encode(table)
+        network = build_network(encoding, config)
+        rows, validation = _split(network.batch(encoded), config)
+        history = train(
+            network,
+            rows,
+            config,
+            validation,
+            on_epoch,
+            resume,
+            on_checkpoint,
+            fingerprint(table, config),
+        )
+        return cls(encoding, network, _fit_prior(network, rows, config), roles, config, history)
+
+    def sample(
+        self,
+        rows: int | None = None,
+        lives: int | None = None,
+        seed: int = 0,
+        first_life: int = 1,
+        conditions: GenerateConfig | None = None,
+    ) -> Iterator[pd.DataFrame]:
+        """Draw rows, in chunks of 25,000 so that memory stays constant; same seed, same rows.
+
+        Raises `BadParameter` for lives and conditions, which a model of plain rows cannot honour.
+        """
+        _check_request(rows, lives, conditions)
+        return self._chunks(10_000 if rows is None else rows, seed)
+
+    def _chunks(self, rows: int, seed: int) -> Iterator[pd.DataFrame]:
+        device = self.network.sigma.device
+        for number, start in enumerate(range(0, rows, CHUNK_ROWS)):
+            size = min(CHUNK_ROWS, rows - start)
+            generator = torch.Generator(device=device).manual_seed(seed * 1_000_003 + number)
+            z = self.prior.sample(size, generator)
+            encoded = self.network.draw(z, generator)
+            chunk = self.encoding.decode(encoded, np.random.default_rng([seed, number]))
+            chunk.index = pd.RangeIndex(start, start + size)
+            yield chunk
+
+    def save(self, path: Path) -> None:
+        """Write the model as one sealed file (safetensors: tensors and JSON, no pickle)."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"prior.{k}": v for k, v in self.prior.tensors().items()}
+        meta = {
+            "model": "tabular",
+            "encoding": self.encoding.to_json(),
+            "roles": self.roles.model_dump(),
+            "config": self.config.model_dump(),
+            "history": [
+                [getattr(epoch, name) for name in Epoch.__slots__] for epoch in self.history
+            ],
+        }
+        save_file(path, tensors, meta)
+
+    def export_sdv(self, path: Path) -> None:
+        """Write a file that SDV loads and samples from without this package; see `export`."""
+        from gan_lab.synth.export import export_sdv
+
+        export_sdv(self.encoding, self.network, self.prior, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a model; raises `BadParameter` for a file that is missing, altered or of another
+        kind."""
+        tensors, meta = load_file(path)
+        if meta.get("model") != "tabular":
+            raise BadParameter(f"The model file {path} holds no model of plain tables.")
+        config = TrainConfig.model_validate(meta["config"])
+        encoding = Encoding.from_json(meta["encoding"])
+        network = build_network(encoding, config)
+        network.load_state_dict(_part(tensors, "network."))
+        network.eval()
+        return cls(
+            encoding,
+            network,
+            Prior(config.embedding_dim, **_part(tensors, "prior.")),
+            Roles.model_validate(meta["roles"]),
+            config,
+            [Epoch(*values) for values in meta["history"]],
+        )
+
+
+def build_network(encoding: Encoding, config: TrainConfig, conditions: int = 0) -> Network:
+    """Return an untrained network for an encoding; its first weights depend on `config.seed`
+    alone."""
+    layout = Layout(len(encoding.modal), encoding.widths)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = Network(
+            layout,
+            config.embedding_dim,
+            config.compress_dims,
+            config.decompress_dims,
+            conditions,
+        )
+    return network.to(choose_device(config.device))
+
+
+def fingerprint(table: pd.DataFrame, config: TrainConfig) -> str:
+    """Return a hash of a table and a configuration: what a checkpoint must agree with."""
+    digest = hashlib.sha256(config.model_dump_json().encode())
+    digest.update(repr([(str(name), str(table[name].dtype)) for name in table.columns]).encode())
+    for name in table.columns:
+        digest.update(pd.util.hash_pandas_object(table[name], index=False).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _part(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _check_table(table: pd.DataFrame) -> None:
+    rows, columns = table.shape
+    if not columns:
+        raise BadTable("The table has no columns to learn.")
+    for name in table.columns:
+        if not isinstance(name, str | int | np.integer):
+            raise BadTable(f"The column name {name!r} is neither text nor a number. Rename it.")
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise BadTable(f"The table has two columns named {twice!r}. Rename one of them.")
+    if rows < max(2, columns):
+        raise BadTable(
+            f"The table has {rows:,} rows and {columns} columns: fewer rows than columns cannot be "
+            "learned from. Add rows or drop columns."
+        )
+
+
+def _split(rows: Batch, config: TrainConfig) -> tuple[Batch, Batch | None]:
+    """Return the rows to learn and those kept apart to watch the loss."""
+    kept = int(len(rows) * config.validation)
+    if kept < 1 or len(rows) - kept < 2:
+        return rows, None
+    generator = torch.Generator().manual_seed(config.seed)
+    order = torch.randperm(len(rows), generator=generator).to(rows.cells.device)
+    return rows[order[kept:]], rows[order[:kept]]
+
+
+@torch.no_grad()
+def _fit_prior(network: Network, rows: Batch, config: TrainConfig) -> Prior:
+    if config.prior == "normal":
+        return Prior.normal(config.embedding_dim)
+    generator = torch.Generator().manual_seed(config.seed)
+    some = torch.randperm(len(rows), generator=generator)[:20_000].to(rows.cells.device)
+    mu, log_variance = network.encode(rows[some])
+    return Prior.fit(mu, log_variance, PRIOR_COMPONENTS, config.seed)
+
+
+def _check_request(rows: int | None, lives: int | None, conditions: GenerateConfig | None) -> None:
+    if lives is not None:
+        raise BadParameter(
+            f"lives={lives} was asked of a model of plain rows. Ask for rows, or train a "
+            "sequential model."
+        )
+    wanted = conditions.model_dump() if conditions else {}
+    for name in ("lives", "failure_modes", "life_rows", "late_life", "states"):
+        if wanted.get(name) is not None:
+            raise BadParameter(
+                f"{name}={wanted[name]} was asked of a model of plain rows, which cannot honour "
+                "it. "
+                "Leave it out, or train a sequential model."
+            )
+    if rows is not None and rows < 1:
+        raise BadParameter(f"rows={rows} cannot be drawn. Ask for at least one row.")

@@ -1,0 +1,170 @@
+"""A table goes into deviations and codes and comes back as what it was."""
+
+import json
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gan_lab.errors import BadTable
+from gan_lab.synth.encoding import Encoding
+from gan_lab.synth.mixture import MAX_POINTS, fit_mixture, summarize
+
+ROWS = 600
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    number = rng.normal(50, 10, ROWS).round(2)
+    table = pd.DataFrame(
+        {
+            "constant": 7.5,
+            "two modes": np.where(rng.random(ROWS) < 0.3, rng.normal(0, 1, ROWS), 100 + number),
+            "capped": np.minimum(rng.integers(0, 300, ROWS), 125),
+            "few": rng.choice([0.5, 1.25, 9.0], ROWS),
+            "even": rng.integers(0, 200, ROWS) * 2,
+            "tail": (rng.pareto(1.1, ROWS) * 10).round(3),
+            "gaps": np.where(rng.random(ROWS) < 0.2, np.nan, number),
+            "count": pd.array(rng.integers(0, 90, ROWS), dtype="Int64"),
+            "flag": rng.random(ROWS) < 0.1,
+            "word": rng.choice(["a", "b", "End", "end"], ROWS),
+            "sorted": pd.Categorical(rng.choice(["lo", "hi"], ROWS), ["lo", "hi", "top"], True),
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 400, ROWS), "D"),
+            "zoned": pd.date_range("2024-01-01", periods=ROWS, freq="h", tz="Europe/Berlin"),
+            "lasted": pd.to_timedelta(rng.integers(0, 9999, ROWS), "s"),
+            "date text": pd.date_range("2023-05-01", periods=ROWS).strftime("%d/%m/%Y"),
+            3: rng.normal(0, 1, ROWS).astype("float32"),
+        }
+    )
+    table.loc[5:40, "word"] = None
+    table.loc[7:9, "count"] = pd.NA
+    table.loc[11:19, "day"] = pd.NaT
+    return table
+
+
+@pytest.fixture(scope="module")
+def back(table: pd.DataFrame) -> pd.DataFrame:
+    encoding = Encoding.fit(table)
+    return encoding.decode(encoding.encode(table), np.random.default_rng(0))
+
+
+def test_names_types_and_order_come_back(table: pd.DataFrame, back: pd.DataFrame) -> None:
+    assert list(back.columns) == list(table.columns)
+    assert back.dtypes.to_dict() == table.dtypes.to_dict()
+
+
+@pytest.mark.parametrize("name", ["constant", "few", "flag", "word", "sorted"])
+def test_what_has_few_values_comes_back_exactly(
+    table: pd.DataFrame, back: pd.DataFrame, name: str
+) -> None:
+    pd.testing.assert_series_equal(back[name], table[name])
+
+
+@pytest.mark.parametrize("name", ["two modes", "capped", "even", "gaps", "count", 3, "tail"])
+def test_numbers_come_back_near_and_within_bounds(
+    table: pd.DataFrame, back: pd.DataFrame, name: str
+) -> None:
+    assert (back[name].isna() == table[name].isna()).all()
+    known = table[name].notna()
+    was, now = table[name][known].astype(float), back[name][known].astype(float)
+    assert now.between(was.min(), was.max()).all()
+    assert (was - now).abs().max() <= 0.02 * np.ptp(was)
+
+
+@pytest.mark.parametrize("name", ["day", "zoned", "lasted"])
+def test_times_come_back_near_and_missing_where_they_were(
+    table: pd.DataFrame, back: pd.DataFrame, name: str
+) -> None:
+    assert (back[name].isna() == table[name].isna()).all()
+    was = table[name]
+    assert (was - back[name]).abs().max() <= 0.02 * (was.max() - was.min())
+
+
+def test_whole_steps_stay_whole(back: pd.DataFrame) -> None:
+    assert (back["even"] % 2 == 0).all()
+    days = back["day"].dropna()
+    assert (days == days.dt.normalize()).all()
+    assert (back["zoned"].dt.minute == 0).all()
+
+
+def test_a_date_text_keeps_its_format(back: pd.DataFrame) -> None:
+    assert pd.to_datetime(back["date text"], format="%d/%m/%Y").notna().all()
+
+
+def test_an_encoding_survives_json(table: pd.DataFrame) -> None:
+    encoding = Encoding.fit(table)
+    again = Encoding.from_json(json.loads(json.dumps(encoding.to_json())))
+    assert again.columns == encoding.columns
+
+
+def test_column_numbers_of_numpy_survive_json() -> None:
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=np.array([1, 5]))
+    encoding = Encoding.fit(table)
+    again = Encoding.from_json(json.loads(json.dumps(encoding.to_json())))
+    back = again.decode(encoding.encode(table), np.random.default_rng(0))
+    assert list(back.columns) == [1, 5]
+
+
+def test_a_cap_gets_a_cell_of_its_own(table: pd.DataFrame) -> None:
+    (column,) = Encoding.fit(table[["capped"]]).columns
+    assert 125.0 in column.centers[column.modes :]
+
+
+def test_a_seed_draws_the_mode_where_modes_overlap() -> None:
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(0, 1, 5000), rng.normal(2.5, 1, 5000)])
+    table = pd.DataFrame({"x": values})
+    encoding = Encoding.fit(table)
+    likely, drawn = encoding.encode(table), encoding.encode(table, seed=1)
+    assert (likely.codes != drawn.codes).any()
+    np.testing.assert_array_equal(drawn.codes, encoding.encode(table, seed=1).codes)
+
+
+def test_rare_words_share_a_cell_and_still_come_out() -> None:
+    words = [f"w{i % 900}" for i in range(4000)]
+    encoding = Encoding.fit(pd.DataFrame({"word": words}))
+    encoded = encoding.encode(pd.DataFrame({"word": words}))
+    back = encoding.decode(encoded, np.random.default_rng(0))["word"]
+    assert encoding.columns[0].cells < 600
+    assert back.isin(words).all()
+    assert back.nunique() > 700
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([f"id{i}" for i in range(ROWS)], "names rows"),
+        ([Decimal(i) for i in range(ROWS)], "Decimal"),
+        ([[1]] * ROWS, "list"),
+        ([1j] * ROWS, "complex"),
+        ([np.inf] + [1.0] * (ROWS - 1), "infinite"),
+        ([np.nan] * ROWS, "no value"),
+        ([None] * ROWS, "no value"),
+        ([pd.NaT] * ROWS, "no value"),
+        (pd.period_range("2024", periods=ROWS, freq="D"), "period"),
+    ],
+)
+def test_what_cannot_be_modelled_is_refused_by_name(values: list[object], says: str) -> None:
+    with pytest.raises(BadTable, match=says) as caught:
+        Encoding.fit(pd.DataFrame({"odd one": values}))
+    assert "odd one" in str(caught.value)
+
+
+def test_a_word_that_was_not_seen_is_refused() -> None:
+    encoding = Encoding.fit(pd.DataFrame({"word": ["a", "b"] * 10}))
+    with pytest.raises(BadTable, match="'c'"):
+        encoding.encode(pd.DataFrame({"word": ["a", "c"]}))
+
+
+def test_a_mixture_finds_its_modes() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(0, 1, 30_000), rng.normal(40, 2, 10_000)])
+    values, counts = summarize(*np.unique(rows, return_counts=True))
+    shares, means, stds = fit_mixture(values, counts)
+    left = means < 20
+    assert len(values) <= MAX_POINTS
+    assert shares[left].sum() == pytest.approx(0.75, abs=0.01)
+    assert np.average(means[~left], weights=shares[~left]) == pytest.approx(40, abs=0.1)
+    assert (stds < 3).all()

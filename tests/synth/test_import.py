@@ -1,0 +1,275 @@
+"""Users' own files: what comes in as it was, what is pointed out, what is refused in a sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gan_lab.errors import BadParameter, BadTable
+from gan_lab.machines import Profile, load_profile, profile_ids, write_profile
+from gan_lab.synth.imports import import_table
+from gan_lab.synth.tables import read_seed, seed_path
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "home"
+    monkeypatch.setenv("GAN_LAB_HOME", str(home))
+    return home
+
+
+def lives(units: int = 3, rows: int = 20) -> pd.DataFrame:
+    step = np.tile(np.arange(rows), units)
+    return pd.DataFrame(
+        {
+            "unit": np.repeat(np.arange(1, units + 1), rows),
+            "cycle": step + 1,
+            "Temp [°C]": np.round(20 + np.sin(step), 2),
+            "mode": np.where(step % 3 == 0, "idle", "full"),
+            "rul": rows - 1 - step,
+        }
+    )
+
+
+def save(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "roles", "rows", "number_of_lives"),
+    [
+        ("train_FD001.parquet", {}, 20_631, None),
+        ("train_FD001.parquet", {"life": "unit", "time": "cycle", "rul": "rul"}, 20_631, 100),
+        ("ai4i2020.csv", {}, 10_000, None),
+        ("cnc_mill.parquet", {}, 25_286, None),
+        ("cnc_mill.parquet", {"life": "experiment", "time": "row"}, 25_286, 18),
+    ],
+)
+def test_real_tables_come_in_as_they_are(
+    shared_data: Path, name: str, roles: dict[str, str], rows: int, number_of_lives: int | None
+) -> None:
+    summary = import_table("mine_1", [shared_data / name], **roles)
+    path = shared_data / name
+    whole = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    kept = [column for column in whole.columns if column not in summary.left_out]
+    pd.testing.assert_frame_equal(read_seed("mine_1"), whole[kept])
+    assert (summary.rows, summary.lives) == (rows, number_of_lives)
+    expected = {"UDI", "Product ID"} if name.startswith("ai4i") else set()
+    assert set(summary.left_out) == expected
+    assert load_profile("mine_1").roles.life == roles.get("life")
+
+
+def test_the_profile_tells_ranges_levels_units_and_origin(tmp_path: Path) -> None:
+    lives().to_csv(tmp_path / "a.csv", index=False)
+    import_table("mine_1", [tmp_path / "a.csv"], life="unit", time="cycle", rul="rul", state="mode")
+    profile = load_profile("mine_1")
+    sensor = profile.sensors["Temp [°C]"]
+    assert list(profile.sensors) == ["Temp [°C]"]
+    assert (sensor.unit, sensor.group, sensor.decimals) == ("degC", "temperature", 2)
+    assert sensor.minimum <= sensor.typical <= sensor.warning <= sensor.critical <= sensor.maximum
+    assert profile.states["idle"].share == pytest.approx(0.35)
+    assert profile.imported is not None and profile.imported.lives == 3
+    assert not profile.simulated
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_dialects(tmp_path: Path, separator: str, encoding: str) -> None:
+    path = save(tmp_path / "a.csv", lives().to_csv(index=False, sep=separator), encoding)
+    import_table("mine_1", [path], life="unit", time="cycle", rul="rul")
+    pd.testing.assert_frame_equal(read_seed("mine_1"), lives())
+
+
+def test_a_german_excel_export(tmp_path: Path) -> None:
+    rows = [f"0{1 + i // 24}.03.2024 {i % 24:02d}:00;1.0{i:02d},5;{i},25;;End;" for i in range(48)]
+    rows[7] = "01.03.2024 07:00;1.007,5;31. Jul;;end;"
+    text = "sep=;\nZeit;Drehzahl [rpm];Druck [bar];Bemerkung;Ende;\n" + "\n".join(rows) + "\n"
+    path = save(tmp_path / "export.csv", text.replace("\n", "\r\n"), "cp1252")
+    with pytest.raises(BadTable, match=r"'Bemerkung' of .* has no value in any row"):
+        import_table("mine_1", [path], time="Zeit")
+    summary = import_table("mine_1", [path], time="Zeit", leave_out=["Bemerkung"])
+    table = read_seed("mine_1")
+    assert list(table.columns) == ["Zeit", "Drehzahl [rpm]", "Druck [bar]", "Ende"]
+    assert table["Zeit"].iloc[47] == pd.Timestamp("2024-03-02 23:00")
+    assert table["Drehzahl [rpm]"].iloc[3] == 1003.5
+    assert table["Druck [bar]"].isna().sum() == 1
+    notes = " ".join(summary.notes)
+    assert "'31. Jul' in row 8" in notes
+    assert "'End' and 'end'" in notes
+
+
+def test_wide_short_files_and_double_names(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(314, 442))
+    wide = pd.DataFrame(values, columns=[f"s{i}" for i in range(440)] + ["s0", "s1"])
+    wide.to_csv(tmp_path / "wide.csv", index=False)
+    summary = import_table("mine_1", [tmp_path / "wide.csv"])
+    table = read_seed("mine_1")
+    assert table.shape == (314, 442)
+    assert list(table.columns[-2:]) == ["s0_2", "s1_2"]
+    assert sum("twice" in note for note in summary.notes) == 2
+
+
+def test_time_that_runs_backwards_is_put_right_and_said(tmp_path: Path) -> None:
+    shuffled = lives().sample(frac=1, random_state=1)
+    shuffled.to_csv(tmp_path / "a.csv", index=False)
+    summary = import_table("mine_1", [tmp_path / "a.csv"], life="unit", time="cycle", rul="rul")
+    table = read_seed("mine_1")
+    assert (table.groupby("unit")["cycle"].diff().dropna() == 1).all()
+    assert any("not in the order" in note for note in summary.notes)
+
+
+def test_a_life_with_one_row_is_said(tmp_path: Path) -> None:
+    table = pd.concat([lives(), lives().iloc[[0]].assign(unit=9, rul=0)])
+    table.to_csv(tmp_path / "a.csv", index=False)
+    summary = import_table("mine_1", [tmp_path / "a.csv"], life="unit", time="cycle", rul="rul")
+    assert summary.lives == 4
+    assert "1 lives have only one row, such as 9." in summary.notes
+
+
+def test_rows_of_a_wrong_length_are_left_out_and_said(tmp_path: Path) -> None:
+    text = lives(units=20).to_csv(index=False)
+    path = save(tmp_path / "a.csv", text + "1,2\n")
+    summary = import_table("mine_1", [path])
+    assert summary.rows == 400
+    assert any("1 of 401 rows" in note for note in summary.notes)
+
+
+def test_several_files_one_life_each(tmp_path: Path) -> None:
+    paths = []
+    for unit in range(3):
+        paths.append(tmp_path / f"{unit}.csv")
+        lives(units=1).drop(columns="unit").to_csv(paths[-1], index=False)
+    summary = import_table("mine_1", paths, life_per_file=True, time="cycle", rul="rul")
+    assert (summary.rows, summary.lives) == (60, 3)
+    assert load_profile("mine_1").roles.life == "life"
+
+
+def test_a_historians_export_is_turned_wide(tmp_path: Path) -> None:
+    lines = ["tag,time,value"]
+    for hour in range(24):
+        lines.append(f"pressure,2024-01-01 {hour:02d}:00:00,{hour}.5")
+        if hour % 2 == 0:
+            lines.append(f"flow,2024-01-01 {hour:02d}:00:00,{100 + hour}")
+    path = save(tmp_path / "a.csv", "\n".join(lines))
+    import_table("mine_1", [path], long=("tag", "time", "value"))
+    table = read_seed("mine_1")
+    assert list(table.columns) == ["time", "flow", "pressure"]
+    assert table["flow"].tolist()[:3] == [100.0, 100.0, 102.0]
+
+
+def test_a_rul_is_made_from_failures_and_time(tmp_path: Path) -> None:
+    table = lives().drop(columns="rul")
+    table["failed"] = ((table["cycle"] == 20) & (table["unit"] < 3)).astype(int)
+    table.to_csv(tmp_path / "a.csv", index=False)
+    path = tmp_path / "a.csv"
+    summary = import_table("mine_1", [path], life="unit", time="cycle", failure="failed")
+    made = read_seed("mine_1")
+    assert made["unit"].unique().tolist() == [1, 2]
+    assert made["rul"].tolist() == list(range(19, -1, -1)) * 2
+    assert any("1 lives without a failure" in note for note in summary.notes)
+
+
+def test_persons_and_serial_numbers_stay_out_unless_named(tmp_path: Path) -> None:
+    table = lives().assign(operator="Anna", serial_no="X1")
+    table.to_csv(tmp_path / "a.csv", index=False)
+    assert set(import_table("mine_1", [tmp_path / "a.csv"]).left_out) == {"operator", "serial_no"}
+    columns = ["Temp [°C]", "operator"]
+    import_table("mine_2", [tmp_path / "a.csv"], columns=columns)
+    assert list(read_seed("mine_2").columns) == columns
+
+
+BAD_FILES = {
+    "empty.csv": (b"", "is empty"),
+    "empty.parquet": (b"", "is empty"),
+    "heading.csv": (b"a,b,c\n", "heading but no rows"),
+    "short.csv": (b"a,b\n1,2\n3,4\n", "has 2 rows"),
+    "truncated.parquet": (b"PAR1\x15\x04", "not a readable Parquet file"),
+    "no.parquet": (b"a,b\n1,2\n", "not a readable Parquet file"),
+    "sheet.csv": (b"PK\x03\x04xxxx", "Excel workbook"),
+    "image.csv": (b"\x00\x01\x02\x03" * 100, "neither text nor Parquet"),
+    "infinite.csv": (b"a,b\n" + b"1,2\n" * 20 + b"inf,3\n", "'a' of infinite.csv holds infinite"),
+    "missing.csv": (b"a,b\n" + b"1,\n" * 20, "'b' of missing.csv has no value"),
+    "ragged.csv": (b"a,b\n" + b"1,2\n" * 20 + b"1,2,3\n" * 20, "do not have 2 fields"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files_are_a_sentence_and_leave_nothing(
+    tmp_path: Path, workspace: Path, name: str
+) -> None:
+    content, sentence = BAD_FILES[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadTable, match=sentence):
+        import_table("mine_1", [tmp_path / name])
+    assert not [path for path in workspace.rglob("*") if path.is_file()]
+
+
+def test_a_truncated_parquet_is_refused(tmp_path: Path) -> None:
+    lives(units=200).to_parquet(tmp_path / "a.parquet")
+    content = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(content[: len(content) // 2])
+    with pytest.raises(BadTable, match="not a readable Parquet file"):
+        import_table("mine_1", [tmp_path / "a.parquet"])
+
+
+@pytest.mark.parametrize(
+    ("roles", "sentence"),
+    [
+        ({"life": "Unit"}, "no column 'Unit'. Did you mean 'unit'?"),
+        ({"life": "engine"}, "no column 'engine'"),
+        ({"life": "unit", "time": "unit"}, "cannot play two parts"),
+        ({"life": "unit", "rul": "mode"}, "'mode' cannot be the rul"),
+        ({"life": "unit", "time": "cycle", "rul": "cycle_2"}, "rises in life 1"),
+        ({"life": "gaps"}, "'gaps' cannot be the life: 20 rows lack it"),
+    ],
+)
+def test_bad_roles_are_a_sentence(
+    tmp_path: Path, workspace: Path, roles: dict[str, str], sentence: str
+) -> None:
+    table = lives().assign(cycle_2=lives()["cycle"], gaps=lives()["unit"].replace(2, np.nan))
+    table.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises((BadTable, BadParameter), match=sentence.replace("?", r"\?")):
+        import_table("mine_1", [tmp_path / "a.csv"], **roles)
+    assert not [path for path in workspace.rglob("*") if path.is_file()]
+
+
+def test_a_machine_is_not_replaced_unless_asked(tmp_path: Path) -> None:
+    lives().to_csv(tmp_path / "a.csv", index=False)
+    write_profile(Profile(machine_id="mine_1"))
+    with pytest.raises(BadParameter, match="--replace"):
+        import_table("mine_1", [tmp_path / "a.csv"])
+    assert not seed_path("mine_1").exists()
+    import_table("mine_1", [tmp_path / "a.csv"], replace=True)
+    assert profile_ids() == ["mine_1"] and len(read_seed("mine_1")) == 60
+
+
+MEASURE = """
+import resource, sys
+import pyarrow
+from gan_lab.synth.imports import import_table
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+summary = import_table("mine_1", [sys.argv[1]])
+print(summary.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, workspace: Path) -> None:
+    heading, rows = lives(units=20_000, rows=50).to_csv(index=False).split("\n", 1)
+    used, sizes = [], []
+    for copies in (2, 5):
+        path = tmp_path / f"{copies}.csv"
+        path.write_text(heading + "\n" + rows * copies)
+        command = [sys.executable, "-c", MEASURE.replace("mine_1", f"mine_{copies}"), str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        count, kilobytes = map(int, done.stdout.split())
+        assert count == copies * 1_000_000
+        used.append(kilobytes * 1024)
+        sizes.append(path.stat().st_size)
+    assert used[1] - used[0] < 0.25 * (sizes[1] - sizes[0])

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gan_lab.errors import BadTable
+from gan_lab.machines import Profile, parse_profile, read_yaml
+from gan_lab.schema import Roles, SeedConfig
+from gan_lab.synth.comparison import ROWS_MOST, compare
+from gan_lab.synth.fidelity import fidelity
+from gan_lab.synth.physics import Detection, physics
+from gan_lab.synth.privacy import privacy
+from gan_lab.synth.quality import QualityReport, evaluate
+from gan_lab.synth.report_page import render_html
+from gan_lab.synth.seed import simulate
+from gan_lab.synth.utility import phm_score
+from gan_lab.synth.verdict import Verdict, judge
+
+ROOT = Path(__file__).parents[2]
+TURBOFAN = Roles(life="unit", time="cycle", rul="rul")
+SENSORS = [
+    "vibration_rms_mm_s",
+    "vibration_peak_mm_s",
+    "bearing_temp_de_C",
+    "winding_temp_C",
+    "accel_bpfi_g",
+    "load_pct",
+]
+Parts = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
+
+
+def parts(table: pd.DataFrame, life: str, seed: int, share: float = 0.4) -> Parts:
+    """Three tables of different lives: a second real sample, training, held out."""
+    lives = np.random.default_rng(seed).permutation(table[life].unique())
+    cut = int(share * len(lives))
+    groups = (lives[:cut], lives[cut : 2 * cut], lives[2 * cut :])
+    return tuple(table[table[life].isin(g)].reset_index(drop=True) for g in groups)  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    path = ROOT / "data" / "machines" / "motor_siemens_001.yaml"
+    return parse_profile(read_yaml(path), str(path))
+
+
+@pytest.fixture(scope="module")
+def motor(profile: Profile) -> pd.DataFrame:
+    table = simulate(profile, SeedConfig(lives=60, seed=3)).iloc[::4]
+    return table[[*profile.roles.columns, *SENSORS]].reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def turbofan(shared_data: Path) -> pd.DataFrame:
+    table = pd.read_parquet(shared_data / "train_FD001.parquet")
+    return table.assign(rul=table["rul"].clip(upper=125))
+
+
+def verdict(tables: Parts, roles: Roles, profile: Profile | None = None) -> Verdict:
+    """The verdict on all that needs no training of models: quick enough to be asked often."""
+    sides = compare(*tables, roles, profile, seed=0)
+    silent = Detection(auc=None, real=None, giveaways={})
+    memory = privacy(sides, tables[0], tables[1])
+    return judge(fidelity(sides), [], None, memory, physics(sides), silent, profile, roles.rul)
+
+
+def accused(found: Verdict) -> dict[str, set[str]]:
+    kinds: dict[str, set[str]] = {}
+    for finding in found.findings:
+        if finding.level in ("bad", "care"):
+            kinds.setdefault(finding.kind, set()).update(finding.columns)
+    return kinds
+
+
+def strongest(table: pd.DataFrame, roles: Roles) -> str:
+    """The sensor that goes most with remaining useful life."""
+    numbers = table.select_dtypes("number").drop(columns=[roles.life, roles.rul])
+    if roles.time in numbers:
+        numbers = numbers.drop(columns=roles.time)
+    return str(numbers.corrwith(table[roles.rul], method="spearman").abs().idxmax())
+
+
+def shuffled(t: Parts, roles: Roles) -> tuple[pd.DataFrame, str, str]:
+    name = strongest(t[1], roles)
+    mixed = np.random.default_rng(0).permutation(t[0][name].to_numpy())
+    return t[0].assign(**{name: mixed}), "relation", name
+
+
+def copied(t: Parts, roles: Roles) -> tuple[pd.DataFrame, str, str]:
+    rows = t[1].sample(len(t[0]) // 10, random_state=0)
+    rows = rows.assign(**{roles.life: t[0][roles.life].iloc[0]})
+    return pd.concat([t[0], rows], ignore_index=True), "copies", ""
+
+
+def cut_off(t: Parts, roles: Roles) -> tuple[pd.DataFrame, str, str]:
+    name = strongest(t[1], roles)
+    return (
+        t[0].assign(**{name: t[0][name].clip(upper=t[1][name].quantile(0.95))}),
+        "upper_tail",
+        name,
+    )
+
+
+def reversed_rul(t: Parts, roles: Roles) -> tuple[pd.DataFrame, str, str]:
+    most = t[0].groupby(roles.life)[roles.rul].transform("max")
+    return t[0].assign(**{roles.rul: most - t[0][roles.rul]}), "wear", strongest(t[1], roles)
+
+
+def unit_mixed_up(t: Parts, roles: Roles) -> tuple[pd.DataFrame, str, str]:
+    name = strongest(t[1], roles)
+    return t[0].assign(**{name: t[0][name] * 1000}), "unit", name
+
+
+Fault = Callable[[Parts, Roles], tuple[pd.DataFrame, str, str]]
+FAULTS = [shuffled, copied, cut_off, reversed_rul, unit_mixed_up]
+
+
+@pytest.fixture(scope="module")
+def undamaged(motor: pd.DataFrame, profile: Profile) -> dict[str, set[str]]:
+    return accused(verdict(parts(motor, "life", seed=0), profile.roles, profile))
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_planted_fault_is_found(
+    fault: Fault, motor: pd.DataFrame, profile: Profile, undamaged: dict[str, set[str]]
+) -> None:
+    tables = parts(motor, "life", seed=0)
+    damaged, kind, column = fault(tables, profile.roles)
+    found = accused(verdict((damaged, *tables[1:]), profile.roles, profile))
+    assert kind in found
+    assert not column or column in found[kind]
+    assert found[kind] != undamaged.get(kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_fault_planted_in_real_lives_is_found(fault: Fault, turbofan: pd.DataFrame) -> None:
+    tables = parts(turbofan, "unit", seed=0)
+    damaged, kind, column = fault(tables, TURBOFAN)
+    found = accused(verdict((damaged, *tables[1:]), TURBOFAN))
+    assert kind in found
+    assert not column or column in found[kind]
+
+
+def test_a_category_that_never_comes_is_found(motor: pd.DataFrame, profile: Profile) -> None:
+    tables = parts(motor, "life", seed=0)
+    common, lost = tables[1]["state"].value_counts().index[:2]
+    damaged = tables[0].assign(state=tables[0]["state"].replace(lost, common))
+    found = verdict((damaged, *tables[1:]), profile.roles, profile)
+    (finding,) = [f for f in found.findings if f.kind == "missing_level"]
+    assert finding.level == "bad"
+    assert lost in finding.text
+
+
+def test_a_second_real_sample_raises_no_alarm(motor: pd.DataFrame, profile: Profile) -> None:
+    for seed in range(2):
+        found = verdict(parts(motor, "life", seed), profile.roles, profile)
+        assert found.level != "bad", found.headline
+
+
+@pytest.mark.slow
+def test_twenty_second_real_samples_raise_no_alarm(turbofan: pd.DataFrame) -> None:
+    turbofan = turbofan.loc[:, turbofan.nunique() > 2]
+    for seed in range(20):
+        found = verdict(parts(turbofan, "unit", seed), TURBOFAN)
+        assert found.level != "bad", (seed, found.headline)
+
+
+@pytest.fixture(scope="module")
+def whole(motor: pd.DataFrame, profile: Profile) -> QualityReport:
+    said: list[str] = []
+    found = evaluate(
+        *parts(motor, "life", 1), profile.roles, profile, on_step=lambda _, what: said.append(what)
+    )
+    assert said == ["fidelity", "utility", "lives", "privacy", "physics", "detection"]
+    return found
+
+
+@pytest.mark.slow
+def test_a_real_sample_is_judged_in_every_part(whole: QualityReport) -> None:
+    assert whole.verdict.level != "bad", whole.verdict.headline
+    rul = whole.utility[0]
+    assert rul.kind == "rul"
+    assert set(rul.scores) == {"real", "synthetic", "both", "interpolation", "copula"}
+    assert set(whole.privacy.memory) == {"rows", "windows", "lives"}
+    assert whole.life_figures is not None
+    ours, mixed = (whole.life_figures.acf[name][0] for name in ("synthetic", "shuffled"))
+    assert ours is not None and mixed is not None and ours < mixed
+
+
+@pytest.mark.slow
+def test_json_and_page_say_the_same(whole: QualityReport) -> None:
+    again = QualityReport.model_validate_json(whole.model_dump_json())
+    assert render_html(again) == render_html(whole)
+    page = render_html(whole)
+    assert "<script" not in page and "http" not in page
+    assert f"{whole.quality:.3f}" in page
+    assert all(word in page for word in ("Utility", "Privacy", "Lives", "Detection"))
+
+
+@pytest.mark.slow
+def test_a_plain_table_is_judged_by_rows(shared_data: Path) -> None:
+    table = pd.read_csv(shared_data / "ai4i2020.csv").drop(columns=["UDI", "Product ID"])
+    order = np.random.default_rng(0).permutation(len(table))
+    halves = [table.iloc[order[a:b]] for a, b in ((0, 4000), (4000, 8000), (8000, 10_000))]
+    found = evaluate(*halves, Roles())
+    assert found.split == "row" and found.life_figures is None
+    assert found.utility[0].target == "Machine failure"
+    assert set(found.utility[0].left_out) == {"TWF", "HDF", "PWF", "OSF"}
+    assert found.verdict.level != "bad", found.verdict.headline
+
+
+def test_what_cannot_be_compared_is_said(motor: pd.DataFrame, profile: Profile) -> None:
+    drawn, train, holdout = parts(motor, "life", 0)
+    with pytest.raises(BadTable, match="held-out table has no rows"):
+        evaluate(drawn, train, holdout.iloc[:0], profile.roles)
+    with pytest.raises(BadTable, match="lacks the columns state"):
+        evaluate(drawn.drop(columns="state"), train, holdout, profile.roles)
+
+
+def test_a_large_table_is_judged_by_whole_lives_and_says_so() -> None:
+    life = np.repeat(np.arange(300), 100)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"life": life, "a": rng.normal(size=len(life)), "b": life % 3})
+    sides = compare(table, table[:5000], table[5000:9000], Roles(life="life"), None, 0)
+    assert len(sides.synthetic) == ROWS_MOST
+    assert set(sides.synthetic["life"].value_counts()) == {100}
+    assert sides.notes == ["20,000 of 30,000 synthetic rows (whole lives drawn at random)"]
+
+
+def test_memory_shows_in_rows_that_are_training_rows_with_noise() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(4_000, 6)), columns=list("abcdef"))
+    train, holdout, fresh = table[:1500], table[1500:2500], table[2500:]
+    close = train + rng.normal(0, 0.1, train.shape)
+    for drawn, remembers in ((fresh, False), (close, True)):
+        found = privacy(compare(drawn, train, holdout, Roles(), None, 0), drawn, train)
+        share = found.memory["rows"].share
+        assert share is not None and (share > 0.75) == remembers
+        assert found.copies == 0
+
+
+def test_small_and_odd_tables_are_judged_all_the_same() -> None:
+    number = pd.Series([1.0, 2.0, np.inf, np.nan] * 10)
+    odd = [
+        (pd.DataFrame({"p": list("ab") * 20, "q": list("aabb") * 10}), Roles()),
+        (pd.DataFrame({"p": np.ones(40), "q": np.ones(40)}), Roles()),
+        (pd.DataFrame({"p": number, "q": number[::-1].to_numpy(), "r": number > 1}), Roles()),
+        (pd.DataFrame({"life": range(40), "p": np.arange(40.0)}), Roles(life="life")),
+    ]
+    for table, roles in odd:
+        found = privacy(compare(table, table, table, roles, None, 0), table, table)
+        assert found.near_copies == found.near_copies_real
+
+
+def test_late_predictions_cost_more_than_early_ones() -> None:
+    truth = np.full(3, 50.0)
+    assert phm_score(truth, truth + 10, 125) == pytest.approx(np.e - 1)
+    assert phm_score(truth, truth - 13, 125) == pytest.approx(np.e - 1)
+    assert phm_score(truth * 10, truth * 10 + 100, 1250) == pytest.approx(np.e - 1)
