@@ -1,0 +1,1 @@
+"""Where work runs: services, the tasks a worker executes, and how they are submitted."""

@@ -1,0 +1,161 @@
+"""How long a task will take, from what was asked for and from what the workspace has seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from gan_lab.machines import load_profile
+from gan_lab.runs import RunFolder, all_runs
+from gan_lab.schema import CONFIGS, GenerateConfig, SeedConfig, TaskSpec, TrainConfig
+
+MOST_REMEMBERED = 20  # the newest runs of a kind
+# Before there is a history: measured on two cores of a server of 2024, see bench/server.py.
+START_S = {"tabular": (1.0, 4e-6), "sequential": (1.5, 4e-6)}  # and per cell of the table
+STEP_S = {"tabular": (3e-3, 7e-7), "sequential": (3e-3, 7e-7)}  # and per cell of the batch
+USUAL_STEPS = {"tabular": math.inf, "sequential": 3000}  # after which held-out lives say enough
+ROWS_PER_S = {"seed": 40_000, "generate": 40_000}
+REPORT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Past:
+    """What one finished training tells, beside what was expected of it without any history."""
+
+    machine_id: str
+    model: str
+    steps: int
+    stopped_early: bool
+    start: float  # seconds, divided by those expected
+    step: float
+
+
+def estimate_minutes(spec: TaskSpec) -> float:
+    """Return how long a task will take once a worker has it (minutes)."""
+    config: Any = CONFIGS[spec.kind].model_validate(spec.config)
+    if isinstance(config, TrainConfig):
+        seconds = _train_s(spec.machine_id, config)
+    elif isinstance(config, SeedConfig):
+        seconds = _rows_s("seed", config.rows)
+    elif isinstance(config, GenerateConfig):
+        seconds = _rows_s("generate", sum(config.splits.values()))
+    else:
+        seconds = _usual("report", _report_s) or REPORT_S
+    return seconds / 60
+
+
+def _train_s(machine_id: str, config: TrainConfig) -> float:
+    """Correct what is expected by the trainings most like it: of the machine, else of the model."""
+    model = _model(machine_id, config)
+    rows, columns = _seed_size(machine_id)
+    rows = math.ceil(rows * (1 - config.holdout) * (1 - config.validation))
+    alike = [past for past in _pasts() if past.model == model]
+    alike = [past for past in alike if past.machine_id == machine_id] or alike
+    steps: float = config.epochs * math.ceil(rows / config.batch_size)
+    if model == "tabular":
+        steps = min(steps, config.max_steps or steps)
+    elif config.early_stopping:
+        early = [past.steps for past in alike if past.stopped_early]
+        steps = min(steps, median(early) if early else USUAL_STEPS[model])
+    start = _start_s(model, rows * columns) * median([p.start for p in alike] or [1])
+    step = _step_s(model, min(rows, config.batch_size) * columns)
+    return start + steps * step * median([p.step for p in alike] or [1])
+
+
+def _pasts() -> list[Past]:
+    found = [_past(run.path) for run in _done("train")]
+    return [past for past in found if past is not None]
+
+
+def _done(kind: str) -> list[RunFolder]:
+    runs = (run for run in all_runs() if run.spec.kind == kind and run.result_data())
+    return [run for _, run in zip(range(MOST_REMEMBERED), runs, strict=False)]
+
+
+@lru_cache(maxsize=1000)
+def _past(path: Path) -> Past | None:
+    """What a training that is done tells; what is done does not change."""
+    run = RunFolder(path)
+    config = TrainConfig.model_validate(run.spec.config)
+    losses, columns = run.losses(), _seed_size(run.spec.machine_id)[1]
+    if losses.empty or not columns:
+        return None
+    rows = round(float((losses["rows_per_second"] * losses["seconds"]).median()))
+    steps = len(losses) * math.ceil(rows / config.batch_size)
+    model, learning = _model(run.spec.machine_id, config), float(losses["seconds"].sum())
+    start = max(0.1, (run.result_data() or {})["training_time_seconds"] - learning)
+    expected = steps * _step_s(model, min(rows, config.batch_size) * columns)
+    return Past(
+        machine_id=run.spec.machine_id,
+        model=model,
+        steps=steps,
+        stopped_early=len(losses) < config.epochs,
+        start=start / _start_s(model, rows * columns),
+        step=learning / expected,
+    )
+
+
+def _start_s(model: str, cells: int) -> float:
+    constant, per_cell = START_S[model]
+    return constant + cells * per_cell
+
+
+def _step_s(model: str, cells: int) -> float:
+    constant, per_cell = STEP_S[model]
+    return constant + cells * per_cell
+
+
+def _model(machine_id: str, config: TrainConfig) -> str:
+    if config.model != "auto":
+        return config.model
+    return "sequential" if load_profile(machine_id).roles.life else "tabular"
+
+
+def _seed_size(machine_id: str) -> tuple[int, int]:
+    """Rows and columns of a machine's seed table; of one that is still to be made, as is usual."""
+    import pyarrow.parquet as pq
+
+    from gan_lab.synth.tables import seed_path
+
+    path = seed_path(machine_id)
+    if not path.exists():
+        columns = len(load_profile(machine_id).sensors) + 5
+        return int(SeedConfig.model_fields["rows"].default), columns
+    about = pq.read_metadata(path)
+    return about.num_rows, about.num_columns
+
+
+def _rows_s(kind: str, rows: int) -> float:
+    """Seconds for so many rows, at the speed of late."""
+    return 1.0 + rows / (_usual(kind, _rows_per_s) or ROWS_PER_S[kind])
+
+
+def _usual(kind: str, measure: Any) -> float | None:
+    found = [value for run in _done(kind) if (value := measure(run.path))]
+    return median(found) if found else None
+
+
+@lru_cache(maxsize=1000)
+def _rows_per_s(path: Path) -> float | None:
+    run = RunFolder(path)
+    result, events = run.result_data() or {}, run.events()
+    rows = result.get("samples_generated")
+    if rows is None:
+        rows = sum(facts.get("rows", 0) for facts in result["file_statistics"].values())
+    seconds = result.get("generation_time_seconds") or _between(events[0], events[-1])
+    return rows / max(0.1, seconds - 1.0) if rows else None
+
+
+def _report_s(path: Path) -> float | None:
+    return (RunFolder(path).result_data() or {}).get("report_time_seconds")
+
+
+def _between(first: Any, last: Any) -> float:
+    from datetime import datetime
+
+    ends = [datetime.fromisoformat(event.timestamp) for event in (first, last)]
+    return (ends[1] - ends[0]).total_seconds()

@@ -1,0 +1,212 @@
+"""Between the run folders and the cluster's queue: hand over, find what is lost, resume, cancel.
+
+Dask's queue dies with its scheduler, so it is never the record: a run that has not ended, that
+nobody holds and no queue knows is lost, and can be handed over again. The key of a run is always
+the same, and a lock in its folder is held meanwhile: two who resume it at once submit it once.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from gan_lab.cluster import services
+from gan_lab.errors import RequestError
+from gan_lab.events import Announcer
+from gan_lab.runs import RunFolder, all_runs, open_run
+from gan_lab.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+TRAIN_RESOURCE = {"TRAIN": 1}
+LET_GO_TRIES = 100  # of 0.1 s: how long a task that has ended may still be on its worker
+
+
+def task_key(run: RunFolder) -> str:
+    """Return a task's key on the cluster, as the dashboard shows it."""
+    return f"{run.spec.kind}-{run.spec.machine_id}-{run.task_id[:8]}"
+
+
+def hand_over(
+    client: Client,
+    chain: Iterable[RunFolder],
+    settings: Settings,
+    behind: Iterable[RunFolder] = (),
+) -> None:
+    """Give tasks to the cluster, each waiting for the one before, and see that they arrive.
+
+    The first waits for `behind`, which the cluster has already.
+    """
+    from distributed import Future, fire_and_forget, span
+
+    before: list[Any] = [Future(task_key(run), client) for run in behind]
+    trainers = _has_trainers(client)
+    keys = []
+    for run in chain:
+        with span(run.spec.fleet_id or "lab", run.spec.machine_id):
+            future = client.submit(
+                _function(run.spec.kind),
+                run.task_id,
+                settings,
+                *before,
+                key=task_key(run),
+                pure=False,
+                resources=TRAIN_RESOURCE if run.spec.kind == "train" and trainers else None,
+            )
+        fire_and_forget(future)
+        keys.append(task_key(run))
+        before = [future]
+    _await_arrival(client, keys)
+
+
+def _function(kind: str) -> Callable[..., Any]:
+    from gan_lab.cluster.tasks import TASKS
+
+    return TASKS[kind]
+
+
+def _has_trainers(client: Client) -> bool:
+    """Whether any worker offers TRAIN; a task that asks for what nobody has would wait for ever."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return any("TRAIN" in worker.get("resources", {}) for worker in workers)
+
+
+def _await_arrival(client: Client, keys: list[str]) -> None:
+    """Return when the scheduler has the tasks, so that whoever asked may end at once."""
+    seen: set[str] = set()
+    for _ in range(100):
+        seen |= set(known_keys(client))
+        if seen >= set(keys):
+            return
+        threading.Event().wait(0.02)
+
+
+def known_keys(client: Client) -> list[str]:
+    """Return the keys of the tasks the scheduler has and that have not ended."""
+
+    # By value: a scheduler of somebody else need not have this package.
+    def unfinished(dask_scheduler: Any) -> list[str]:
+        ended = ("memory", "erred", "forgotten")
+        return [str(key) for key, ts in dask_scheduler.tasks.items() if ts.state not in ended]
+
+    return list(client.run_on_scheduler(unfinished))
+
+
+def lost(found: Sequence[RunFolder] | None = None) -> list[RunFolder]:
+    """Return the runs that have not ended and that nobody works on or has in a queue."""
+    settings = load_settings()
+    found = all_runs(settings.home) if found is None else found
+    waiting = [run for run in found if not run.final and not run.held]
+    if not waiting:
+        return []
+    client = services.find_client(settings)
+    known = set(known_keys(client)) if client else set()
+    return [run for run in waiting if task_key(run) not in known and not run.final]
+
+
+def cancel_run(run: RunFolder) -> None:
+    """Ask a running task to stop; revoke one that waits, and what follows it."""
+    settings = load_settings()
+    if not run.final:
+        run.ask_to_cancel()
+        _revoke(run, settings, "Cancelled before it started")
+    for later in all_runs(settings.home):
+        if later.spec.after == run.task_id and not later.final:
+            cancel_run(later)
+
+
+def _revoke(run: RunFolder, settings: Settings, why: str) -> None:
+    """Record a task that nobody works on as cancelled; one that runs sees the flag by itself."""
+    from gan_lab.cluster.recipe import record_cancelled
+
+    owner = f"cancel:{uuid.uuid4().hex}"
+    if run.take_lease(owner, settings.lease_s) is None:
+        return
+    try:
+        if not run.final:
+            run.mend_logs()
+            announcer = Announcer(run, settings)
+            record_cancelled(run, announcer, why)
+            announcer.close()
+    finally:
+        run.drop_lease(owner)
+
+
+# ---- going on with what is lost
+
+
+def resume(task_id: str | None = None) -> list[RunFolder]:
+    """Submit again what is lost, or one named task that is lost, failed or was cancelled.
+
+    What followed it in its chain and waited in vain goes on with it. A run that is done is never
+    run twice. Returns what was submitted. Raises `UnknownTask`, `RequestError` or
+    `ServiceUnreachable`.
+    """
+    settings = load_settings()
+    client = services.get_client(settings)
+    everything = sorted(all_runs(settings.home), key=lambda run: run.spec.created)
+    wanted = {run.task_id for run in lost(everything)}
+    if task_id is not None:
+        wanted = {_resumable(open_run(task_id, settings.home), client).task_id}
+    for run in everything:
+        if run.spec.after in wanted and (_waited_in_vain(run) or run in lost([run])):
+            wanted.add(run.task_id)
+    with ExitStack() as claims:
+        mine = [run for run in everything if run.task_id in wanted]
+        for run in mine:
+            claims.enter_context(run.claim())
+        known = set(known_keys(client))
+        mine = [run for run in mine if _still_wanted(run, known)]
+        for run in mine:
+            run.reopen()
+        for chain in _chains(mine):
+            hand_over(client, chain, settings, _before(chain[0], known, settings))
+    return mine
+
+
+def _resumable(run: RunFolder, client: Client) -> RunFolder:
+    """Return a run that can be submitted again, once the cluster has let go of one that ended."""
+    if run.result_data() is not None:
+        raise RequestError(f"Task {run.task_id} is done: there is nothing to resume.")
+    if not run.final and (run.held or task_key(run) in known_keys(client)):
+        raise RequestError(f"Task {run.task_id} has not ended: there is nothing to resume.")
+    patience = threading.Event()
+    for _ in range(LET_GO_TRIES):
+        if not run.held and task_key(run) not in known_keys(client):
+            break
+        patience.wait(0.1)
+    return run
+
+
+def _waited_in_vain(run: RunFolder) -> bool:
+    error = run.error_data()
+    return error is not None and error["reason"] == "waited_in_vain"
+
+
+def _still_wanted(run: RunFolder, known: set[str]) -> bool:
+    """Whether nobody took it up since it was found; the lock of its lease is held."""
+    return run.result_data() is None and not run.held and task_key(run) not in known
+
+
+def _chains(found: Sequence[RunFolder]) -> list[list[RunFolder]]:
+    """Return the runs, oldest first, as chains of which each link waits for the one before."""
+    chains: list[list[RunFolder]] = []
+    for run in found:
+        chain = next((one for one in chains if one[-1].task_id == run.spec.after), None)
+        if chain is None:
+            chains.append([run])
+        else:
+            chain.append(run)
+    return chains
+
+
+def _before(run: RunFolder, known: set[str], settings: Settings) -> list[RunFolder]:
+    """Return the link that a run waits for, if the cluster has it still."""
+    if run.spec.after is None:
+        return []
+    before = open_run(run.spec.after, settings.home)
+    return [before] if task_key(before) in known and not before.final else []

@@ -1,0 +1,336 @@
+"""The one recipe by which every task is executed on a worker, whatever it does.
+
+Look whether it is done, take the lease, work, record the outcome, say the last word. A task never
+raises to Dask: its outcome goes to the next link of its chain, and the run folder is the record.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gan_lab.errors import GanLabError, RequestError, TaskCancelled, TaskFailed
+from gan_lab.events import Announcer
+from gan_lab.notify import tell_task_ended
+from gan_lab.runs import RunFolder, open_run
+from gan_lab.schema import CONFIGS, Config, Stage, State, TaskSpec
+from gan_lab.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Outcome = dict[str, str]
+Body = Callable[["Work"], dict[str, Any]]
+
+LOOK_S = 0.1  # how often a task's keeper looks at memory
+FLAG_S = 1.0  # and at the cancel flag
+RETRY_PAUSE_S = 2.0  # before the second attempt; each later pause is four times as long
+MEMORY_SHARE = 0.9  # of a worker's limit; Dask kills it at 0.95
+ENDED_BY_US = 75  # exit status of a worker that ends itself
+
+TRANSIENT = {
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EMFILE, errno.ENFILE,
+    errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ETIMEDOUT,
+}  # fmt: skip
+
+
+class LeaseLost(Exception):
+    """Somebody else has taken over: nothing may be written any more."""
+
+
+class WaitedInVain(TaskFailed):
+    """The task this one waited for did not succeed."""
+
+    reason = "waited_in_vain"
+
+
+class WorkerLost(TaskFailed):
+    """The workers that ran the task died, time and again."""
+
+    reason = "worker_lost"
+
+
+class OutOfMemory(TaskFailed):
+    """The task needs more memory than its worker may use."""
+
+    reason = "out_of_memory"
+
+
+class Work:
+    """What a task's body is given: its request, and the ways to say something and to be stopped."""
+
+    def __init__(self, run: RunFolder, settings: Settings, owner: str, attempt: int) -> None:
+        self.run = run
+        self.settings = settings
+        self.owner = owner
+        self.attempt = attempt
+        self.announcer = Announcer(run, settings, attempt)
+        self.cancelled = threading.Event()
+        self.lost = threading.Event()
+        self.stop = threading.Event()  # either of the two
+
+    @property
+    def spec(self) -> TaskSpec:
+        """What was asked for."""
+        return self.run.spec
+
+    @property
+    def config(self) -> Config:
+        """The request's configuration, checked."""
+        return CONFIGS[self.spec.kind].model_validate(self.spec.config)
+
+    def say(self, stage: Stage, current: int, total: int, message: str, **fields: Any) -> None:
+        """Record and publish one event."""
+        self.announcer.say(stage, current, total, message, **fields)
+
+    def check(self) -> None:
+        """Raise `TaskCancelled` or `LeaseLost` if the work is to stop; called where it may."""
+        if self.lost.is_set():
+            raise LeaseLost(self.run.task_id)
+        if self.cancelled.is_set() or self.run.cancelling:
+            raise TaskCancelled("Cancelled")
+
+
+def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body: Body) -> Outcome:
+    """Execute one task in this worker and return its outcome; never raises."""
+    os.environ["GAN_LAB_HOME"] = str(settings.home)
+    try:
+        run = open_run(task_id, settings.home)
+        owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        attempt = _take_over(run, settings, owner)
+        if attempt is not None:
+            start = time.monotonic()
+            _hold_and_work(Work(run, settings, owner, attempt), waits_for, body)
+            tell_task_ended(run.status(), time.monotonic() - start, settings)
+        return outcome(run)
+    except Exception as error:
+        log.exception("Task %s could not even be recorded", task_id)
+        return {"task_id": task_id, "kind": "task", "state": State.UNKNOWN, "message": str(error)}
+
+
+def outcome(run: RunFolder) -> Outcome:
+    """Return what the next link of a chain is told."""
+    status = run.status()
+    message = status.error or status.message
+    facts = {"task_id": run.task_id, "kind": run.spec.kind, "state": status.state}
+    return {**facts, "message": message}
+
+
+def _take_over(run: RunFolder, settings: Settings, owner: str) -> int | None:
+    """Take the lease, waiting for a holder that may be dead; None if the task is done meanwhile."""
+    patience = threading.Event()
+    while not run.final:
+        attempt = run.take_lease(owner, settings.lease_s)
+        if attempt is not None and not run.final:
+            return attempt
+        run.drop_lease(owner)
+        patience.wait(min(1.0, settings.lease_s / 10))
+    return None
+
+
+def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None:
+    """Work under the lease, which a thread renews, and record how it ended."""
+    keeper = Keeper(work)
+    keeper.start()
+    try:
+        work.run.mend_logs()
+        work.run.reserve()
+        _work(work, waits_for, body)
+    except LeaseLost:
+        log.warning("Task %s was taken over by somebody else.", work.run.task_id)
+    except TaskCancelled as why:
+        record_cancelled(work.run, work.announcer, str(why))
+    except Exception as error:
+        _record_failure(work, error)
+    finally:
+        keeper.finish()
+        work.announcer.close()
+        if not work.lost.is_set():
+            work.run.release_reserve()
+            work.run.drop_lease(work.owner)
+
+
+def _work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None:
+    _check_chain(waits_for)
+    _check_attempts(work)
+    result = _try(work, body)
+    work.check()
+    work.run.finish(result)
+    last = work.run.last_event()
+    total = last.total if last else 1
+    facts = {"epoch": last.epoch, "loss": last.loss} if last else {}
+    work.say("completed", total, total, "Done", **facts)
+
+
+def _check_chain(waits_for: Sequence[Outcome]) -> None:
+    """Raise where the link before did not succeed: its cancellation or its failure is ours too."""
+    for before in waits_for:
+        label = f"{before['kind']} ({before['task_id']})"
+        if before["state"] == State.REVOKED:
+            raise TaskCancelled(f"Not started: it waited for {label}, which was cancelled.")
+        if before["state"] != State.SUCCESS:
+            message = f"Not started: it waited for {label}, which failed: {before['message']}"
+            raise WaitedInVain(message)
+
+
+def _check_attempts(work: Work) -> None:
+    """Say that this is another attempt, or raise where there have been enough of them."""
+    if work.attempt == 1:
+        return
+    if work.attempt > work.settings.retries + 1:
+        raise WorkerLost(
+            f"The worker that ran it died {work.attempt - 1} times. Memory is the usual "
+            f"reason. `gan-lab resume {work.run.task_id}` goes on from the last checkpoint."
+        )
+    _say_again(work, "its worker died")
+
+
+def _say_again(work: Work, why: str) -> None:
+    last = work.run.last_event()
+    current, total = (last.current, last.total) if last else (0, 1)
+    text = f"Attempt {work.attempt} of {work.settings.retries + 1}: {why}"
+    work.say("initializing", current, total, text, status=State.RETRY)
+
+
+def _try(work: Work, body: Body) -> dict[str, Any]:
+    """Run the body; what may pass is tried again after a growing pause, anything else raised."""
+    while True:
+        try:
+            return body(work)
+        except OSError as error:
+            if error.errno not in TRANSIENT and not isinstance(error, ConnectionError):
+                raise
+            if work.attempt > work.settings.retries:
+                raise
+            pause_s = RETRY_PAUSE_S * 4 ** (work.attempt - 1)
+            log.warning("Task %s: %s; again in %g s", work.run.task_id, error, pause_s)
+            work.stop.wait(pause_s)
+            work.check()
+            work.attempt = work.run.count_attempt(work.owner, work.settings.lease_s)
+            work.announcer.attempt = work.attempt
+            _say_again(work, sentence(error))
+
+
+def sentence(error: BaseException) -> str:
+    """Say what went wrong in one sentence; of a file, which and why."""
+    if isinstance(error, GanLabError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno:
+        path = f" {error.filename}" if error.filename else ""
+        return f"Cannot use{path}: {error.strerror or error} ({errno.errorcode[error.errno]})."
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _record_failure(work: Work, error: Exception) -> None:
+    text = "".join(traceback.format_exception(error))
+    known = error if isinstance(error, GanLabError) else TaskFailed(sentence(error))
+    work.run.fail(known, "" if isinstance(error, RequestError) else text)
+    last = work.run.last_event()
+    current, total = (last.current, last.total) if last else (0, 1)
+    work.say("failed", current, total, sentence(error)[:1000])
+
+
+def record_cancelled(run: RunFolder, announcer: Announcer, why: str = "Cancelled") -> None:
+    """Record that a task was stopped and say it; what it had half written is removed."""
+    run.cancelled()
+    last = run.last_event()
+    current, total = (last.current, last.total) if last else (0, 1)
+    announcer.say("cancelled", current, total, why)
+
+
+# ---- the keeper: what goes on beside the work
+
+
+class Keeper(threading.Thread):
+    """Renews the lease, reads the cancel flag, watches memory, ends a worker that will not stop."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(name=f"keeper-{work.run.task_id[:8]}", daemon=True)
+        self.work = work
+        self._finished = threading.Event()
+        self._alone, self._memory_limit = _worker_facts()
+        self._asked_at: float | None = None
+
+    def finish(self) -> None:
+        """End the thread; the work is done."""
+        self._finished.set()
+        self.join()
+
+    def run(self) -> None:
+        """Look after the work until it is finished."""
+        renewed = looked = time.monotonic()
+        while not self._finished.wait(LOOK_S):
+            now = time.monotonic()
+            try:
+                self._watch_memory()
+                if now - looked >= FLAG_S:
+                    looked = now
+                    self._read_flag(now)
+                if now - renewed >= self.work.settings.lease_s / 3:
+                    renewed = now
+                    self._renew()
+            except OSError as error:  # a full disk; it may pass
+                log.warning("Cannot look after task %s: %s", self.work.run.task_id, error)
+
+    def _renew(self) -> None:
+        if not self.work.run.renew_lease(self.work.owner):
+            self.work.lost.set()
+            self.work.stop.set()
+
+    def _read_flag(self, now: float) -> None:
+        if not self.work.run.cancelling:
+            return
+        if self._asked_at is None:
+            self._asked_at = now
+            self.work.cancelled.set()
+            self.work.stop.set()
+        if now - self._asked_at >= self.work.settings.cancel_grace_s and self._alone:
+            with self.work.announcer.lock:  # no event of the work may come behind the last one
+                why = "Cancelled; it did not stop by itself, so its worker was restarted"
+                record_cancelled(self.work.run, self.work.announcer, why)
+                self._end_worker()
+
+    def _watch_memory(self) -> None:
+        if not self._memory_limit or not self._alone:
+            return
+        import psutil
+
+        used = psutil.Process().memory_info().rss
+        if used < MEMORY_SHARE * self._memory_limit:
+            return
+        with self.work.announcer.lock:
+            _record_failure(self.work, OutOfMemory(out_of_memory(used, self._memory_limit)))
+            self._end_worker()
+
+    def _end_worker(self) -> None:
+        """End this process, which its nanny starts anew: a thread cannot be ended."""
+        self.work.run.release_reserve()
+        self.work.run.drop_lease(self.work.owner)
+        os._exit(ENDED_BY_US)
+
+
+def out_of_memory(used: float, limit: float) -> str:
+    """Say that a task needs more memory than there is."""
+    return (
+        f"Out of memory: it used {used / 1e9:.1f} GB, and a worker may use {limit / 1e9:.1f} GB. "
+        "Use a smaller table, batch_size or model, or fewer workers (GAN_LAB_WORKERS)."
+    )
+
+
+def _worker_facts() -> tuple[bool, float]:
+    """Whether this worker has one thread and a nanny, and its memory limit in bytes (0: none)."""
+    from distributed import get_worker
+
+    try:
+        worker = get_worker()
+    except ValueError:  # called outside a worker
+        return False, 0.0
+    alone = worker.state.nthreads == 1 and worker.nanny is not None
+    return alone, float(worker.memory_manager.memory_limit or 0)

@@ -1,0 +1,327 @@
+"""Find, start and end the services of a workspace, and hold one connection to its Dask cluster.
+
+Embedded services belong to one supervisor process (`gan_lab.cluster.supervisor`) that everybody
+joins and that outlives whoever started it. With `DASK_SCHEDULER_ADDRESS` set, nothing is started.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from gan_lab import runs
+from gan_lab.cluster.supervisor import BUSY, CERTIFICATE, read_security
+from gan_lab.errors import ServiceUnreachable
+from gan_lab.events import connect
+from gan_lab.schema import ServiceRecord
+from gan_lab.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+log = logging.getLogger(__name__)
+
+START_S = 60.0  # how long a supervisor may take on a busy host
+END_S = 20.0
+SUPERVISOR = "gan_lab.cluster.supervisor"
+LOG = "supervisor.log"
+
+
+@dataclass(frozen=True)
+class Services:
+    """Where the services of a workspace are; `redis_url` holds a password."""
+
+    redis_url: str | None = field(repr=False)
+    scheduler_address: str
+    dashboard_link: str | None
+    embedded: bool
+    pid: int | None = None
+
+
+def ensure_services(settings: Settings | None = None) -> Services:
+    """Join the services of the workspace, starting the embedded ones if nobody has.
+
+    Raises `ServiceUnreachable` where what is configured does not answer or nothing can be started.
+    """
+    settings = settings or load_settings()
+    if settings.scheduler_address:
+        return _external(settings)
+    record = _alive(settings)
+    if record is None:
+        with runs.services_lock(settings.home):
+            record = _alive(settings) or _start(settings)
+    if settings.redis_url:
+        _ping(settings.redis_url, settings)
+    return Services(
+        redis_url=settings.redis_url or record.redis_url,
+        scheduler_address=record.scheduler_address,
+        dashboard_link=record.dashboard_link,
+        embedded=True,
+        pid=record.pid,
+    )
+
+
+def stop_services(settings: Settings | None = None) -> bool:
+    """End the embedded services of the workspace; returns whether there were any."""
+    settings = settings or load_settings()
+    forget_client()
+    with runs.services_lock(settings.home):
+        record = runs.read_services(settings.home)
+        ended = record is not None and _end(record, settings)
+        runs.forget_services(settings.home)
+    return ended
+
+
+def services_status(settings: Settings | None = None) -> dict[str, Any]:
+    """Say where the services are and whether they answer; starts nothing."""
+    settings = settings or load_settings()
+    record = None if settings.scheduler_address else _alive(settings)
+    redis_url = settings.redis_url or (record.redis_url if record else None)
+    scheduler = settings.scheduler_address or (record.scheduler_address if record else None)
+    return {
+        "home": str(settings.home),
+        "embedded": not settings.scheduler_address,
+        "redis_url": redis_url,
+        "redis_answers": redis_url is not None and _pings(redis_url, settings),
+        "scheduler_address": scheduler,
+        "scheduler_answers": scheduler is not None and _listens(scheduler, settings),
+        "dashboard_link": record.dashboard_link if record else None,
+        "workers": record.workers if record else None,
+        "pid": record.pid if record else None,
+        "started": record.started if record else None,
+    }
+
+
+# ---- services of somebody else
+
+
+def _external(settings: Settings) -> Services:
+    if settings.redis_url:
+        _ping(settings.redis_url, settings)
+    client = get_client(settings)
+    return Services(
+        redis_url=settings.redis_url,
+        scheduler_address=str(settings.scheduler_address),
+        dashboard_link=client.dashboard_link,
+        embedded=False,
+    )
+
+
+def _pings(url: str, settings: Settings) -> bool:
+    import redis
+
+    try:
+        return bool(connect(url, settings.connect_timeout_s).ping())
+    except redis.RedisError:
+        return False
+
+
+def _ping(url: str, settings: Settings) -> None:
+    """Raise `ServiceUnreachable`, without the password, where no Redis answers at this URL."""
+    if not _pings(url, settings):
+        where = urlsplit(url)
+        raise ServiceUnreachable(
+            f"No Redis answers at {where.hostname}:{where.port or 6379} (GAN_LAB_REDIS_URL): start "
+            "it, correct address or password, or unset the variable to use the embedded one."
+        )
+
+
+def _listens(address: str, settings: Settings) -> bool:
+    where = urlsplit(address if "//" in address else f"tcp://{address}")
+    try:
+        target = (str(where.hostname), where.port or 8786)
+        with socket.create_connection(target, timeout=settings.connect_timeout_s):
+            return True
+    except OSError:
+        return False
+
+
+# ---- the embedded supervisor
+
+
+def _alive(settings: Settings) -> ServiceRecord | None:
+    """Return the record of a supervisor that lives and answers; a stale record is no supervisor."""
+    record = runs.read_services(settings.home)
+    if record is None or not _is_ours(record, settings.home):
+        return None
+    return record if _listens(record.scheduler_address, settings) else None
+
+
+def _is_ours(record: ServiceRecord, home: Path) -> bool:
+    """Whether the recorded process is still that supervisor, not another that got its number."""
+    import psutil
+
+    try:
+        process = psutil.Process(record.pid)
+        words = process.cmdline()
+        return SUPERVISOR in words and str(home) in words and process.status() != "zombie"
+    except psutil.Error:
+        return False
+
+
+def _start(settings: Settings) -> ServiceRecord:
+    """Start a supervisor and wait for its word; the lock of the services is held."""
+    stale = runs.read_services(settings.home)
+    if stale is not None:  # alive and deaf, or long dead
+        _end(stale, settings)
+        runs.forget_services(settings.home)
+    process, ready = _spawn(settings)
+    with os.fdopen(ready, "rb") as pipe:
+        readable, _, _ = select.select([pipe], [], [], START_S)
+        word = pipe.read(5) if readable else b""
+    record = runs.read_services(settings.home)
+    if word == b"ready" and record is not None:
+        return record
+    if process.poll() is None and word != b"ready":
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=2)
+    if process.poll() == BUSY:  # its starter died before it was ready
+        record = _await_record(settings)
+        if record is not None:
+            return record
+    log_path = runs.services_folder(settings.home) / LOG
+    raise ServiceUnreachable(f"The embedded services did not start; {log_path} says why.")
+
+
+def _spawn(settings: Settings) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a supervisor in a session of its own; returns it and the pipe where it says ready."""
+    reading, writing = os.pipe()
+    log_path = runs.services_folder(settings.home) / LOG
+    environment = {**os.environ, "GAN_LAB_HOME": str(settings.home)}
+    with log_path.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", SUPERVISOR, str(settings.home), str(writing)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(writing,),
+            start_new_session=True,
+            env=environment,
+            cwd=settings.home,
+        )
+    os.close(writing)
+    # Reaped whenever it ends, so that it never lies there as a zombie of a long-lived notebook.
+    threading.Thread(target=process.wait, daemon=True).start()
+    return process, reading
+
+
+def _await_record(settings: Settings) -> ServiceRecord | None:
+    waiter = threading.Event()
+    for _ in range(int(START_S)):
+        if record := _alive(settings):
+            return record
+        waiter.wait(1)
+    return None
+
+
+def _end(record: ServiceRecord, settings: Settings) -> bool:
+    """End the recorded supervisor if it is still that one; returns whether it was."""
+    import psutil
+
+    if not _is_ours(record, settings.home):
+        return False
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(record.pid)
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(END_S)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(END_S)
+    return True
+
+
+# ---- the connection
+
+
+_client: Client | None = None
+_client_key: tuple[int, str] | None = None
+_client_lock = threading.Lock()
+
+
+def get_client(settings: Settings | None = None) -> Client:
+    """Return this process's connection to the cluster, made anew when it has died.
+
+    Raises `ServiceUnreachable`.
+    """
+    global _client, _client_key
+    settings = settings or load_settings()
+    known = _client
+    if known is not None and known.status == "running" and _client_key == _expected(settings):
+        return known
+    address = settings.scheduler_address or ensure_services(settings).scheduler_address
+    with _client_lock:
+        key = (os.getpid(), address)
+        if _client is None or _client_key != key or _client.status != "running":
+            _close(_client, _client_key)
+            _client, _client_key = _connect(address, settings), key
+        return _client
+
+
+def find_client(settings: Settings | None = None) -> Client | None:
+    """Return a connection to the cluster if there is one to connect to; starts nothing."""
+    settings = settings or load_settings()
+    if not settings.scheduler_address and _alive(settings) is None:
+        return None
+    return get_client(settings)
+
+
+def _expected(settings: Settings) -> tuple[int, str] | None:
+    """What a good connection is to: this process's, to the scheduler that is recorded now."""
+    record = None if settings.scheduler_address else runs.read_services(settings.home)
+    address = settings.scheduler_address or (record.scheduler_address if record else None)
+    return (os.getpid(), address) if address else None
+
+
+def _connect(address: str, settings: Settings) -> Client:
+    from distributed import Client
+
+    certificate = runs.services_folder(settings.home) / CERTIFICATE
+    security = None if settings.scheduler_address else read_security(certificate)
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Client(
+                address,
+                security=security,
+                timeout=settings.connect_timeout_s,
+                set_as_default=False,
+                name="gan_lab",
+            )
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ServiceUnreachable(
+            f"No Dask scheduler answers at {address} ({type(error).__name__}): start it, correct "
+            "DASK_SCHEDULER_ADDRESS, or unset it to use the embedded one."
+        ) from None
+
+
+def forget_client() -> None:
+    """Close this process's connection; the next `get_client` makes a new one."""
+    global _client, _client_key
+    with _client_lock:
+        _close(_client, _client_key)
+        _client = _client_key = None
+
+
+def _close(client: Client | None, key: tuple[int, str] | None) -> None:
+    """Close a connection of this process, not one inherited through a fork."""
+    if client is not None and key is not None and key[0] == os.getpid():
+        with suppress(Exception):
+            client.close(timeout=2)
+
+
+atexit.register(forget_client)

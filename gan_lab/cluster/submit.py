@@ -1,0 +1,361 @@
+"""Ask for work and take hold of it again: seed, train, generate, pipeline, and `Run`.
+
+Everything is checked before anything starts. A task is a run folder first; then its key, which says
+kind, machine and the beginning of its id, goes to the cluster, where it needs nobody who asked.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from gan_lab.cluster import services
+from gan_lab.cluster.attach import attach
+from gan_lab.cluster.handover import cancel_run, hand_over, lost
+from gan_lab.errors import BadParameter, NoModel, NoSeedData
+from gan_lab.events import follow
+from gan_lab.machines import load_profile, profile_ids
+from gan_lab.runs import RunFolder, all_runs, create_run, newest_run, open_run
+from gan_lab.schema import Kind, State, TaskSpec, TaskStatus, configure
+from gan_lab.settings import load_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FLEET = "GAN_LAB_FLEET_ID"  # set by a fleet for the notebooks it runs
+
+
+class Run(RunFolder):
+    """A task one can watch, wait for and cancel, from any notebook, any day."""
+
+    @classmethod
+    def of(cls, run: RunFolder) -> Self:
+        """Take hold of the task in a run folder."""
+        return cls(run.path)
+
+    def watch(self) -> Any:
+        """Return the task's live view for a notebook."""
+        from gan_lab import watch
+
+        return watch(self)
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until the task has ended, well or not; raises `TimeoutError` after `timeout` s."""
+        from gan_lab.terminal import in_headless_notebook, now_and_then
+
+        stop = threading.Event()
+        timer = threading.Timer(timeout, stop.set) if timeout is not None else None
+        if timer:
+            timer.start()
+        try:
+            last = self.last_event()
+            tell = now_and_then(self, sys.stdout) if in_headless_notebook() else None
+            for event in follow(self, after=max(0, last.seq - 1) if last else 0, stop=stop):
+                if tell:
+                    tell(event)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"{self._label} goes on. Take hold of it again with lab.task('{self.task_id[:8]}')."
+            ) from None
+        finally:
+            if timer:
+                timer.cancel()
+        if not self.final:
+            raise TimeoutError(f"{self._label} has not ended within {timeout:g} s: it goes on.")
+        return self
+
+    def result(self, timeout: float | None = None) -> dict[str, Any]:
+        """Wait and return the result.
+
+        Raises `TaskFailed` with the sentence of the failure, `TaskCancelled`, or `TimeoutError`
+        after `timeout` seconds.
+        """
+        self.wait(timeout)
+        return self.raise_for_end() or {}
+
+    def cancel(self) -> TaskStatus:
+        """Stop the task and what follows it in its chain; one that waits is revoked at once.
+
+        One that runs stops at its next epoch or chunk, or its worker is restarted after a while.
+        """
+        cancel_run(self)
+        return self.status()
+
+    def _ipython_display_(self) -> None:
+        self.watch()._ipython_display_()
+
+    def __repr__(self) -> str:
+        spec, now = self.spec, self.status()
+        text = f"{spec.kind} {spec.machine_id} {self.task_id[:8]}: {now.status} {now.progress}%"
+        return f"<Run {text}, {now.message}>"
+
+
+# ---- machines
+
+
+def machines() -> pd.DataFrame:
+    """Return one row per machine: what it is, and what there is of it."""
+    import pandas as pd
+
+    newest: dict[str, RunFolder] = {}
+    trained = set()
+    for run in all_runs():
+        newest.setdefault(run.spec.machine_id, run)
+        if run.spec.kind == "train" and run.result_data() is not None:
+            trained.add(run.spec.machine_id)
+    rows = [_machine_row(name, newest.get(name), name in trained) for name in profile_ids()]
+    columns = ["machine_id", "category", "sensors", "seed_rows", "model", "synthetic", "last_run"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _machine_row(machine_id: str, last: RunFolder | None, trained: bool) -> dict[str, Any]:
+    from gan_lab.synth.tables import synthetic_folder
+
+    profile = load_profile(machine_id)
+    return {
+        "machine_id": machine_id,
+        "category": profile.category,
+        "sensors": len(profile.sensors),
+        "seed_rows": _seed_rows(machine_id),
+        "model": trained,
+        "synthetic": (synthetic_folder(machine_id) / "manifest.json").exists(),
+        "last_run": f"{last.spec.kind} {last.status().status}" if last else "",
+    }
+
+
+def _seed_rows(machine_id: str) -> int:
+    import pyarrow.parquet as pq
+
+    from gan_lab.synth.tables import seed_path
+
+    path = seed_path(machine_id)
+    return int(pq.read_metadata(path).num_rows) if path.exists() else 0
+
+
+def get_machine_status(machine_id: str) -> dict[str, Any]:
+    """Say where a machine stands: profile, seed, model, tables; raises `UnknownMachine`."""
+    from gan_lab.synth.tables import manifest, seed_path
+
+    profile = load_profile(machine_id)
+    trained, path = newest_run(machine_id, "train"), seed_path(machine_id)
+    mine = [run for run in all_runs() if run.spec.machine_id == machine_id]
+    return {
+        "machine_id": machine_id,
+        "profile": profile.model_dump(mode="json", exclude_defaults=True),
+        "seed": {"path": str(path), "rows": _seed_rows(machine_id)} if path.exists() else None,
+        "model": {"task_id": trained.task_id, **(trained.result_data() or {})} if trained else None,
+        "synthetic": manifest(machine_id),
+        "last_task": mine[0].status().model_dump(mode="json") if mine else None,
+        "can_train": path.exists(),
+        "can_generate": trained is not None,
+    }
+
+
+def import_machine(machine_id: str, files: str | Path | Sequence[str | Path], **roles: Any) -> Any:
+    """Make a machine of the user's own table (CSV or Parquet); returns what was understood.
+
+    `life`, `time`, `rul`, `failure`: the columns that play these parts; each may be left out.
+    `replace=True` replaces a machine that exists. Raises `BadTable` or `BadParameter`.
+    """
+    from gan_lab.synth.imports import import_table
+
+    paths = [files] if isinstance(files, str | Path) else list(files)
+    return import_table(machine_id, [Path(path) for path in paths], **roles)
+
+
+# ---- tasks
+
+
+def seed(machine_id: str, **options: Any) -> Run:
+    """Start the simulation of a machine's seed table; options are the fields of `SeedConfig`.
+
+    Raises `UnknownMachine`, `BadParameter`, `ServiceUnreachable`.
+    """
+    return _submit_chain([_check_seed(machine_id, options)])[0]
+
+
+def train(machine_id: str, reuse: bool = False, **options: Any) -> Run:
+    """Start a training; options are the fields of `TrainConfig`.
+
+    `reuse`: return a training that is done, of the same seed table and configuration.
+    Raises `UnknownMachine`, `NoSeedData`, `BadParameter`, `ServiceUnreachable`.
+    """
+    spec = _spec("train", machine_id, options)
+    _check_has_seed(machine_id)
+    return _submit_chain([spec], reuse)[0]
+
+
+def generate(machine_id: str, reuse: bool = False, **options: Any) -> Run:
+    """Start drawing train, val and test tables; options are the fields of `GenerateConfig`.
+
+    Raises `UnknownMachine`, `NoModel`, `BadParameter`, `ServiceUnreachable`.
+    """
+    return _submit_chain([_check_generate(machine_id, options)], reuse)[0]
+
+
+def report(machine_id: str, **options: Any) -> Run:
+    """Start the report on a machine's synthetic tables; options are the fields of `ReportConfig`.
+
+    Raises `UnknownMachine`, `NoModel`, `BadParameter`, `ServiceUnreachable`.
+    """
+    from gan_lab.synth.tables import manifest
+
+    _check_has_seed(machine_id)
+    if manifest(machine_id) is None:
+        raise NoModel(
+            f"No synthetic tables of {machine_id!r} to report on: run "
+            f"`gan-lab generate {machine_id}` first."
+        )
+    return _submit_chain([_spec("report", machine_id, options)])[0]
+
+
+def pipeline(
+    machine_id: str,
+    seed: dict[str, Any] | None = None,
+    train: dict[str, Any] | None = None,
+    generate: dict[str, Any] | None = None,
+    report: bool = True,
+    reuse: bool = False,
+    **options: Any,
+) -> list[Run]:
+    """Start seed, train, generate and report of a machine, chained on the cluster.
+
+    The seed table is made where there is none, or where `seed` says how. `train` and `generate`
+    hold the options of these; `epochs=` and others of a training may stand alone. A failure stops
+    what follows, which says what it waited for. Raises what these raise, before anything starts.
+    """
+    specs = []
+    if seed is not None or not _has_seed(machine_id):
+        specs.append(_check_seed(machine_id, seed or {}))
+    training = _spec("train", machine_id, {**options, **(train or {})})
+    specs += [training, _spec("generate", machine_id, generate or {}, training.task_id)]
+    if report:
+        specs.append(_spec("report", machine_id, {}))
+    return _submit_chain(specs, reuse)
+
+
+def task(task_id: str) -> Run:
+    """Take hold of a task again, by its id or the beginning of it; raises `UnknownTask`."""
+    return Run.of(open_run(task_id))
+
+
+def get_task_status(task_id: str) -> TaskStatus:
+    """Return where a task stands, from its folder and, where that is silent, from the cluster."""
+    run = open_run(task_id)
+    status = run.status()
+    if status.state.final or run.held:
+        return status
+    return lost_status(status) if run.task_id in {one.task_id for one in lost([run])} else status
+
+
+def tasks(most: int | None = None) -> pd.DataFrame:
+    """Return one row per task, newest first; `most`: only so many."""
+    import pandas as pd
+
+    found = all_runs()[:most]
+    missing = {run.task_id for run in lost(found)}
+    rows = []
+    for run in found:
+        now = run.status()
+        now = lost_status(now) if run.task_id in missing else now
+        about = {"task_id": run.task_id, "kind": run.spec.kind, "machine_id": run.spec.machine_id}
+        where = {name: getattr(now, name) for name in ("status", "progress", "message")}
+        facts = {name: now.metadata[name] for name in ("epoch", "loss", "attempt", "created")}
+        rows.append(about | where | facts)
+    columns = ["task_id", "kind", "machine_id", "status", "progress", "message"]
+    return pd.DataFrame(rows, columns=[*columns, "epoch", "loss", "attempt", "created"])
+
+
+def lost_status(status: TaskStatus) -> TaskStatus:
+    """Return the status of a run that nobody works on or has in a queue."""
+    message = f"Lost: no cluster knows it. `gan-lab resume {status.task_id}` continues it."
+    state = State.UNKNOWN
+    return status.model_copy(update={"state": state, "status": state.status, "message": message})
+
+
+# ---- checks before anything starts
+
+
+def _spec(
+    kind: Kind, machine_id: str, options: dict[str, Any], model_task_id: str | None = None
+) -> TaskSpec:
+    """Return the request; raises `UnknownMachine`, `BadProfile` or `BadParameter`."""
+    from gan_lab.cluster.tasks import package_versions
+
+    load_profile(machine_id)
+    if model_task_id:
+        options = {"model_task_id": model_task_id, **options}
+    return TaskSpec(
+        task_id=str(uuid.uuid4()),
+        kind=kind,
+        machine_id=machine_id,
+        config=configure(kind, options).model_dump(mode="json"),
+        after=None,
+        fleet_id=os.environ.get(FLEET),
+        versions=package_versions(),
+    )
+
+
+def _check_seed(machine_id: str, options: dict[str, Any]) -> TaskSpec:
+    spec, profile = _spec("seed", machine_id, options), load_profile(machine_id)
+    if not profile.simulated:
+        raise BadParameter(
+            f"{machine_id} cannot be simulated: its profile has no states, life and failure modes. "
+            f"Train on the table that was imported: `gan-lab train {machine_id}`."
+        )
+    for part, known in (("failure_modes", profile.failure_modes), ("states", profile.states)):
+        names = list(known)
+        for name in spec.config[part] or {}:
+            if name not in names:
+                raise BadParameter(
+                    f"{machine_id} has no {part.replace('_', ' ')[:-1]} {name!r}. "
+                    f"It has {', '.join(names)}."
+                )
+    return spec
+
+
+def _has_seed(machine_id: str) -> bool:
+    from gan_lab.synth.tables import seed_path
+
+    load_profile(machine_id)
+    return seed_path(machine_id).exists()
+
+
+def _check_has_seed(machine_id: str) -> None:
+    if not _has_seed(machine_id):
+        raise NoSeedData(
+            f"{machine_id} has no seed data. Make some with `gan-lab seed {machine_id}`, "
+            f"or bring your own with `gan-lab import {machine_id} FILE`."
+        )
+
+
+def _check_generate(machine_id: str, options: dict[str, Any]) -> TaskSpec:
+    from gan_lab.cluster.tasks import training_run
+
+    spec = _spec("generate", machine_id, options)
+    source = training_run(machine_id, spec.config["model_task_id"])
+    config = {**spec.config, "model_task_id": source.task_id}
+    return spec.model_copy(update={"config": config})
+
+
+# ---- to the cluster
+
+
+def _submit_chain(specs: Sequence[TaskSpec], reuse: bool = False) -> list[Run]:
+    """Make the run folders and hand the chain to the cluster; raises `ServiceUnreachable` first."""
+    settings = load_settings()
+    client = services.get_client(settings)
+    attached, new = attach(specs, settings.home, reuse)
+    chain = [Run.of(run) for run in attached]
+    missing = lost(attached)
+    known = [run for run in attached if not run.final and run not in missing]
+    for spec in new:
+        after = chain[-1].task_id if chain else None
+        chain.append(Run.of(create_run(spec.model_copy(update={"after": after}), settings.home)))
+    hand_over(client, [*missing, *chain[len(attached) :]], settings, known[-1:])
+    return chain

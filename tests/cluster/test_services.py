@@ -1,0 +1,81 @@
+"""Services that are started, joined, found dead and replaced; all processes are real."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gan_lab.cluster import services, supervisor
+from gan_lab.errors import ServiceUnreachable
+from gan_lab.runs import read_services, services_folder
+
+JOIN = "from gan_lab.cluster import services; print(services.ensure_services().pid)"
+
+
+@pytest.mark.slow
+def test_services_are_joined_replaced_and_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    monkeypatch.setenv("GAN_LAB_WORKERS", "1")
+    # Two at the same moment get one.
+    two = [subprocess.Popen([sys.executable, "-c", JOIN], stdout=subprocess.PIPE) for _ in range(2)]
+    pids = {int(one.communicate(timeout=120)[0]) for one in two}
+    assert len(pids) == 1
+    first = read_services()
+    assert first is not None and pids == {first.pid}
+    assert services.ensure_services().pid == first.pid
+    secrets = services_folder() / supervisor.CERTIFICATE
+    assert secrets.stat().st_mode & 0o077 == 0
+    # The password is not in the list of processes.
+    password = first.redis_url.split("@")[0].split(":")[-1]
+    children = psutil.Process(first.pid).children(recursive=True)
+    assert all(password not in " ".join(child.cmdline()) for child in children)
+    # Killed without warning, it takes its children with it, and its record is not believed.
+    os.kill(first.pid, signal.SIGKILL)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+    second = services.ensure_services()
+    assert second.pid != first.pid
+    assert services.get_client().submit(os.getpid).result(timeout=60) > 0
+    status = services.services_status()
+    assert status["redis_answers"] and status["scheduler_answers"]
+    assert services.stop_services()
+    assert not services.stop_services()
+    assert second.pid is not None and not psutil.pid_exists(second.pid)
+    assert not secrets.exists() and read_services() is None
+
+
+@pytest.mark.slow
+def test_services_nobody_needs_end_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    monkeypatch.setenv("GAN_LAB_WORKERS", "1")
+    monkeypatch.setenv("GAN_LAB_IDLE_TIMEOUT_S", "1")
+    joined = services.ensure_services()
+    assert joined.pid is not None
+    psutil.Process(joined.pid).wait(timeout=60)
+    assert read_services() is None
+
+
+def test_what_is_configured_and_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    monkeypatch.setenv("GAN_LAB_CONNECT_TIMEOUT_S", "0.5")
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")
+    with pytest.raises(ServiceUnreachable, match=r"127\.0\.0\.1:9 .*DASK_SCHEDULER_ADDRESS"):
+        services.ensure_services()
+    monkeypatch.setenv("GAN_LAB_REDIS_URL", "redis://:secret@127.0.0.1:9/2")
+    with pytest.raises(ServiceUnreachable) as refused:
+        services.ensure_services()
+    assert "GAN_LAB_REDIS_URL" in str(refused.value) and "secret" not in str(refused.value)
+    assert read_services() is None  # nothing was started
+    assert services.services_status()["scheduler_answers"] is False

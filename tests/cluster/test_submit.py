@@ -1,0 +1,114 @@
+"""Asking for work: what is refused before it starts, what a chain does, what can be stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gan_lab as lab
+from gan_lab.cluster.tasks import lives_of_splits
+from gan_lab.errors import BadParameter, NoModel, NoSeedData, TaskFailed, UnknownMachine
+from gan_lab.events import follow
+from gan_lab.runs import all_runs
+from gan_lab.schema import GenerateConfig, State, configure
+
+SMALL = {"model": "tabular", "batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
+MACHINE = "motor_abb_m3bp_002"
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace with machines and nothing else; no services."""
+    (tmp_path / "data").mkdir()
+    machines = Path(__file__).parents[2] / "data" / "machines"
+    (tmp_path / "data" / "machines").symlink_to(machines)
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("ask", "options", "refusal"),
+    [
+        (lab.train, {"machine_id": "no_such_machine"}, UnknownMachine),
+        (lab.train, {"machine_id": "../../etc/passwd"}, BadParameter),
+        (lab.train, {"machine_id": "Motor 1"}, BadParameter),
+        (lab.train, {"machine_id": "motor_siemens_001"}, NoSeedData),
+        (lab.generate, {"machine_id": "motor_siemens_001"}, NoModel),
+        (lab.generate, {"machine_id": "motor_siemens_001", "train": -1}, BadParameter),
+        (lab.seed, {"machine_id": "motor_siemens_001", "rows": 0}, BadParameter),
+        (lab.pipeline, {"machine_id": "motor_siemens_001", "epochs": 0}, BadParameter),
+        (lab.pipeline, {"machine_id": "motor_siemens_001", "epochs": -1}, BadParameter),
+        (lab.pipeline, {"machine_id": "motor_siemens_001", "epochs": 1.5}, BadParameter),
+        (lab.pipeline, {"machine_id": "motor_siemens_001", "epochs": "many"}, BadParameter),
+        (lab.pipeline, {"machine_id": "motor_siemens_001", "epoch": 3}, BadParameter),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_starts(
+    bare: Path, ask: Any, options: dict[str, Any], refusal: type[Exception]
+) -> None:
+    with pytest.raises(refusal):
+        ask(**options)
+    assert all_runs() == []
+    assert not (bare / "runs" / ".services").exists()
+
+
+def test_lives_are_shared_out_in_proportion_to_rows() -> None:
+    config = configure("generate", {"lives": 10, "train": 70, "val": 15, "test": 15})
+    assert isinstance(config, GenerateConfig)
+    shares = lives_of_splits(config)
+    assert shares is not None and sum(shares.values()) == 10
+    assert shares["train"] == 6 and min(shares.values()) >= 1
+
+
+@pytest.mark.slow
+def test_a_chain_runs_to_its_end_and_can_be_reused(lab_home: Path) -> None:
+    options = {**SMALL, "epochs": 3}
+    wanted = {"train": 200, "val": 50, "test": 50}
+    runs = lab.pipeline(MACHINE, seed={"rows": 600}, train=options, generate=wanted, report=False)
+    results = [run.result(timeout=250) for run in runs]
+    assert results[0]["samples_generated"] == 600
+    assert results[1]["epochs_completed"] == 3
+    rows = {name: facts["rows"] for name, facts in results[2]["file_statistics"].items()}
+    assert rows == wanted
+    stages = [event.stage for event in runs[2].events()]
+    assert sorted(set(stages), key=stages.index) == [
+        "initializing", "sampling", "writing", "completed",
+    ]  # fmt: skip
+    assert lab.get_task_status(runs[1].task_id).state is State.SUCCESS
+    assert lab.get_machine_status(MACHINE)["can_generate"]
+    assert set(lab.tasks()["task_id"]) >= {run.task_id for run in runs}
+    again = lab.train(MACHINE, reuse=True, **options)
+    assert again.task_id == runs[1].task_id
+    assert lab.train(MACHINE, reuse=True, **{**options, "epochs": 2}).task_id != again.task_id
+    assert runs[1].environment()["seed_sha256"] and runs[1].spec.versions["torch"]
+
+
+@pytest.mark.slow
+def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Path) -> None:
+    runs = lab.pipeline(
+        MACHINE, seed={"rows": 600}, train={**SMALL, "device": "no-such-device"}, report=False
+    )
+    with pytest.raises(TaskFailed):
+        runs[1].result(timeout=250)
+    runs[2].wait(timeout=250)
+    failure = runs[2].error_data()
+    assert failure is not None and failure["reason"] == "waited_in_vain"
+    assert runs[1].task_id in failure["message"]
+
+
+@pytest.mark.slow
+def test_cancelling_stops_what_runs_and_revokes_what_waits(lab_home: Path) -> None:
+    runs = lab.pipeline(
+        MACHINE, seed={"rows": 600}, train={**SMALL, "epochs": 100_000, "max_steps": 0}
+    )
+    for event in follow(runs[1]):
+        if event.epoch is not None and event.epoch >= 2:
+            break
+    runs[1].cancel()
+    assert runs[2].status().state is State.REVOKED
+    assert runs[3].status().state is State.REVOKED
+    runs[1].wait(timeout=120)
+    assert runs[1].status().state is State.REVOKED
+    assert runs[1].events()[-1].stage == "cancelled"

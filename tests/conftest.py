@@ -1,0 +1,44 @@
+"""Fixtures that every part's tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real tables that are not part of the project; skips where it is absent."""
+    folder = Path(os.environ.get("GAN_LAB_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "train_FD001.parquet").exists():
+        pytest.skip(f"no real data in {folder}: set GAN_LAB_TEST_DATA to a folder that has it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A workspace of its own with real services, which `GAN_LAB_HOME` names to all who ask."""
+    from gan_lab.cluster import services
+
+    home = tmp_path_factory.mktemp("lab")
+    make_workspace(home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_LAB_HOME", str(home))
+        for name in ("GAN_LAB_REDIS_URL", "DASK_SCHEDULER_ADDRESS", "GAN_LAB_FLEET_ID"):
+            patch.delenv(name, raising=False)
+        services.ensure_services()
+        yield home
+        services.stop_services()
+
+
+def make_workspace(home: Path) -> None:
+    """Lay out a workspace: the project's machines and notebooks, no tables and no runs."""
+    for folder in ("data/machines", "notebooks"):
+        shutil.copytree(ROOT / folder, home / folder)
+    (home / "runs").mkdir()
