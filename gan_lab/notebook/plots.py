@@ -1,0 +1,365 @@
+"""Pictures: one style, legible on light and on dark pages and for colour-blind readers.
+
+Backgrounds are transparent, words of a middle grey, and the colours come from Okabe and Ito's
+palette, those at least 3 : 1 against white and against #111; what they tell apart is told by line
+style too. Each picture carries its message as text.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from gan_lab.notebook.card import GOOD, QUIET, TRAINING, VALIDATION, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from gan_lab.machines import Profile
+    from gan_lab.runs import RunFolder
+    from gan_lab.schema import Roles
+
+COLOURS = (TRAINING, VALIDATION, GOOD, "#b56fa0", QUIET)
+LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), "-.", (0, (7, 2, 1, 2, 1, 2)))
+REAL, SYNTHETIC = QUIET, TRAINING
+DPI = 160
+WIDTH = 8.0  # inches; a notebook's column
+LIVES_ASKED = 12
+
+
+class Picture(Figure):
+    """A matplotlib figure that shows itself without pyplot, and says what it shows."""
+
+    alt = ""
+
+    def _repr_png_(self) -> bytes:
+        FigureCanvasAgg(self)
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=DPI, transparent=True, metadata={"Software": None})
+        return file.getvalue()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        width = round(self.get_size_inches()[0] * 80)
+        bundle = {"text/plain": self.alt, "image/png": self._repr_png_()}
+        return bundle, {"image/png": {"width": width}}
+
+
+def style() -> AbstractContextManager[None]:
+    """Return the context in which pictures are made."""
+    return rc_context(
+        {
+            "font.family": "sans-serif",
+            "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
+            "font.size": 9,
+            "text.color": QUIET,
+            "axes.labelcolor": QUIET,
+            "axes.edgecolor": QUIET,
+            "axes.linewidth": 0.7,
+            "axes.facecolor": "none",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 9,
+            "axes.titlelocation": "left",
+            "axes.formatter.useoffset": False,
+            "axes.formatter.limits": (-4, 5),
+            "figure.facecolor": "none",
+            "savefig.facecolor": "none",
+            "xtick.color": QUIET,
+            "ytick.color": QUIET,
+            "xtick.labelsize": 8,
+            "ytick.labelsize": 8,
+            "lines.linewidth": 1.6,
+            "legend.frameon": False,
+        }
+    )
+
+
+def grid(
+    panels: int, columns: int = 3, height: float = 1.5, share_x: bool = False
+) -> tuple[Picture, list[Axes]]:
+    """Return a picture with so many panels, and the panels; call it inside `style()`."""
+    columns = min(columns, panels)
+    rows = -(-panels // columns)
+    picture = Picture(figsize=(WIDTH, max(2.2, height * rows)), layout="constrained")
+    axes = picture.subplots(rows, columns, squeeze=False, sharex=share_x).ravel().tolist()
+    for empty in axes[panels:]:
+        empty.remove()
+    for axis in axes[max(0, panels - columns) : panels]:
+        axis.xaxis.set_tick_params(labelbottom=True)
+    for axis in axes[:panels]:
+        axis.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+        axis.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    return picture, axes[:panels]
+
+
+# ---- training
+
+
+def loss_curve(*runs: RunFolder) -> Picture:
+    """Draw the loss of each epoch (nats per row): training solid, validation dashed.
+
+    Several runs lie over each other, each in a colour of its own.
+    """
+    with style():
+        picture, (axis,) = grid(1, height=2.6)
+        ends = []
+        for number_, run in enumerate(runs):
+            ends += _losses_of(axis, run, number_, alone=len(runs) == 1)
+        _name_ends(axis, ends)
+        _ordinary_range(axis, runs)
+        axis.set_xlabel("epoch")
+        axis.set_title("loss per row (nats)")
+    picture.alt = "\n".join(_loss_sentence(run) for run in runs)
+    return picture
+
+
+def _losses_of(
+    axis: Axes, run: RunFolder, at: int, alone: bool
+) -> list[tuple[float, float, str, str]]:
+    losses, ends = run.losses(), []
+    for name in ("loss", "validation"):
+        drawn = losses[["epoch", name]].dropna()
+        if drawn.empty:
+            continue
+        validation = name == "validation"
+        colour = (VALIDATION if validation else TRAINING) if alone else COLOURS[at % len(COLOURS)]
+        axis.plot(drawn["epoch"], drawn[name], color=colour, linestyle=LINES[validation])
+        word = ("validation" if validation else "training") if alone else run.task_id[:8]
+        if alone or not validation:
+            ends.append((drawn["epoch"].iloc[-1], drawn[name].iloc[-1], word, colour))
+    return ends
+
+
+def _name_ends(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Write each line's name at its end, pushed apart where ends lie close."""
+    low, high = axis.get_ylim()
+    last = -np.inf
+    for x, y, word, colour in sorted(ends, key=lambda end: end[1]):
+        last = max(y, last + (high - low) * 0.08)
+        axis.annotate(
+            f" {word} {number(y)}",
+            (x, y),
+            (x, last),
+            color=colour,
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def _ordinary_range(axis: Axes, runs: Sequence[RunFolder]) -> None:
+    """Leave the first steep epochs above the picture, where the rest would else be a flat line."""
+    tables = [run.losses()[["loss", "validation"]] for run in runs]
+    ordinary = [table[len(table) // 50 :].to_numpy(float) for table in tables if len(table) >= 50]
+    if ordinary:
+        low = min(np.nanmin(part) for part in ordinary)
+        high = max(np.nanmax(part) for part in ordinary)
+        axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+
+
+def _loss_sentence(run: RunFolder) -> str:
+    losses = run.losses()
+    if losses.empty:
+        return f"{run.spec.machine_id}: no epoch yet."
+    first, last = losses["loss"].iloc[0], losses["loss"].iloc[-1]
+    text = (
+        f"{run.spec.machine_id}: loss {number(first)} to {number(last)} over {len(losses)} epochs"
+    )
+    if losses["validation"].notna().any():
+        best = losses.loc[losses["validation"].idxmin()]
+        text += f", best validation {number(best['validation'])} at epoch {int(best['epoch'])}"
+    return f"{text}."
+
+
+# ---- real against synthetic
+
+
+def distributions(
+    real: pd.DataFrame, synthetic: pd.DataFrame, columns: Sequence[str] | None = None, most: int = 6
+) -> Picture:
+    """Draw how often each value occurs, real filled and synthetic as a line, a panel a column.
+
+    By default the `most` columns that vary most evenly; constants are left out.
+    """
+    names = list(columns or _worth_drawing(real))[:most]
+    with style():
+        picture, axes = grid(len(names) or 1)
+        for axis, name in zip(axes, names, strict=False):
+            _distribution(axis, real[name], synthetic[name])
+            axis.set_title(name)
+        _key(picture, [("real", REAL), ("synthetic", SYNTHETIC)])
+    picture.alt = f"Distributions, real and synthetic: {', '.join(names)}."
+    return picture
+
+
+def _worth_drawing(table: pd.DataFrame) -> list[str]:
+    numbers = table.select_dtypes("number")
+    varied = numbers.nunique().sort_values(ascending=False, kind="stable")
+    few = [name for name in varied.index[varied > 1] if name.lower() not in ("life", "rul", "unit")]
+    return sorted(few, key=list(table.columns).index)
+
+
+def _distribution(axis: Axes, real: pd.Series[Any], synthetic: pd.Series[Any]) -> None:
+    axis.set_yticks([])
+    axis.spines["left"].set_visible(False)
+    if real.dtype.kind not in "iuf" or real.nunique() <= 12:
+        _shares(axis, real, synthetic)
+        return
+    values, drawn = real.dropna().to_numpy(float), synthetic.dropna().to_numpy(float)
+    low, high = np.quantile(np.concatenate([values, drawn]), [0.002, 0.998])
+    edges = np.linspace(low, high if high > low else low + 1, 41).tolist()
+    axis.hist(values, edges, density=True, color=REAL, alpha=0.45)
+    axis.hist(drawn, edges, density=True, color=SYNTHETIC, histtype="step", linewidth=1.6)
+
+
+def _shares(axis: Axes, real: pd.Series[Any], synthetic: pd.Series[Any]) -> None:
+    shares = real.value_counts(normalize=True).head(8)
+    drawn = synthetic.value_counts(normalize=True).reindex(shares.index, fill_value=0)
+    places = np.arange(len(shares))
+    axis.bar(places, shares, width=0.7, color=REAL, alpha=0.45)
+    axis.bar(places, drawn, width=0.7, fill=False, edgecolor=SYNTHETIC, linewidth=1.6)
+    axis.set_xticks(places, [str(name)[:10] for name in shares.index], fontsize=7)
+
+
+def _key(picture: Picture, words: Sequence[tuple[str, str]], dashed: str = "") -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=colour, linewidth=2.5, label=word, linestyle=LINES[word == dashed])
+        for word, colour in words
+    ]
+    legend = picture.legend(
+        handles=handles, loc="outside upper left", ncols=len(words), handlelength=1.8, fontsize=9
+    )
+    legend.set_in_layout(True)
+
+
+def correlation_difference(real: pd.DataFrame, synthetic: pd.DataFrame) -> Picture:
+    """Draw how much the correlation of each two columns differs, synthetic minus real, -1 to 1."""
+    names = [name for name in _worth_drawing(real) if name in synthetic]
+    difference = (synthetic[names].corr() - real[names].corr()).fillna(0).to_numpy()
+    with style():
+        picture, (axis,) = grid(1)
+        picture.set_size_inches(WIDTH, 2.2 + 0.22 * len(names))
+        image = axis.imshow(difference, cmap=_difference_colours(), vmin=-1, vmax=1)
+        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axis.set_yticks(range(len(names)), names, fontsize=7)
+        bar = picture.colorbar(image, ax=axis, shrink=0.7, ticks=[-1, 0, 1])
+        bar.set_ticklabels(["synthetic lower", "same", "synthetic higher"])
+        bar.outline.set_visible(False)
+        axis.set_title("difference of correlations")
+        axis.spines[:].set_visible(True)
+    mean = float(np.abs(difference).mean()) if names else 0.0
+    picture.alt = f"Correlations differ by {number(mean)} on average over {len(names)} columns."
+    return picture
+
+
+def _difference_colours() -> Any:
+    """From blue through nothing, whatever the page's colour is, to vermilion."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    ends = [(TRAINING, 1.0), (TRAINING, 0.0), (VALIDATION, 0.0), (VALIDATION, 1.0)]
+    places = (0.0, 0.5, 0.5, 1.0)
+    return LinearSegmentedColormap.from_list("difference", list(zip(places, ends, strict=True)))
+
+
+# ---- lives
+
+
+def life_with_rul(
+    real: pd.DataFrame,
+    roles: Roles,
+    synthetic: pd.DataFrame | None = None,
+    columns: Sequence[str] | None = None,
+    most: int = 4,
+) -> Picture:
+    """Draw one life over its share: a few sensors and its remaining useful life at the bottom.
+
+    The life of median length of each table; by default the sensors that follow the wear most.
+    """
+    tables = [("real", median_life(real, roles), REAL)]
+    if synthetic is not None:
+        tables.append(("synthetic", median_life(synthetic, roles), SYNTHETIC))
+    names = list(columns or wearing(real, roles))[:most] + ([roles.rul] if roles.rul else [])
+    with style():
+        picture, axes = grid(len(names), columns=1, height=1.0, share_x=True)
+        for axis, name in zip(axes, names, strict=True):
+            for _, table, colour in tables:
+                axis.plot(np.arange(len(table)), table[name], color=colour, linewidth=1.1)
+            axis.set_title(f"{name}: remaining useful life" if name == roles.rul else name)
+        axes[-1].set_xlabel("row of the life")
+        _key(picture, [(word, colour) for word, _, colour in tables])
+    lengths = ", ".join(f"{word} {len(table)} rows" for word, table, _ in tables)
+    picture.alt = f"One life each ({lengths}): {', '.join(names)}."
+    return picture
+
+
+def median_life(table: pd.DataFrame, roles: Roles) -> pd.DataFrame:
+    """Return the life of median length; the first rows where a table has no lives."""
+    if roles.life is None:
+        return table.head(1000)
+    lengths = table[roles.life].value_counts().sort_values(kind="stable")
+    return table[table[roles.life] == lengths.index[len(lengths) // 2]]
+
+
+def wearing(table: pd.DataFrame, roles: Roles) -> list[str]:
+    """Return the sensors, those that go most with the remaining useful life within lives first."""
+    sensors = table.select_dtypes("number").drop(columns=roles.columns, errors="ignore")
+    sensors = sensors.loc[:, sensors.nunique() > 1]
+    if roles.rul is None or roles.life is None:
+        return list(sensors.columns)
+    some = table[roles.life].drop_duplicates().head(LIVES_ASKED)
+    within = []
+    for life in some:
+        rows = table[roles.life] == life
+        within.append(sensors[rows].rank().corrwith(table.loc[rows, roles.rul].rank()))
+    strength = sum(corr.abs().fillna(0) for corr in within) / len(within)
+    return list(strength.sort_values(ascending=False, kind="stable").index)
+
+
+def machine_picture(profile: Profile, life: pd.DataFrame) -> Picture:
+    """Draw every sensor over one life, with warning and critical levels as lines."""
+    roles = profile.roles
+    names = [name for name in profile.sensors or life.select_dtypes("number") if name in life]
+    names = [name for name in names if name not in roles.columns] or [life.columns[0]]
+    across = np.linspace(0, 100, len(life))
+    with style():
+        picture, axes = grid(len(names), height=1.25, share_x=True)
+        for axis, name in zip(axes, names, strict=True):
+            axis.plot(across, life[name], color=TRAINING, linewidth=0.8)
+            _levels(axis, profile, name)
+            axis.set_title(name, fontsize=8)
+        axes[-1].set_xlabel(
+            "share of the life (%)" if roles.life else "share of the rows shown (%)"
+        )
+        if profile.sensors:
+            _key(
+                picture,
+                [("one life", TRAINING), ("warning", QUIET), ("critical", VALIDATION)],
+                "warning",
+            )
+    picture.alt = f"{profile.machine_id}: {len(names)} sensors over one life of {len(life)} rows."
+    return picture
+
+
+def _levels(axis: Axes, profile: Profile, name: str) -> None:
+    sensor = profile.sensors.get(name)
+    if sensor is None:
+        return
+    low, high = axis.get_ylim()
+    for level, colour, line in (
+        (sensor.warning, QUIET, LINES[1]),
+        (sensor.critical, VALIDATION, "-"),
+    ):
+        if level is not None:
+            axis.axhline(level, color=colour, linestyle=line, linewidth=1)
+            low, high = min(low, level), max(high, level)
+    axis.set_ylim(low, high + 0.04 * (high - low))

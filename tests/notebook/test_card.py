@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gan_lab.events import Announcer
+from gan_lab.notebook import card
+from gan_lab.runs import RunFolder
+from gan_lab.schema import Epoch
+from gan_lab.settings import load_settings
+from tests.notebook.writer import train
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(0, "0:00"), (42.4, "0:42"), (725, "12:05"), (3723, "1:02:03")]
+)
+def test_durations_are_written_as_people_do(seconds: float, written: str) -> None:
+    assert card.clock(seconds) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (None, ""),
+        (float("nan"), ""),
+        (0.0423456, "0.04235"),
+        (12_345.6, "12\u202f346"),
+        (-2.5, "−2.5"),
+    ],
+)
+def test_figures_have_as_many_digits_as_help(value: float | None, written: str) -> None:
+    assert card.number(value) == written
+
+
+def test_a_run_that_waits_says_so(new_run: Callable[..., RunFolder]) -> None:
+    shot = card.look(new_run())
+    assert shot.share == 0
+    assert shot.left_s is None
+    assert "○ waiting" in card.text(shot)
+    assert "Waiting for a worker" in card.html(shot)
+
+
+def test_half_way_it_knows_the_time_left_and_the_trend(new_run: Callable[..., RunFolder]) -> None:
+    run = new_run()
+    announcer = Announcer(run, load_settings())
+    for number in range(1, 31):
+        run.append_epoch(Epoch(number, 60, 100 / number, 1.0, 1.0, None, 2.0, 500.0))
+    announcer.say("training", 30, 60, "Epoch 30/60", epoch=30, loss=100 / 30)
+    shot = card.look(run)
+    assert shot.share == 0.5
+    assert shot.left_s == 60.0
+    assert shot.trend == "↓"
+    assert dict(card.facts(shot)) == {
+        "epoch": "30 / 60",
+        "loss": "3.333 ↓",
+        "rows/s": "500",
+        "elapsed": "0:00",
+        "left": "1:00",
+    }
+
+
+def test_a_failure_is_a_sentence_with_its_traceback_one_click_away(
+    new_run: Callable[..., RunFolder],
+) -> None:
+    run = new_run()
+    run.fail(ValueError("flow < 0 in row 7"), "Traceback (most recent call last): <module>")
+    page = card.html(card.look(run))
+    assert "<b>ValueError: flow &lt; 0 in row 7</b>" in page
+    assert "<details><summary" in page
+    assert "&lt;module&gt;" in page
+    assert "Traceback (most" not in card.text(card.look(run))
+
+
+def test_cancelling_and_cancelled_are_told_apart(new_run: Callable[..., RunFolder]) -> None:
+    run = new_run()
+    run.ask_to_cancel()
+    assert card.look(run).word[1] == "cancelling"
+    run.cancelled()
+    assert card.look(run).word[1] == "cancelled"
+
+
+def test_the_curve_spans_all_epochs_asked_for_and_ends_at_the_newest(
+    new_run: Callable[..., RunFolder],
+) -> None:
+    run = new_run()
+    train(run, 1000, 0.0)
+    svg = card.curve(card.look(run), inline=True)
+    points = svg.split('points="')[1].split('"')[0].split()
+    across = sorted(float(point.split(",")[0]) for point in points)
+    assert across[-1] == card.CURVE_WIDTH - 4
+    assert len(points) <= 2 * card.CURVE_POINTS

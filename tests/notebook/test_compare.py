@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import gan_lab as lab
+from gan_lab.errors import BadParameter, UnknownMachine
+from gan_lab.notebook.compare import Tasks, compare
+from gan_lab.runs import RunFolder, create_run
+from gan_lab.schema import TaskSpec
+from tests.conftest import ROOT
+from tests.notebook.writer import train
+
+
+def test_only_what_differs_is_compared(new_run: Callable[..., RunFolder]) -> None:
+    runs = [new_run(epochs=20, batch_size=size, seed=0) for size in (100, 500)]
+    for run in runs:
+        train(run, 20, 0.0)
+    comparison = compare(*runs)
+    assert list(comparison.table.index) == [run.task_id[:8] for run in runs]
+    assert list(comparison.table["batch_size"]) == [100, 500]
+    assert "seed" not in comparison.table
+    assert "epochs" not in comparison.table
+    assert list(comparison.table["epochs done"]) == [20, 20]
+    bundle = comparison._repr_mimebundle_()
+    assert bundle["image/png"].startswith(b"\x89PNG")
+    assert "batch_size" in bundle["text/html"]
+
+
+def test_the_quality_of_a_training_is_that_of_what_was_drawn_from_it(
+    new_run: Callable[..., RunFolder],
+) -> None:
+    trained = new_run()
+    train(trained, 3, 0.0)
+    drawn = new_run("generate", model_task_id=trained.task_id)
+    spec = TaskSpec(
+        task_id=str(uuid.uuid4()),
+        kind="report",
+        machine_id="motor_siemens_001",
+        config={},
+        after=drawn.task_id,
+    )
+    create_run(spec).finish({"quality": 0.87})
+    assert list(compare(trained.task_id).table["quality"]) == [0.87]
+
+
+def test_there_must_be_a_training(new_run: Callable[..., RunFolder]) -> None:
+    with pytest.raises(BadParameter, match="Nothing to compare"):
+        compare(new_run("seed"))
+
+
+def test_tasks_link_to_what_they_left(new_run: Callable[..., RunFolder]) -> None:
+    run = new_run()
+    train(run, 3, 0.0)
+    row = {
+        "task_id": run.task_id,
+        "kind": "train",
+        "machine_id": "<b>",
+        "status": "success",
+        "progress": 100,
+        "message": "Done",
+        "epoch": 3,
+        "loss": 0.5,
+        "attempt": 1,
+        "created": run.spec.created,
+    }
+    page = Tasks([row])._repr_html_()
+    assert "losses.csv" in page
+    assert "✓ done" in page
+    assert "<b>" not in page
+    assert "No task yet" in Tasks([])._repr_html_()
+
+
+def test_a_machine_is_shown_without_a_seed_table(view_home: Path) -> None:
+    name = "motor_siemens_001.yaml"
+    shutil.copy(ROOT / "data" / "machines" / name, view_home / "data" / "machines" / name)
+    machine = lab.machine("motor_siemens_001")
+    assert not machine.has_seed
+    bundle = machine._repr_mimebundle_()
+    assert "Siemens" in bundle["text/plain"]
+    assert bundle["image/png"].startswith(b"\x89PNG")
+    with pytest.raises(UnknownMachine):
+        lab.machine("motor_nobody_001")

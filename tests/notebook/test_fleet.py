@@ -1,0 +1,477 @@
+"""Fleets with real kernels: what goes wrong in a night, and what is left of it in the morning."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+
+import gan_lab as lab
+from gan_lab.errors import BadParameter, RequestError, UnknownMachine
+from gan_lab.notebook.execute import NotebookFailed, check_parameters, execute, notebook_parameters
+from gan_lab.notebook.fleet import Fleet, _machines_with_parameters, choose_machines
+from gan_lab.notebook.fleet_folder import FleetFolder, FleetPlan, NotebookRecord, find_fleet
+from gan_lab.notebook.fleet_report import report_html
+from gan_lab.notebook.fleet_table import table
+from gan_lab.notify import notify
+from gan_lab.settings import load_settings
+
+ROOT = Path(__file__).parent.parent.parent
+FIXTURES = Path(__file__).parent / "fixtures"
+GOOD, GATE = FIXTURES / "good.ipynb", FIXTURES / "waits_at_a_gate.ipynb"
+MOTORS = ["motor_abb_m3bp_002", "motor_siemens_001", "motor_siemens_1la7_001", "motor_weg_w22_003"]
+PATIENCE_S = 60
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace with the catalogue's machines and no services."""
+    for name in ("runs", "notebooks"):
+        (tmp_path / name).mkdir()
+    shutil.copytree(ROOT / "data" / "machines", tmp_path / "data" / "machines")
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    return tmp_path
+
+
+def made_fleet(home: Path, records: dict[str, NotebookRecord | None]) -> Fleet:
+    """A fleet's folder as its process would have left it."""
+    folder = FleetFolder(home / "runs" / "fleets" / "20261124-010203-abcd")
+    machines: dict[str, dict[str, Any]] = {machine_id: {"epochs": 2} for machine_id in records}
+    folder.write_plan(FleetPlan(fleet_id=folder.fleet_id, notebook=str(GOOD), machines=machines))
+    for machine_id, record in records.items():
+        if record:
+            folder.write_record(machine_id, record)
+    return Fleet(folder)
+
+
+def failed(error: str) -> NotebookRecord:
+    return NotebookRecord(outcome="failed", error=error, ended="2026-11-24T01:03:00.000Z")
+
+
+def done(seconds: float = 10.0) -> NotebookRecord:
+    return NotebookRecord(outcome="done", seconds=seconds, ended="2026-11-24T01:03:00.000Z")
+
+
+def texts(notebook: Path) -> str:
+    """All that a notebook's cells printed."""
+    cells = nbformat.read(notebook, 4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return "".join(output.get("text", "") for output in outputs)
+
+
+def wait_until(fleet: Fleet, true: Callable[[Fleet], bool]) -> None:
+    for _ in fleet.follow():
+        if true(fleet):
+            return
+    raise AssertionError(f"never came true: {fleet}, {(fleet.folder / 'fleet.log').read_text()}")
+
+
+def open_gate(gate: Path) -> None:
+    gate.write_text("go")  # returns when somebody has read it
+
+
+# ---- before anything runs
+
+
+@pytest.mark.parametrize(
+    ("notebook", "parameters", "sentence"),
+    [
+        ("good", {"epoch": 3}, "no parameter 'epoch', but: machine_id, epochs"),
+        ("good", {"epochs": "many"}, "epochs of motor_siemens_001 is 'many'"),
+        ("good", {"epochs": float("nan")}, "JSON cannot hold"),
+        ("good", {"epochs": {1, 2}}, "JSON cannot hold"),
+        ("no_parameters_cell", {}, "no cell tagged `parameters`"),
+        ("other_machine_parameter", {}, "does not set machine_id"),
+        ("absent", {}, "cannot be read as a notebook"),
+    ],
+)
+def test_wrong_parameters_are_refused(
+    notebook: str, parameters: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        check_parameters(FIXTURES / f"{notebook}.ipynb", {"motor_siemens_001": parameters})
+
+
+def test_nothing_is_left_of_a_refused_fleet(home: Path) -> None:
+    with pytest.raises(BadParameter):
+        lab.run_fleet(["motor_*"], GOOD, {"epoch": 3})
+    with pytest.raises(BadParameter, match="no notebook"):
+        lab.run_fleet(["motor_*"], "absent.ipynb")
+    with pytest.raises(BadParameter, match="greater than 0"):
+        lab.run_fleet(["motor_*"], GOOD, at_once=0)
+    assert list((home / "runs").iterdir()) == []
+
+
+def test_every_value_of_the_parameters_cell_is_known() -> None:
+    assert notebook_parameters(GOOD) == {"machine_id": "motor_siemens_001", "epochs": 2}
+
+
+def test_patterns_name_machines(home: Path) -> None:
+    assert choose_machines(["motor_siemens_001", "motor_*"]) == [MOTORS[1], MOTORS[0], *MOTORS[2:]]
+    with pytest.raises(UnknownMachine, match="moter_"):
+        choose_machines(["moter_*"])
+
+
+def test_a_table_gives_each_machine_its_parameters(home: Path) -> None:
+    rows = home / "machines.csv"
+    rows.write_text("machine_id,epochs,note\nmotor_siemens_001,5,\nmotor_weg_w22_003,,slow\n")
+    assert _machines_with_parameters(rows, {"epochs": 300}) == {
+        "motor_siemens_001": {"epochs": 5},
+        "motor_weg_w22_003": {"epochs": 300, "note": "slow"},
+    }
+    twice = pd.DataFrame({"machine_id": ["motor_siemens_001", "motor_siemens_001"]})
+    with pytest.raises(BadParameter, match="twice"):
+        _machines_with_parameters(twice, {})
+    with pytest.raises(BadParameter, match="no column machine_id"):
+        _machines_with_parameters(pd.DataFrame({"machine": ["a"]}), {})
+    with pytest.raises(BadParameter, match="Cannot read"):
+        _machines_with_parameters(home / "absent.csv", {})
+
+
+# ---- the record
+
+
+def test_the_state_follows_from_record_and_lock(home: Path) -> None:
+    begun = NotebookRecord(cell=2)
+    fleet = made_fleet(
+        home, dict(zip(MOTORS, [done(), failed("In [2]: x"), begun, None], strict=True))
+    )
+    assert fleet.counts() == {
+        "machines": 4, "done": 1, "waiting": 1, "failed": 1, "interrupted": 1,
+    }  # fmt: skip
+    lock = FleetFolder(fleet.folder).take()
+    try:
+        assert fleet.running
+        assert [row.state for row in fleet.rows()] == ["done", "failed", "running", "waiting"]
+        with pytest.raises(RequestError, match="still at work"):
+            lab.resume_fleet(fleet.fleet_id)
+    finally:
+        os.close(lock)
+    assert not fleet.running
+
+
+def test_a_fleet_is_found_by_the_beginning_of_its_id(home: Path) -> None:
+    fleet = made_fleet(home, {"motor_siemens_001": done()})
+    for fleet_id in ("last", "20261124", fleet.fleet_id):
+        assert find_fleet(fleet_id).path == fleet.folder
+    with pytest.raises(RequestError, match=fleet.fleet_id):
+        lab.fleet("2027")
+    assert lab.fleets()["fleet_id"].tolist() == [fleet.fleet_id]
+
+
+def test_the_first_line_says_what_needs_a_person(home: Path) -> None:
+    why = "In [4]: NoSeedData: {} has no seed data"
+    records = {name: failed(why.format(name)) for name in MOTORS[:3]} | {MOTORS[3]: done()}
+    fleet = made_fleet(home, records)
+    names = ", ".join(MOTORS[:3])
+    assert fleet.headline() == f"3 of 4 machines need you: {names}: {why.format(MOTORS[0])}"
+    assert made_fleet(home, {MOTORS[0]: done()}).headline().endswith("nothing needs you.")
+
+
+def test_outliers_come_first_and_errors_are_shown_as_text(home: Path) -> None:
+    seconds = dict.fromkeys(choose_machines(["*"])[:9], 10.0)
+    seconds |= {name: 10.0 + place for place, name in enumerate(list(seconds)[:6])}
+    slow, broken = list(seconds)[7:9]
+    records: dict[str, NotebookRecord | None] = {name: done(s) for name, s in seconds.items()}
+    records |= {slow: done(500.0), broken: failed("In [2]: ValueError: <script>alert(1)</script>")}
+    page = report_html(made_fleet(home, records))
+    places = [page.index(f"<h2>{name}") for name in (broken, slow, next(iter(seconds)))]
+    assert places == sorted(places)
+    assert "Unusual: seconds 500" in page
+    assert "<script>" not in page
+
+
+def test_the_terminal_shows_what_is_at_work_first(home: Path) -> None:
+    from rich.console import Console
+
+    begun = NotebookRecord(cell=2, cells=5)
+    fleet = made_fleet(
+        home, dict(zip(MOTORS, [done(), None, begun, failed("In [2]: x")], strict=True))
+    )
+    lock = FleetFolder(fleet.folder).take()
+    screen = Console(width=120, record=True, file=io.StringIO())
+    screen.print(table(fleet, fleet.rows(), most=3))
+    os.close(lock)
+    lines = screen.export_text().splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == [MOTORS[2], MOTORS[3], MOTORS[0]]
+    assert "cell 2 of 5" in lines[1]
+    assert "1 of 4 done" in lines[4] and "1 more waiting" in lines[4]
+
+
+# ---- being told
+
+
+class Listener(BaseHTTPRequestHandler):
+    """Keeps what is posted to it."""
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        self.server.heard.append(json.loads(self.rfile.read(length)))  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_message_arrives(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HTTPServer(("127.0.0.1", 0), Listener) as server:
+        server.heard = []  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("GAN_LAB_NOTIFY", f"json://127.0.0.1:{server.server_port}/")
+        assert notify("Fleet done", "2 of 3 done, 1 failed", load_settings())
+        server.shutdown()
+        (message,) = server.heard  # type: ignore[attr-defined]
+    assert (message["title"], message["message"]) == ("Fleet done", "2 of 3 done, 1 failed")
+
+
+def test_a_failing_notifier_is_a_warning_without_its_secret(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("GAN_LAB_NOTIFY", "json://user:geheim@127.0.0.1:1/ nonsense://geheim")
+    with caplog.at_level(logging.WARNING):
+        assert not notify("Fleet done", "", load_settings())
+    assert "could be told" in caplog.text
+
+
+# ---- one notebook
+
+
+@pytest.mark.parametrize(
+    ("notebook", "limit_s", "line"),
+    [
+        ("fails_in_a_cell", None, "In [4]: ValueError: motor_siemens_001 has no bearings, look"),
+        ("kernel_exits", None, "In [4]: DeadKernel: the kernel died in this cell"),
+        pytest.param(
+            "never_ends", 4.0, "In [3]: TimeLimit: the notebook's 4 s", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_notebook_that_fails_is_kept_up_to_there(
+    home: Path, notebook: str, limit_s: float | None, line: str
+) -> None:
+    output = home / "out.ipynb"
+    here = Path.cwd()
+    with pytest.raises(NotebookFailed) as failure:
+        parameters = {"machine_id": "motor_siemens_001"}
+        execute(FIXTURES / f"{notebook}.ipynb", output, parameters, limit_s)
+    assert str(failure.value).startswith(line)
+    assert "\n" not in str(failure.value)
+    cells = nbformat.read(output, 4).cells
+    errors = [o for cell in cells for o in cell.get("outputs", []) if o.output_type == "error"]
+    assert errors[-1].ename == line.split(": ")[1]
+    assert "behind" not in texts(output)
+    assert "papermill-error-cell" in cells[0].source  # it links to the cell
+    assert Path.cwd() == here
+    assert sorted(FIXTURES.glob("kernel*")) == [FIXTURES / "kernel_exits.ipynb"]  # no sockets
+
+
+@pytest.mark.slow
+def test_a_kernel_that_does_not_start_is_tried_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, marker = home / "kernels" / "flaky", home / "tried"
+    spec.mkdir(parents=True)
+    kernel = f"{sys.executable} -m ipykernel_launcher -f {{connection_file}}"
+    script = f"if [ -e {marker} ]; then exec {kernel}; fi; touch {marker}; exit 1"
+    argv = ["/bin/sh", "-c", script]
+    (spec / "kernel.json").write_text(
+        json.dumps({"argv": argv, "display_name": "flaky", "language": "python"})
+    )
+    monkeypatch.setenv("JUPYTER_PATH", str(home))
+    notebook = nbformat.read(GATE, 4)
+    notebook.metadata.kernelspec.name = "flaky"
+    nbformat.write(notebook, home / "flaky.ipynb")
+    starts: list[int] = []
+    execute(home / "flaky.ipynb", home / "out.ipynb", {"number": 7}, on_start=starts.append)
+    assert starts == [1, 2]
+    assert texts(home / "out.ipynb") == "motor_siemens_001 has number 7\n"
+
+
+# ---- fleets
+
+
+@pytest.mark.slow
+def test_one_failure_stops_nobody_and_the_record_is_whole(home: Path) -> None:
+    shutil.copy(ROOT / "notebooks" / "fleet-report.ipynb", home / "notebooks")
+    notebook = FIXTURES / "fails_in_a_cell.ipynb"
+    fleet = lab.run_fleet(["fan_*", "motor_siemens_001"], notebook, at_once=2).wait(PATIENCE_S)
+    assert fleet.counts() == {"machines": 3, "done": 2, "failed": 1}
+    rows = pd.read_csv(fleet.folder / "fleet.csv").set_index("machine_id")
+    assert rows.loc["motor_siemens_001", "error"].startswith("In [4]: ValueError: motor_siemens")
+    assert "behind" in texts(fleet.folder / "fan_howden_buffalo_008.ipynb")
+    page = fleet.report.read_text()
+    first = page[page.index("<h1") :]
+    assert "1 of 3 machines needs you: motor_siemens_001: In [4]: ValueError" in first
+    assert "http" not in page.replace("http://www.w3.org", "")  # needs no network
+    assert (
+        nbformat.read(fleet.folder / "fleet-report.ipynb", 4).metadata.papermill.exception is None
+    )
+    assert (fleet.folder / "fan_howden_buffalo_008.html").exists()
+    assert not list(Path("/tmp").glob(f"gan-lab-*-{fleet.fleet_id}"))
+    assert not kernels_of(fleet)
+
+
+def kernels_of(fleet: Fleet) -> list[psutil.Process]:
+    """The kernels that a fleet's processes have started, whoever their parent is by now."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(fleet.fleet_id in part for part in process.info["cmdline"] or [])
+    ]
+
+
+def kill(fleet: Fleet) -> int:
+    """Kill the fleet's process and return how many processes came to their end by that."""
+    processes = kernels_of(fleet)
+    assert fleet._process is not None
+    os.kill(fleet._process.pid, signal.SIGKILL)
+    _, left = psutil.wait_procs(processes, timeout=PATIENCE_S)
+    assert not left
+    return len(processes)
+
+
+@pytest.mark.slow
+def test_a_killed_fleet_is_resumed_where_it_was(home: Path) -> None:
+    gate = home / "gate"
+    os.mkfifo(gate)
+    rows = pd.DataFrame(
+        {"machine_id": MOTORS[:3], "gate": ["", str(gate), ""], "number": [1, 2, 3]}
+    )
+    fleet = lab.run_fleet(rows, GATE, at_once=1)
+    wait_until(fleet, lambda fleet: fleet.rows()[1].message == "cell 3 of 4")
+    before = FleetFolder(fleet.folder).record(MOTORS[0])
+    assert kill(fleet) == 3  # the fleet, the process of one notebook, its kernel
+    assert not fleet.running
+    assert fleet.counts() == {"machines": 3, "done": 1, "waiting": 1, "interrupted": 1}
+
+    again = lab.resume_fleet(fleet.fleet_id)
+    open_gate(gate)
+    again.wait(PATIENCE_S)
+    assert again.counts() == {"machines": 3, "done": 3}
+    assert FleetFolder(fleet.folder).record(MOTORS[0]) == before  # was not run again
+    said = [texts(fleet.folder / f"{name}.ipynb") for name in MOTORS[:3]]
+    assert said == [f"{name} has number {n}\n" for n, name in enumerate(MOTORS[:3], start=1)]
+
+
+@pytest.mark.slow
+def test_failed_notebooks_are_run_again_once_they_are_mended(home: Path) -> None:
+    notebook = home / "notebooks" / "mine.ipynb"
+    shutil.copy(FIXTURES / "fails_in_a_cell.ipynb", notebook)
+    fleet = lab.run_fleet(["motor_siemens_001"], notebook, at_once=1).wait(PATIENCE_S)
+    assert fleet.counts() == {"machines": 1, "failed": 1}
+    shutil.copy(GOOD, notebook)
+    assert lab.resume_fleet("last").wait(PATIENCE_S).counts() == {"machines": 1, "failed": 1}
+    assert lab.resume_fleet("last", "failed").wait(PATIENCE_S).counts()["done"] == 1
+
+
+WATCH = """
+import os, sys
+import gan_lab as lab
+from gan_lab.notebook.fleet_table import watch_fleet
+fleet = lab.run_fleet(sys.argv[3:], sys.argv[1], {"gate": sys.argv[2]}, at_once=1)
+sys.exit(watch_fleet(fleet))
+"""
+
+
+def watcher(gate: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WATCH, str(GATE), str(gate), *MOTORS[:2]]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if words in line:
+            return
+    raise AssertionError(f"ended without saying {words!r}")
+
+
+@pytest.mark.slow
+def test_ctrl_c_once_starts_no_more_notebooks(home: Path) -> None:
+    gate = home / "gate"
+    os.mkfifo(gate)
+    with watcher(gate) as process:
+        read_until(process, "cell 3 of 4")
+        process.send_signal(signal.SIGINT)
+        read_until(process, "No more notebooks are started; those running go on.")
+        open_gate(gate)
+        read_until(process, f"gan-lab fleet --resume {lab.fleet().fleet_id}")
+    assert process.returncode == 1
+    assert lab.fleet().counts() == {"machines": 2, "done": 1, "waiting": 1}
+
+
+@pytest.mark.slow
+def test_ctrl_c_twice_cancels(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAN_LAB_CANCEL_GRACE_S", "0.5")
+    gate = home / "gate"
+    os.mkfifo(gate)
+    with watcher(gate) as process:
+        read_until(process, "cell 3 of 4")
+        process.send_signal(signal.SIGINT)
+        read_until(process, "No more notebooks")
+        process.send_signal(signal.SIGINT)
+        read_until(process, "being cancelled")
+        read_until(process, "Report:")
+    assert lab.fleet().counts() == {"machines": 2, "cancelled": 2}
+    assert not kernels_of(lab.fleet())
+
+
+# ---- fleets that train
+
+
+PIPELINE = FIXTURES / "pipeline.ipynb"
+
+
+def task_ids(fleet: Fleet, machine_id: str) -> list[str]:
+    return [run.task_id for run in fleet.runs(machine_id)]
+
+
+@pytest.mark.slow
+def test_a_notebook_attaches_to_the_tasks_it_had_asked_for(lab_home: Path) -> None:
+    gate = lab_home / "gate"
+    os.mkfifo(gate)
+    machine_id, settings = "motor_siemens_001", {"epochs": 3, "gate": str(gate)}
+    fleet = lab.run_fleet([machine_id], PIPELINE, settings)
+    wait_until(fleet, lambda fleet: fleet.rows()[0].stage == "train")
+    for _ in range(2):  # once while it trains, once while it waits to draw its pictures
+        kill(fleet)
+        before = task_ids(fleet, machine_id)
+        fleet = lab.resume_fleet(fleet.fleet_id)
+        wait_until(fleet, lambda fleet: all(run.final for run in fleet.runs(machine_id)))
+    open_gate(gate)
+    fleet.wait(PATIENCE_S)
+    assert fleet.counts() == {"machines": 1, "done": 1}
+    assert task_ids(fleet, machine_id) == before
+    assert [run.spec.kind for run in fleet.runs(machine_id)] == ["seed", "train", "generate"]
+    assert all(run.status().metadata["attempt"] == 1 for run in fleet.runs(machine_id))
+    row = fleet.status().iloc[0]
+    assert math.isfinite(row["final_loss"]) and row["train_seconds"] > 0 and row["epoch"] == 3
+    assert "<svg" in fleet.report.read_text()
+
+
+@pytest.mark.slow
+def test_a_cancelled_fleet_leaves_no_task_at_work(lab_home: Path) -> None:
+    fleet = lab.run_fleet(["fan_*"], PIPELINE, {"epochs": 100_000})
+    wait_until(fleet, lambda fleet: any(row.stage == "train" and row.epoch for row in fleet.rows()))
+    fleet.cancel()
+    fleet.wait(PATIENCE_S)
+    assert fleet.counts() == {"machines": 2, "cancelled": 2}
+    runs = [run for row in fleet.rows() for run in fleet.runs(row.machine_id)]
+    assert runs and all(run.final for run in runs)

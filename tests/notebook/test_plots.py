@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import image
+
+from gan_lab.notebook import plots
+from gan_lab.notebook.card import GOOD, QUIET, TRAINING, VALIDATION
+from gan_lab.runs import RunFolder
+from gan_lab.schema import Roles
+from tests.notebook.writer import train
+
+ROLES = Roles(life="unit", time="cycle", rul="rul")
+
+
+@pytest.fixture
+def lives() -> pd.DataFrame:
+    random = np.random.default_rng(1)
+    parts = []
+    for unit, rows in enumerate((40, 60, 50), start=1):
+        worn = np.linspace(0, 1, rows)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "unit": unit,
+                    "cycle": np.arange(rows),
+                    "noise": random.normal(size=rows),
+                    "wear": worn**2,
+                    "constant": 1.0,
+                    "state": random.choice(["on", "off"], rows),
+                    "rul": np.arange(rows)[::-1],
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def pixels(picture: plots.Picture) -> np.ndarray:
+    return image.imread(io.BytesIO(picture._repr_png_()))
+
+
+@pytest.mark.parametrize("colour", [TRAINING, VALIDATION, GOOD, QUIET, *plots.COLOURS])
+def test_every_colour_is_legible_on_light_and_on_dark(colour: str) -> None:
+    def luminance(value: str) -> float:  # WCAG 2.2, relative luminance
+        channels = [int(value[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = luminance("#ffffff"), luminance("#111111")
+    assert (light + 0.05) / (luminance(colour) + 0.05) >= 3
+    assert (luminance(colour) + 0.05) / (dark + 0.05) >= 3
+
+
+def test_pictures_are_transparent_and_say_what_they_show(
+    new_run: Callable[..., RunFolder], lives: pd.DataFrame
+) -> None:
+    run = new_run()
+    train(run, 60, 0.0)
+    pictures = [
+        plots.loss_curve(run),
+        plots.loss_curve(run, run),
+        plots.distributions(lives, lives),
+        plots.correlation_difference(lives, lives),
+        plots.life_with_rul(lives, ROLES, lives),
+    ]
+    for picture in pictures:
+        drawn = pixels(picture)
+        assert drawn[0, -1, 3] == 0
+        assert drawn[..., 3].max() == 1
+        bundle, _ = picture._repr_mimebundle_()
+        assert bundle["text/plain"].endswith(".")
+
+
+def test_the_first_steep_epochs_do_not_flatten_the_rest(new_run: Callable[..., RunFolder]) -> None:
+    run = new_run()
+    train(run, 200, 0.0)
+    (axis,) = plots.loss_curve(run).axes
+    assert axis.get_ylim()[1] < run.losses()["loss"].max()
+
+
+def test_constants_are_left_out_and_texts_are_drawn_as_shares(lives: pd.DataFrame) -> None:
+    picture = plots.distributions(lives, lives, ["wear", "state"])
+    assert [axis.get_title(loc="left") for axis in picture.axes] == ["wear", "state"]
+    assert "constant" not in plots.distributions(lives, lives).alt
+
+
+def test_the_sensors_shown_are_those_that_wear(lives: pd.DataFrame) -> None:
+    assert plots.wearing(lives, ROLES)[0] == "wear"
+    assert len(plots.median_life(lives, ROLES)) == 50
+
+
+def test_correlations_that_turned_around_are_seen(lives: pd.DataFrame) -> None:
+    turned = lives.assign(wear=-lives["wear"])
+    assert "differ by 0 on" in plots.correlation_difference(lives, lives).alt
+    assert "differ by 0 on" not in plots.correlation_difference(lives, turned).alt

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from gan_lab.errors import BadParameter
+from gan_lab.notebook import card
+from gan_lab.notebook.widgets import WIDGET, watch
+from gan_lab.runs import RunFolder
+from tests.notebook.writer import train
+
+COUNT = """
+import gc, threading, ipywidgets
+from ipywidgets.widgets import widget
+gc.collect()
+print(len(widget._instances), threading.active_count())
+"""
+
+
+def show(run: RunFolder) -> str:
+    return f"""
+import gan_lab as lab
+from gan_lab.runs import open_run
+run = open_run({run.task_id!r})
+lab.watch(run)
+"""
+
+
+def test_a_cell_run_a_hundred_times_leaks_nothing(
+    valkey: redis.Redis, new_run: Callable[..., RunFolder], writer: Any, kernel: Any
+) -> None:
+    run = new_run()
+    writer(run, 10_000, 0.05)
+    kernel.run(show(run))
+    kernel.run("view = lab.watch(run)")
+    kernel.run(COUNT)
+    before, connections = kernel.run(COUNT), len(valkey.client_list())
+    for _ in range(100):
+        kernel.run("lab.watch(run)")
+    assert kernel.run(COUNT) == before
+    assert len(valkey.client_list()) == connections
+    kernel.run("from gan_lab.notebook import widgets; widgets._forget(tuple([run.task_id]))")
+    assert kernel.run(COUNT).split()[0] == "0"
+
+
+def test_a_live_view_ends_as_its_record(
+    new_run: Callable[..., RunFolder], writer: Any, kernel: Any
+) -> None:
+    run = new_run()
+    kernel.run(show(run))
+    (shown,) = kernel.displayed()
+    assert set(shown) == {"text/plain", "text/html", WIDGET}
+    process = writer(run, 20, 0.1)
+    process.wait()
+    last = kernel.wait_for("update_display_data")["content"]["data"]
+    assert WIDGET not in last
+    shot = card.look(run)
+    assert last["text/html"] == card.html(shot)
+    assert last["text/plain"] == card.text(shot)
+    shares = [
+        float(message["content"]["data"]["state"]["value"])
+        for message in kernel.messages
+        if message["msg_type"] == "comm_msg"
+        and isinstance(message["content"]["data"].get("state", {}).get("value"), float)
+    ]
+    assert len(shares) >= 3
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_without_a_front_end_no_widget_is_made(
+    new_run: Callable[..., RunFolder], writer: Any, kernel: Any
+) -> None:
+    run = new_run()
+    writer(run, 12, 0.1)
+    kernel.run(show(run), front_end=False)
+    printed = kernel.run(
+        "from gan_lab.cluster.submit import Run; print(Run.of(run).result()['epochs_completed'])",
+        front_end=False,
+    )
+    assert set(kernel.displayed()[0]) == {"text/plain", "text/html"}
+    last = kernel.displayed("update_display_data")[-1]
+    assert "✓ done" in last["text/plain"]
+    assert last["image/png"]
+    assert "train motor_siemens_001: 100%  Done" in printed
+    assert len(printed.splitlines()) < 8
+    assert not [message for message in kernel.messages if message["msg_type"] == "comm_open"]
+
+
+def test_the_view_is_the_same_from_the_record_alone(new_run: Callable[..., RunFolder]) -> None:
+    run = new_run()
+    train(run, 60, 0.0)
+    first, again = watch(run), watch(RunFolder(run.path))
+    assert first._forms() == again._forms()
+    assert "60 / 60" in repr(first)
+
+
+def test_nothing_to_watch_is_said(new_run: Callable[..., RunFolder]) -> None:
+    with pytest.raises(BadParameter, match="Nothing to watch"):
+        watch()
+
+
+def test_many_runs_are_one_table_running_first(new_run: Callable[..., RunFolder]) -> None:
+    runs = [new_run() for _ in range(3)]
+    train(runs[0], 3, 0.0)
+    runs[1].fail(ValueError("the column flow is all missing"), "Traceback")
+    text = repr(watch(runs))
+    assert text.startswith("3 runs: 1 waiting, 1 failed, 1 done")
+    assert [line.split()[0] for line in text.splitlines()[1:]] == ["○", "✕", "✓"]
+    assert "the column flow is all missing" in text
+
+
+def test_a_table_of_five_hundred_rows_is_one_widget(new_run: Callable[..., RunFolder]) -> None:
+    runs = [new_run() for _ in range(501)]
+    view = watch(runs)
+    page = view._forms()["text/html"]
+    assert page.count("<tr>") == 501  # the header and 500 rows
+    assert "and 1 more" in page
+    widgets = view._build()
+    assert set(widgets) == {"head", "bar", "table", "box"}
+    view._widgets = widgets
+    view.close()
+
+
+def test_a_page_needs_nothing_that_jupyter_takes_away(new_run: Callable[..., RunFolder]) -> None:
+    run = new_run()
+    train(run, 30, 0.0)
+    page = card.html(card.look(run))
+    assert not re.search(r"<(svg|style|script)|var\(", page)
+    assert "<img" in page
