@@ -1,0 +1,118 @@
+"""What all handlers share: threads, the broadcast of events, and where the tasks stand."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from gan_lab.errors import GanLabError, UnknownTask
+from gan_lab.events import Broadcast
+from gan_lab.runs import RunFolder, open_run, run_paths, runs_folder
+from gan_lab.schema import TaskStatus
+from gan_lab.settings import Settings, load_settings
+
+THREADS = 4
+KNOWN_FOR_S = 2.0  # how long one answer of the cluster about its queue is good
+JUST_MADE_S = 15.0  # a task so young may still be on its way to the cluster
+
+
+class Shared:
+    """Two small pools of threads, one broadcast of events, one view of the tasks.
+
+    `records` is for reading folders, `cluster` for what may wait for a service, so that a status
+    never waits behind a cluster that is starting.
+    """
+
+    def __init__(self) -> None:
+        self.records = ThreadPoolExecutor(THREADS, "gan-lab-records")
+        self.cluster = ThreadPoolExecutor(THREADS, "gan-lab-cluster")
+        self.standing = Standing()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the workspace, read afresh."""
+        return load_settings()
+
+    @cached_property
+    def broadcast(self) -> Broadcast:
+        """The events of all tasks for all sockets."""
+        return Broadcast()
+
+    def warm(self) -> None:
+        """Import what a request needs and join the services if they run, before anybody waits."""
+        from gan_lab.cluster import estimate, services, submit  # noqa: F401
+
+        try:
+            if services.services_status()["scheduler_answers"]:
+                services.get_client()
+        except GanLabError:
+            return  # whoever asks for a task will be told
+
+    def close(self) -> None:
+        """Let go of the threads; tasks run on without us."""
+        self.records.shutdown(wait=False, cancel_futures=True)
+        self.cluster.shutdown(wait=False, cancel_futures=True)
+
+
+class Standing:
+    """Where tasks stand: from their folders, and from the cluster's queue, asked seldom."""
+
+    def __init__(self) -> None:
+        self._runs: dict[Path, RunFolder] = {}
+        self._lock = threading.Lock()
+        self._known: frozenset[str] = frozenset()
+        self._known_at = float("-inf")
+
+    def of(self, task_id: str) -> TaskStatus:
+        """Return where one task stands; raises `UnknownTask`."""
+        return self._status(open_run(task_id))
+
+    def newest(self, limit: int, machine_id: str | None) -> list[TaskStatus]:
+        """Return where the newest tasks stand, those of one machine only if it is named."""
+        found = [run for run in self._all() if machine_id in (None, run.spec.machine_id)]
+        found.sort(key=lambda run: run.spec.created, reverse=True)
+        return [self._status(run) for run in found[:limit]]
+
+    def _all(self) -> list[RunFolder]:
+        """All runs; each folder's request, which never changes, is read once."""
+        paths = run_paths(runs_folder())
+        for path in set(paths) - self._runs.keys():
+            run = RunFolder(path)
+            try:
+                _ = run.spec
+            except (UnknownTask, ValidationError, json.JSONDecodeError):
+                continue  # just being made, or of another version
+            self._runs[path] = run
+        return [self._runs[path] for path in paths if path in self._runs]
+
+    def _status(self, run: RunFolder) -> TaskStatus:
+        from gan_lab.cluster.handover import task_key
+        from gan_lab.cluster.submit import lost_status
+
+        status = run.status()
+        if status.state.final or run.held or not self._old_enough(run):
+            return status
+        return status if task_key(run) in self._known_keys() or run.final else lost_status(status)
+
+    def _old_enough(self, run: RunFolder) -> bool:
+        born = datetime.fromisoformat(run.spec.created)
+        return datetime.now(UTC) - born > timedelta(seconds=JUST_MADE_S)
+
+    def _known_keys(self) -> frozenset[str]:
+        """What the cluster has, asked once for all who want to know; nothing is started for it."""
+        from gan_lab.cluster import handover, services
+
+        with self._lock:
+            if time.monotonic() - self._known_at > KNOWN_FOR_S:
+                known: list[str] = []
+                if services.services_status()["scheduler_answers"]:
+                    known = handover.known_keys(services.get_client())
+                self._known, self._known_at = frozenset(known), time.monotonic()
+            return self._known

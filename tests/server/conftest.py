@@ -1,0 +1,210 @@
+"""A real Jupyter server with our extension, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gan_lab.cluster.supervisor import ValkeyChild
+from gan_lab.runs import RunFolder, create_run
+from gan_lab.schema import TaskSpec
+from tests.conftest import make_workspace
+
+START_S = 60
+ACTOR = Path(__file__).with_name("actor.py")
+
+
+@dataclass
+class JupyterProcess:
+    """A Jupyter server as a child process; `variables` go into its environment."""
+
+    home: Path
+    arguments: list[str] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+    base_url: str = "/lab/"
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+    port: int = 0
+
+    def start(self) -> JupyterProcess:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        options = {
+            "ServerApp.port": self.port,
+            "ServerApp.port_retries": 0,
+            "ServerApp.ip": "127.0.0.1",
+            "ServerApp.base_url": self.base_url,
+            "ServerApp.root_dir": self.home,
+            "ServerApp.open_browser": False,
+            "ServerApp.allow_root": True,
+            "IdentityProvider.token": self.token,
+        }
+        environment = {**os.environ, "GAN_LAB_HOME": str(self.home), **self.variables}
+        environment["JUPYTER_CONFIG_DIR"] = str(self.home / ".jupyter")
+        self._log = (self.home / "jupyter.log").open("ab")
+        # `jupyter server` alone: only our extension, so that a start takes a second.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "jupyter_server"]
+            + [f"--{name}={value}" for name, value in options.items()]
+            + self.arguments,
+            env=environment,
+            stdout=self._log,
+            stderr=self._log,
+            stdin=subprocess.DEVNULL,
+            cwd=self.home,
+        )
+        return self
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{self.base_url.rstrip('/')}"
+
+    @property
+    def log_text(self) -> str:
+        return (self.home / "jupyter.log").read_text()
+
+    def wait(self) -> JupyterProcess:
+        """Wait until it answers."""
+        transport = httpx.HTTPTransport(retries=0)
+        with httpx.Client(transport=transport) as client:
+            for _ in range(START_S * 20):
+                try:
+                    if client.get(f"{self.url}/api").status_code == 200:
+                        return self
+                except httpx.TransportError:
+                    assert self._process.poll() is None, self.log_text
+                    time.sleep(0.05)  # nothing to wait on: the port opens when it opens
+        raise AssertionError(self.log_text)
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._log.close()
+
+    def client(self, token: bool = True) -> httpx.Client:
+        headers = {"Authorization": f"token {self.token}"} if token else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
+
+    def websocket(self, task_id: str, query: str = "") -> str:
+        return f"ws://127.0.0.1:{self.port}{self.base_url}ws/gan/training/{task_id}{query}"
+
+
+@dataclass
+class Actor:
+    """A worker process that does nothing but say events of one task, as it is told."""
+
+    run: RunFolder
+    process: subprocess.Popen[str]
+
+    def tell(self, *words: str) -> None:
+        """Send one command and wait until it is done."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(" ".join(words) + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
+
+    def close(self) -> None:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+
+@dataclass
+class Queue:
+    """Real services in which tasks wait for ever: a Valkey server, a scheduler without workers."""
+
+    variables: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def quiet_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("server") / "home"
+    home.mkdir()
+    make_workspace(home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def queue(quiet_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
+    folder = tmp_path_factory.mktemp("queue")
+    file = folder / "scheduler.json"
+    scheduler = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "distributed.cli.dask_scheduler", "--host=127.0.0.1"),
+            *("--port=0", "--no-dashboard", "--no-show", f"--scheduler-file={file}"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    valkey = ValkeyChild(folder)
+    valkey.start()
+    try:
+        while not file.exists():
+            assert scheduler.poll() is None
+            time.sleep(0.05)  # its only word is this file
+        address = json.loads(file.read_text())["address"]
+        yield Queue({"GAN_LAB_REDIS_URL": valkey.url, "DASK_SCHEDULER_ADDRESS": address})
+    finally:
+        scheduler.terminate()
+        scheduler.wait(20)
+        valkey.stop()
+
+
+@pytest.fixture(scope="session")
+def jupyter(quiet_home: Path, queue: Queue) -> Iterator[JupyterProcess]:
+    server = JupyterProcess(quiet_home, variables=queue.variables).start()
+    try:
+        yield server.wait()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def api(jupyter: JupyterProcess) -> Iterator[httpx.Client]:
+    with jupyter.client() as client:
+        yield client
+
+
+@pytest.fixture
+def actor(quiet_home: Path, queue: Queue) -> Iterator[Actor]:
+    """A task and the process that acts its part."""
+    spec = TaskSpec(
+        task_id=str(uuid.uuid4()),
+        kind="train",
+        machine_id="motor_siemens_001",
+        config={"epochs": 1000},
+    )
+    run = create_run(spec, quiet_home)
+    process = subprocess.Popen(
+        [sys.executable, str(ACTOR), run.task_id],
+        env={**os.environ, "GAN_LAB_HOME": str(quiet_home), **queue.variables},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    acting = Actor(run, process)
+    try:
+        yield acting
+    finally:
+        acting.close()
