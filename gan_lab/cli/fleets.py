@@ -1,0 +1,163 @@
+"""Commands for many machines over night, and for the demonstration, which is a fleet of one."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gan_lab.cli.show import finish, given, print_json, refuse, task_options
+from gan_lab.errors import BadParameter, GanLabError
+
+if TYPE_CHECKING:
+    from gan_lab.notebook.fleet import Fleet
+
+
+@click.command()
+@click.argument("machines", nargs=-1)
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Every machine; with --resume, all that did not end well.",
+)
+@click.option(
+    "-p", "--parameter", "parameters", nargs=2, multiple=True, help="NAME VALUE; repeatable."
+)
+@click.option(
+    "--table",
+    type=click.Path(dir_okay=False),
+    help="CSV: a machine_id column, a column per parameter.",
+)
+@click.option(
+    "--notebook", help="Notebook with a parameters cell.  [default: notebooks/machine.ipynb]"
+)
+@click.option("--at-once", type=int, help="Notebooks at the same time.  [default: workers + 1]")
+@click.option("--time-limit-s", type=float, help="How long one notebook may take (s).")
+@click.option(
+    "--resume", "resumed", metavar="FLEET", help="Go on with a fleet ('last' for the newest)."
+)
+@click.option("--failed", is_flag=True, help="With --resume: those that failed.")
+@click.option(
+    "--unfinished", is_flag=True, help="With --resume: those that were cut off (the default)."
+)
+@click.option("--detach", is_flag=True, help="Return at once with the fleet's id.")
+@click.option("--json", "as_json", is_flag=True, help="Print one object per machine.")
+def fleet(machines: tuple[str, ...], detach: bool, as_json: bool, **options: Any) -> int:
+    """Run a notebook for many machines: ids, patterns such as 'motor_*', or --all.
+
+    Without a machine it shows the newest fleet.
+    """
+    import gan_lab as lab
+
+    if options["resumed"]:
+        which = "all" if options["everything"] else "failed" if options["failed"] else "unfinished"
+        found = lab.resume_fleet(options["resumed"], which)
+    elif machines or options["everything"] or options["table"]:
+        found = _start(machines, **options)
+    else:
+        found = lab.fleet()
+    if detach:
+        click.echo(found.fleet_id)
+        return 0
+    return show_fleet(found, as_json)
+
+
+def _start(machines: tuple[str, ...], **options: Any) -> Fleet:
+    import gan_lab as lab
+
+    if options["table"] and (machines or options["everything"]):
+        raise BadParameter("Name the machines either by a table or by their ids, not both.")
+    wanted = options["table"] or (["*"] if options["everything"] else list(machines))
+    parameters = {name: _value(text) for name, text in options["parameters"]}
+    settings = {name: options[name] for name in ("notebook", "at_once", "time_limit_s")}
+    return lab.run_fleet(wanted, parameters=parameters, **given(settings))
+
+
+def _value(text: str) -> Any:
+    """A parameter's value as JSON, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def show_fleet(found: Fleet, as_json: bool = False) -> int:
+    """Show a fleet until it has ended; return 1 where a machine did not end well, else 0."""
+    from gan_lab.notebook.fleet_table import watch_fleet
+
+    if not as_json:
+        return watch_fleet(found)
+    found.wait()
+    print_json(found.status().to_dict("records"))
+    counts = found.counts()
+    return 0 if counts.get("done") == counts["machines"] else 1
+
+
+def find(fleet_id: str) -> Fleet | None:
+    """Return the fleet of this id; None where it is the id of something else."""
+    import gan_lab as lab
+
+    try:
+        return lab.fleet(fleet_id)
+    except GanLabError:
+        return None
+
+
+@click.command()
+@click.argument("machine_id", default="motor_siemens_001")
+@click.option("--epochs", type=int, help="Epochs of training at most.  [default: the notebook's]")
+def demo(machine_id: str, epochs: int | None) -> int:
+    """Do the main job for one machine: seed, train, generate, report, in a notebook."""
+    import gan_lab as lab
+    from gan_lab import terminal
+    from gan_lab.runs import newest_run
+
+    began = time.monotonic()
+    click.echo(
+        f"The main job for {machine_id}, by notebooks/machine.ipynb under papermill:", err=True
+    )
+    found = lab.run_fleet([machine_id], parameters=given({"epochs": epochs}))
+    shown: set[str] = set()
+    for _ in found.follow():
+        for run in found.runs(machine_id):
+            if run.task_id not in shown:
+                shown.add(run.task_id)
+                terminal.watch([run])
+    row = found.rows()[0]
+    if row.state != "done":
+        return refuse(f"{machine_id} {row.state}: {row.error or row.message}", 1)
+    click.echo(f"\nDone in {time.monotonic() - began:.0f} s. What there is now:")
+    for what, kind, field in (
+        ("seed table", "seed", "file_path"),
+        ("trained model", "train", "model_path"),
+        ("splits", "generate", "files_generated"),
+        ("quality", "report", "quality"),
+        ("verdict", "report", "verdict"),
+        ("report", "report", "report_path"),
+    ):
+        done = newest_run(machine_id, kind)
+        value = (done.result_data() or {}).get(field) if done else None
+        if value is not None:
+            text = "\n                  ".join(value) if isinstance(value, list) else value
+            click.echo(f"  {what:<15} {text}")
+    click.echo(f"  {'notebook':<15} {row.notebook}\n  {'fleet report':<15} {found.report}")
+    return 0
+
+
+@click.command()
+@click.argument("machine_id")
+@task_options
+def report(machine_id: str, detach: bool, as_json: bool) -> int:
+    """Judge a machine's synthetic tables against held-out real ones; writes HTML and JSON."""
+    from gan_lab.cluster import submit
+
+    return finish([submit.report(machine_id)], detach, as_json)
+
+
+def add_to(group: click.Group) -> None:
+    """Add these commands."""
+    for command in (fleet, demo, report):
+        group.add_command(command)

@@ -1,0 +1,85 @@
+"""Commands for machines and their tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gan_lab.cli.show import given, print_json
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a list.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of a profile instead.")
+@click.pass_context
+def machines(context: click.Context, as_json: bool, schema: bool) -> None:
+    """List the machines and where each stands, or add one."""
+    if context.invoked_subcommand:
+        return
+    if schema:
+        from gan_lab.profile_repair import profile_schema
+
+        print_json(profile_schema())
+        return
+    from gan_lab import terminal
+    from gan_lab.cluster import submit
+
+    rows = submit.machines().to_dict("records")
+    if as_json:
+        print_json(rows)
+    else:
+        terminal.show_table(rows)
+
+
+@machines.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--replace", is_flag=True, help="Replace a machine that exists.")
+def add(file: Path, replace: bool) -> None:
+    """Add a machine by its profile (YAML), brought into shape; says what was repaired."""
+    from gan_lab.profile_repair import add_profile
+
+    profile, repairs = add_profile(file, replace=replace)
+    click.echo(f"{profile.machine_id}: {len(profile.sensors)} sensors.")
+    for repair in repairs:
+        click.echo(f"Repaired: {repair}")
+
+
+@click.command("import")
+@click.argument("machine_id")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--life", help="Column that tells the lives (units, engines, runs) apart.")
+@click.option("--time", help="Column that rises within a life; by default the order of the rows.")
+@click.option("--rul", help="Column of remaining useful life.")
+@click.option("--failure", help="Column that says how, or whether, a life failed.")
+@click.option(
+    "--columns", help="Columns to keep, separated by commas; by default all that can be used."
+)
+@click.option("--leave-out", help="Columns to leave out, separated by commas.")
+@click.option("--state", help="Column of operating states.")
+@click.option("--life-per-file", is_flag=True, help="Each file is one life.")
+@click.option("--long", help="TAG,TIME,VALUE: columns of a historian's export, to be turned wide.")
+@click.option("--replace", is_flag=True, help="Replace a machine that exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was understood as one object.")
+def import_(machine_id: str, files: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Make a machine of your own table (CSV or Parquet).
+
+    Without --life the table is one of rows without order.
+    """
+    import gan_lab as lab
+
+    for name in ("columns", "leave_out", "long"):
+        if options[name]:
+            options[name] = options[name].split(",")
+    summary = lab.import_machine(machine_id, list(files), **given(options))
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        click.echo(str(summary))
+
+
+def add_to(group: click.Group) -> None:
+    """Add these commands."""
+    for command in (machines, import_):
+        group.add_command(command)

@@ -1,0 +1,99 @@
+"""What every command shares: printing, waiting for tasks, options that come again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from gan_lab.errors import BadParameter, TaskCancelled, TaskFailed
+
+EXIT_INTERRUPTED = 130
+
+
+def refuse(sentence: str, status: int) -> int:
+    """Say on standard error what was wrong and return the exit status."""
+    click.echo(sentence, err=True)
+    return status
+
+
+def print_json(value: Any) -> None:
+    """Print a value for programs."""
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what every command that starts tasks understands."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print a TaskStatus.")(command)
+    return click.option("--detach", is_flag=True, help="Return at once with the task id.")(command)
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given; the others keep the library's defaults."""
+    return {name: value for name, value in options.items() if value is not None and value != ()}
+
+
+def shares(pairs: Sequence[str]) -> dict[str, float] | None:
+    """Return `NAME=SHARE` pairs as a mapping; raises `BadParameter` for what is none."""
+    found = {}
+    for pair in pairs:
+        name, equals, share = pair.partition("=")
+        try:
+            found[name] = float(share)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise BadParameter(f"Cannot read the share {pair!r}: write it as NAME=0.3.")
+    return found or None
+
+
+def finish(runs: Sequence[Any], detach: bool, as_json: bool, many: bool = False) -> int:
+    """Wait for the tasks unless told not to, print where they stand, return the exit status."""
+    from gan_lab import terminal
+
+    try:
+        if not detach and as_json:
+            for run in runs:
+                run.wait()
+        elif not detach:
+            terminal.watch(runs)
+    except KeyboardInterrupt:
+        ids = " and ".join(f"`gan-lab watch {run.task_id}`" for run in runs if not run.final)
+        click.echo(f"\nThe work goes on without you. Come back with {ids}.", err=True)
+        return EXIT_INTERRUPTED
+    statuses = [run.status() for run in runs]
+    if as_json:
+        listed = [status.model_dump(mode="json") for status in statuses]
+        print_json(listed if many else listed[0])
+    elif detach:
+        for run in runs:
+            click.echo(run.task_id)
+    return 0 if detach else outcome(runs, as_json)
+
+
+def outcome(runs: Sequence[Any], as_json: bool) -> int:
+    """Return the exit status of tasks that have ended; print their results or the first failure."""
+    for run in runs:
+        try:
+            result = run.raise_for_end()
+        except (TaskFailed, TaskCancelled) as error:
+            return refuse(str(error), error.exit_status)
+        if not as_json:
+            print_result(run.spec.kind, result or {})
+    return 0
+
+
+def print_result(kind: str, result: dict[str, Any]) -> None:
+    """Print a task's result for people."""
+    click.secho(f"{kind}", bold=True)
+    for name, value in result.items():
+        if isinstance(value, dict):
+            for part, facts in value.items():
+                words = facts.items() if isinstance(facts, dict) else [("", facts)]
+                text = ", ".join(f"{key} {fact}".strip() for key, fact in words)
+                click.echo(f"  {part}: {text}")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            click.echo(f"  {name.replace('_', ' ')}: {text}")

@@ -1,0 +1,191 @@
+"""Commands that start, follow and stop tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gan_lab.cli.fleets import find, show_fleet
+from gan_lab.cli.show import finish, given, outcome, print_json, print_result, shares, task_options
+from gan_lab.errors import BadParameter
+
+
+@click.command()
+@click.argument("machine_id")
+@click.option("--rows", type=int, help="Rows to simulate.  [default: 10000]")
+@click.option("--lives", type=int, help="Lives to simulate, instead of rows.")
+@click.option("--seed", type=int, help="Seed of the random numbers.  [default: 0]")
+@click.option("--failure-mode", "failure_modes", multiple=True, help="NAME=SHARE; repeatable.")
+@click.option("--late-life", type=float, help="Share of rows from the last fifth of a life.")
+@click.option("--state", "states", multiple=True, help="NAME=SHARE of operating states.")
+@task_options
+def seed(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
+    """Simulate run-to-failure lives of a machine from its profile."""
+    import gan_lab as lab
+
+    options["failure_modes"] = shares(options["failure_modes"])
+    options["states"] = shares(options["states"])
+    return finish([lab.seed(machine_id, **given(options))], detach, as_json)
+
+
+@click.command()
+@click.argument("machine_id")
+@click.option(
+    "--model", type=click.Choice(["auto", "tabular", "sequential"]), help="What to learn."
+)
+@click.option("--epochs", type=int, help="Epochs of training.  [default: 300]")
+@click.option("--batch-size", type=int, help="Rows per step.  [default: 500]")
+@click.option("--seed", type=int, help="Seed of the random numbers.  [default: 0]")
+@task_options
+def train(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
+    """Train a TVAE on a machine's seed table."""
+    import gan_lab as lab
+
+    return finish([lab.train(machine_id, **given(options))], detach, as_json)
+
+
+@click.command()
+@click.argument("machine_id")
+@click.option("--train", type=int, help="Rows of the training split.  [default: 35000]")
+@click.option("--val", type=int, help="Rows of the validation split.  [default: 7500]")
+@click.option("--test", type=int, help="Rows of the test split.  [default: 7500]")
+@click.option("--lives", type=int, help="Whole lives in all, instead of rows.")
+@click.option("--seed", type=int, help="Seed of the random numbers.  [default: 0]")
+@click.option("--failure-mode", "failure_modes", multiple=True, help="NAME=SHARE; repeatable.")
+@click.option("--life-rows", type=(int, int), help="Shortest and longest life, in rows.")
+@click.option("--late-life", type=float, help="Share of rows from the last fifth of a life.")
+@click.option("--state", "states", multiple=True, help="NAME=SHARE of operating states.")
+@click.option("--model", "model_task_id", help="Training task to draw from; by default the newest.")
+@task_options
+def generate(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
+    """Draw train, validation and test tables from a trained model."""
+    import gan_lab as lab
+
+    options["failure_modes"] = shares(options["failure_modes"])
+    options["states"] = shares(options["states"])
+    return finish([lab.generate(machine_id, **given(options))], detach, as_json)
+
+
+@click.command()
+@click.argument("machine_id")
+@click.option("--epochs", type=int, help="Epochs of training.  [default: 300]")
+@task_options
+def pipeline(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
+    """Seed, train, generate and report, chained on the cluster."""
+    import gan_lab as lab
+
+    return finish(lab.pipeline(machine_id, **given(options)), detach, as_json, many=True)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a list of TaskStatus.")
+@click.option("--most", type=int, default=30, show_default=True, help="Newest tasks to show.")
+def tasks(as_json: bool, most: int) -> None:
+    """List the tasks, newest first."""
+    from gan_lab import terminal
+    from gan_lab.runs import all_runs
+
+    runs = all_runs()
+    if as_json:
+        print_json([run.status().model_dump(mode="json") for run in runs])
+        return
+    rows = []
+    for run in runs[:most]:
+        now = run.status()
+        rows.append(
+            {
+                "task_id": run.task_id,
+                "kind": run.spec.kind,
+                "machine": run.spec.machine_id,
+                "status": now.status,
+                "progress": f"{now.progress}%",
+                "created": run.spec.created[:19].replace("T", " "),
+                "message": now.message,
+            }
+        )
+    terminal.show_table(rows)
+
+
+@click.command()
+@click.argument("task_id")
+@click.option("--json", "as_json", is_flag=True, help="Print a TaskStatus.")
+def task(task_id: str, as_json: bool) -> int:
+    """Say where a task stands."""
+    from gan_lab.runs import open_run
+
+    now = open_run(task_id).status()
+    if as_json:
+        print_json(now.model_dump(mode="json"))
+    else:
+        for name in ("task_id", "status", "progress", "message"):
+            click.echo(f"{name.replace('_', ' '):<12} {getattr(now, name)}")
+        for name, value in now.metadata.items():
+            if value is not None:
+                click.echo(f"{name.replace('_', ' '):<12} {value}")
+        if now.result:
+            print_result("result", now.result)
+    return 1 if now.state in ("FAILURE", "REVOKED") else 0
+
+
+@click.command()
+@click.argument("task_id")
+@click.option("--json", "as_json", is_flag=True, help="Print one event per line.")
+def watch(task_id: str, as_json: bool) -> int:
+    """Follow a task, or a fleet, from its beginning to its end."""
+    import gan_lab as lab
+    from gan_lab.events import follow
+
+    if (fleet := find(task_id)) is not None:
+        return show_fleet(fleet, as_json)
+    run = lab.task(task_id)
+    if not as_json:
+        return finish([run], detach=False, as_json=False)
+    for event in follow(run):
+        click.echo(event.model_dump_json(exclude_none=True))
+    return outcome([run], as_json=True)
+
+
+@click.command()
+@click.argument("task_id")
+@task_options
+def cancel(task_id: str, detach: bool, as_json: bool) -> int:
+    """Stop a task or a fleet; what it had written before stays."""
+    import gan_lab as lab
+
+    if (fleet := find(task_id)) is not None:
+        fleet.cancel()
+        return 0 if detach else show_fleet(fleet, as_json)
+    run = lab.task(task_id)
+    run.cancel()
+    if not detach:
+        run.wait()
+    now = run.status()
+    if as_json:
+        print_json(now.model_dump(mode="json"))
+    else:
+        click.echo(f"{run.spec.kind} of {run.spec.machine_id} is {now.status}: {now.message}")
+    return 0
+
+
+@click.command()
+@click.argument("task_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every task that is lost.")
+@task_options
+def resume(task_id: str | None, everything: bool, detach: bool, as_json: bool) -> int:
+    """Go on with a task that is lost, failed or was cancelled, or with all that are lost."""
+    from gan_lab.cluster.handover import resume as submit_again
+    from gan_lab.cluster.submit import Run
+
+    if everything == (task_id is not None):
+        raise BadParameter("Name one task to resume, or give --all for every task that is lost.")
+    found = [Run.of(run) for run in submit_again(task_id)]
+    if not found and not as_json:
+        click.echo("Nothing is lost.")
+    return finish(found, detach, as_json, many=True)
+
+
+def add_to(group: click.Group) -> None:
+    """Add these commands."""
+    for command in (seed, train, generate, pipeline, tasks, task, watch, cancel, resume):
+        group.add_command(command)

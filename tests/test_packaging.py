@@ -1,0 +1,70 @@
+"""The project's own promises about set-up: what is pinned, what is imported, how quickly."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ["torch", "sdv", "distributed", "papermill", "ipywidgets"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def name_of(requirement: str) -> str:
+    return re.sub(r"[-_.]+", "-", Requirement(requirement).name).lower()
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return {name_of(line): line for line in lines if line and not line.startswith("#")}
+
+
+def test_every_pin_is_a_name_and_a_version() -> None:
+    assert [line for line in pins().values() if not re.fullmatch(r"[\w.\-]+==[\w.]+", line)] == []
+
+
+def test_everything_declared_is_pinned() -> None:
+    declared = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+    assert {name_of(line) for line in declared} - pins().keys() == set()
+
+
+def test_conda_environment_equals_the_project() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *packages, pip = environment["dependencies"]
+    python = next(item for item in packages if item.startswith("python="))
+    assert PROJECT["requires-python"] == ">=" + python.removeprefix("python=")
+    declared = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
+    wanted = {pins()[name_of(line)] for line in declared}
+    requirements = set(pip["pip"]) - {"--constraint constraints.txt", "--editable ."}
+    assert requirements == wanted
+
+
+def test_import_is_light() -> None:
+    code = f"import sys, gan_lab; print([m for m in {HEAVY!r} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["tasks", "--help"]])
+def test_help_is_light(arguments: list[str]) -> None:
+    code = (
+        "import sys, atexit\n"
+        f"atexit.register(lambda: print([m for m in {HEAVY!r} if m in sys.modules]))\n"
+        f"from gan_lab.cli import main; main({arguments!r})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+    assert run.stdout.startswith("Usage:")
+
+
+def test_public_names_exist() -> None:
+    import gan_lab
+
+    assert [name for name in gan_lab.__all__ if not getattr(gan_lab, name, None)] == []
