@@ -1,0 +1,232 @@
+"""A real JupyterLab with its own workspace, and a real Chromium that looks at it.
+
+Nothing here skips: where the browser is missing, the tests fail and say what to install.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parent.parent.parent
+SCREENSHOTS = ROOT / "test-output" / "browser"
+MACHINES = ("motor_siemens_001.yaml", "pump_grundfos_cr3_004.yaml")
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Lab:
+    """A running JupyterLab: its address, its token and its workspace."""
+
+    url: str
+    token: str
+    home: Path
+    env: dict[str, str]
+
+    def write(self, name: str, *cells: str) -> str:
+        """Put a notebook with these code cells into the workspace; returns its name."""
+        notebook = nbformat.v4.new_notebook()
+        notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(notebook, self.home / "notebooks" / name)
+        return name
+
+    def read(self, name: str) -> Any:
+        """Read a notebook as it was saved."""
+        return nbformat.read(self.home / "notebooks" / name, as_version=4)
+
+
+def make_workspace(home: Path, machines: tuple[str, ...] = MACHINES) -> dict[str, str]:
+    """Make a workspace with a few machines and our notebooks; returns its environment."""
+    for folder in ("data/machines", "runs", "notebooks"):
+        (home / folder).mkdir(parents=True)
+    for name in machines:
+        shutil.copy(ROOT / "data" / "machines" / name, home / "data" / "machines")
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        shutil.copy(notebook, home / "notebooks")
+    gone = ("GAN_LAB_REDIS_URL", "DASK_SCHEDULER_ADDRESS")
+    inherited = {name: value for name, value in os.environ.items() if name not in gone}
+    return inherited | {"GAN_LAB_HOME": str(home), "GAN_LAB_WORKERS": "1"}
+
+
+@pytest.fixture(scope="package")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A workspace with a seed table; its services end with the tests."""
+    home = tmp_path_factory.mktemp("workspace")
+    env = make_workspace(home)
+    seed = "import gan_lab as lab; lab.seed('motor_siemens_001', rows=2000).result()"
+    subprocess.run([sys.executable, "-c", seed], env=env, cwd=home, check=True, timeout=120)
+    yield home, env
+    down = "from gan_lab.cluster.services import stop_services; stop_services()"
+    subprocess.run([sys.executable, "-c", down], env=env, cwd=home, check=False, timeout=60)
+
+
+@pytest.fixture(scope="package")
+def lab(
+    workspace: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lab]:
+    """JupyterLab on the workspace's notebooks, on a free port of the loopback interface."""
+    home, env = workspace
+    private = tmp_path_factory.mktemp("jupyter")
+    env = env | {
+        f"JUPYTER_{name}_DIR": str(private / name) for name in ("CONFIG", "RUNTIME", "DATA")
+    }
+    env["JUPYTERLAB_SETTINGS_DIR"] = str(private / "settings")
+    env["JUPYTERLAB_WORKSPACES_DIR"] = str(private / "workspaces")
+    env["IPYTHONDIR"] = str(private / "ipython")
+    write_settings(private / "settings", THEMES["light"])
+    token = secrets.token_urlsafe(16)
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            "--no-browser",
+            "--allow-root",
+            "--expose-app-in-browser",
+        ),
+        *("--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", f"--IdentityProvider.token={token}"),
+        f"--ServerApp.root_dir={home}",
+        "--LabApp.extension_manager=readonly",
+    ]
+    with (private / "log").open("wb") as log:
+        server = subprocess.Popen(command, env=env, cwd=home, stdout=log, stderr=log)
+    try:
+        yield Lab(_address(server, private), token, home, env)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def write_settings(folder: Path, theme: str) -> None:
+    """Write JupyterLab's settings: a theme, and no questions or news."""
+    wanted = {
+        "apputils-extension/themes": {"theme": theme},
+        "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+        "docmanager-extension/plugin": {"autosaveInterval": 2},
+    }
+    for name, value in wanted.items():
+        path = folder / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value))
+
+
+def _address(server: subprocess.Popen[bytes], private: Path) -> str:
+    wait = threading.Event()
+    for _ in range(600):
+        for record in (private / "RUNTIME").glob("jpserver-*.json"):
+            text = record.read_text()
+            if text:
+                return str(json.loads(text)["url"])
+        if server.poll() is not None:
+            break
+        wait.wait(0.1)
+    raise RuntimeError(f"JupyterLab did not start:\n{(private / 'log').read_text()}")
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Chromium; fails where there is none."""
+    path = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
+    if path is None:
+        pytest.fail("These tests need Chromium: install it (on Debian: apt-get install chromium).")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_notebook(browser: Browser, lab: Lab) -> Iterator[Callable[[str], Page]]:
+    """Return what opens a notebook in a page of its own and waits for its kernel."""
+    context = browser.new_context(viewport={"width": 1060, "height": 900}, device_scale_factor=2)
+    pages: list[Page] = []
+
+    def opened(name: str) -> Page:
+        page = context.new_page()
+        pages.append(page)
+        page.set_default_timeout(90_000)
+        page.goto(f"{lab.url}lab/tree/notebooks/{name}?reset&token={lab.token}")
+        wait_for_kernel(page)
+        page.evaluate("window.jupyterapp.shell.mode = 'single-document'")
+        page.evaluate("window.jupyterapp.shell.collapseLeft()")
+        return page
+
+    yield opened
+    for page in pages:
+        page.evaluate(SHUTDOWN)
+    context.close()
+
+
+SHUTDOWN = """async () => {
+  const panel = window.jupyterapp.shell.currentWidget;
+  if (panel && panel.sessionContext) await panel.sessionContext.shutdown();
+}"""
+
+
+def wait_for_kernel(page: Page) -> None:
+    """Wait until the notebook in front has a kernel that is idle."""
+    page.wait_for_function(
+        """() => {
+          const panel = window.jupyterapp && window.jupyterapp.shell.currentWidget;
+          const kernel = panel && panel.sessionContext && panel.sessionContext.session
+            && panel.sessionContext.session.kernel;
+          return kernel && kernel.status === 'idle';
+        }"""
+    )
+
+
+def command(page: Page, name: str) -> None:
+    """Have JupyterLab do something, without waiting for its end."""
+    page.evaluate("name => { window.jupyterapp.commands.execute(name); }", name)
+
+
+def run_all(page: Page) -> None:
+    """Run all cells of the notebook in front."""
+    command(page, "notebook:run-all-cells")
+
+
+def set_theme(page: Page, theme: str) -> None:
+    """Change JupyterLab's theme and wait until the page wears it."""
+    dark = theme == "dark"
+    page.evaluate(
+        "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})",
+        THEMES[theme],
+    )
+    worn = f"body[data-jp-theme-light='{'false' if dark else 'true'}']"
+    page.wait_for_selector(worn, state="attached")
+    page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+
+def screenshot(page: Page, name: str) -> None:
+    """Keep what the page shows, in both themes."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    for theme in ("dark", "light"):
+        set_theme(page, theme)
+        page.screenshot(path=SCREENSHOTS / f"{name}-{theme}.png")
