@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -80,10 +82,14 @@ class Announcer:
     Without a Redis, or while it does not answer, the record goes on and one warning is logged.
     """
 
-    def __init__(self, run: RunFolder, settings: Settings, attempt: int = 1) -> None:
+    def __init__(
+        self, run: RunFolder, settings: Settings, attempt: int = 1, worker: str | None = None
+    ) -> None:
         self.run = run
         self.settings = settings
         self.attempt = attempt
+        self.worker = worker or f"{socket.gethostname()}:{os.getpid()}"
+        self._logged: tuple[str, str, int] | None = None
         self.lock = threading.RLock()  # one event after another, whichever thread says it
         last = run.last_event()
         self._seq = last.seq if last else 0
@@ -110,8 +116,22 @@ class Announcer:
             )
             self.run.append_event(event)
             self._seq = event.seq  # not before it is recorded: a full disk leaves no gap
+            self._log_change(event)
             self._publish(event)
         return event
+
+    def _log_change(self, event: Event) -> None:
+        """Add a line to the task's log where its state, stage or attempt has changed."""
+        now = (event.status, event.stage, event.attempt)
+        if now == self._logged:
+            return
+        self._logged = now
+        names = ("stage", "attempt", "current", "total", "message")
+        fields = {"state": event.status} | {name: getattr(event, name) for name in names}
+        failure = self.run.error_data() if event.stage == "failed" else None
+        if failure and failure["traceback"]:
+            fields["traceback"] = failure["traceback"]
+        self.run.append_log(worker=self.worker, **fields)
 
     def _publish(self, event: Event) -> None:
         import redis

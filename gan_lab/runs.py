@@ -14,7 +14,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from io import RawIOBase
 from pathlib import Path
@@ -24,7 +24,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from gan_lab.errors import GanLabError, TaskCancelled, TaskFailed, UnknownTask
-from gan_lab.schema import Epoch, Event, ServiceRecord, State, TaskSpec, TaskStatus
+from gan_lab.schema import Epoch, Event, ServiceRecord, State, TaskSpec, TaskStatus, utc_now
 from gan_lab.settings import find_workspace
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 RESERVE_BYTES = 65_536
+RESUMED = "RESUMED"  # in a log: a task that had ended or was lost was handed over again
 
 SPEC = "task.json"
 EVENTS = "events.jsonl"
@@ -179,16 +180,23 @@ class RunFolder:
                 return Event.model_validate_json(lines[-1]) if lines else None
             tail *= 8
 
+    def loss_rows(self) -> list[list[float | None]]:
+        """Return one row per epoch with a cell for each of `LOSS_COLUMNS`."""
+        lines, _ = _whole_lines(self.path / LOSSES)
+        return [
+            [float(cell) if cell else None for cell in line.decode().split(",")] for line in lines
+        ]
+
     def losses(self) -> pd.DataFrame:
         """Return one row per epoch: epoch, losses (nats per row), seconds, rows per second."""
         import pandas as pd
 
-        lines, _ = _whole_lines(self.path / LOSSES)
-        rows = [
-            [float(cell) if cell else None for cell in line.decode().split(",")] for line in lines
-        ]
-        table = pd.DataFrame(rows, columns=LOSS_COLUMNS, dtype=float)
+        table = pd.DataFrame(self.loss_rows(), columns=LOSS_COLUMNS, dtype=float)
         return table.astype({"epoch": int})
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return the lines of the task's log: its changes of state, and what its workers said."""
+        return [json.loads(line) for line in _whole_lines(self.path / LOG)[0]]
 
     def result_data(self) -> dict[str, Any] | None:
         """Return the result of a run that is done."""
@@ -322,8 +330,15 @@ class RunFolder:
         (self.path / RESERVE).unlink(missing_ok=True)
 
     def append_log(self, **fields: Any) -> None:
-        """Add one line of JSON to the task's log."""
-        self._append(LOG, json.dumps(fields, default=str))
+        """Add one line of JSON to the task's log: when, which task, and these fields.
+
+        The log is not the record: where it cannot be written, the task goes on.
+        """
+        spec = self.spec
+        about = {"time": utc_now(), "task_id": self.task_id, "fleet_id": spec.fleet_id}
+        about |= {"kind": spec.kind, "machine_id": spec.machine_id}
+        with suppress(OSError):
+            self._append(LOG, json.dumps(about | fields, default=str))
 
     def _append(self, name: str, line: str) -> None:
         with (self.path / name).open("ab", buffering=0) as file:
@@ -362,6 +377,7 @@ class RunFolder:
         """Take back an end, a flag and a dead lease, so that the task can be run again."""
         for name in (ERROR, CANCELLED, CANCEL, LEASE):
             (self.path / name).unlink(missing_ok=True)
+        self.append_log(state=RESUMED, message="Taken up again")
 
     # ---- checkpoints
 
@@ -480,6 +496,7 @@ def create_run(spec: TaskSpec, home: Path | None = None) -> RunFolder:
     """Make the folder of a new task with its request."""
     run = RunFolder(runs_folder(home) / spec.task_id)
     write_beside(run.path / SPEC, spec.model_dump_json(indent=2))
+    run.append_log(state=State.PENDING, message="Asked for")
     return run
 
 

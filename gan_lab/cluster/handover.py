@@ -27,8 +27,11 @@ LET_GO_TRIES = 100  # of 0.1 s: how long a task that has ended may still be on i
 
 
 def task_key(run: RunFolder) -> str:
-    """Return a task's key on the cluster, as the dashboard shows it."""
-    return f"{run.spec.kind}-{run.spec.machine_id}-{run.task_id[:8]}"
+    """Return a task's key on the cluster, as the dashboard shows it; its kind is Dask's prefix.
+
+    Dask takes whatever letters stand between dashes for a part of the prefix: hence the colon.
+    """
+    return f"{run.spec.kind}-{run.spec.machine_id}:{run.task_id[:8]}"
 
 
 def hand_over(

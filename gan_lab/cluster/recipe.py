@@ -71,7 +71,7 @@ class Work:
         self.settings = settings
         self.owner = owner
         self.attempt = attempt
-        self.announcer = Announcer(run, settings, attempt)
+        self.announcer = Announcer(run, settings, attempt, _worker_address())
         self.cancelled = threading.Event()
         self.lost = threading.Event()
         self.stop = threading.Event()  # either of the two
@@ -139,8 +139,10 @@ def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None
     """Work under the lease, which a thread renews, and record how it ended."""
     keeper = Keeper(work)
     keeper.start()
+    log_of_run = RunLog(work)
     try:
         work.run.mend_logs()
+        logging.getLogger().addHandler(log_of_run)
         work.run.reserve()
         _work(work, waits_for, body)
     except LeaseLost:
@@ -150,6 +152,7 @@ def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None
     except Exception as error:
         _record_failure(work, error)
     finally:
+        logging.getLogger().removeHandler(log_of_run)
         keeper.finish()
         work.announcer.close()
         if not work.lost.is_set():
@@ -322,6 +325,31 @@ def out_of_memory(used: float, limit: float) -> str:
         f"Out of memory: it used {used / 1e9:.1f} GB, and a worker may use {limit / 1e9:.1f} GB. "
         "Use a smaller table, batch_size or model, or fewer workers (GAN_LAB_WORKERS)."
     )
+
+
+class RunLog(logging.Handler):
+    """Adds what is logged in the task's thread to the task's own log."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(logging.INFO)
+        self.work, self.thread = work, threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Add one line."""
+        if record.thread != self.thread:
+            return
+        fields = {"level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        self.work.run.append_log(worker=self.work.announcer.worker, **fields)
+
+
+def _worker_address() -> str | None:
+    """Return this worker's address, as the dashboard shows it; None outside a worker."""
+    from distributed import get_worker
+
+    try:
+        return str(get_worker().address)
+    except ValueError:
+        return None
 
 
 def _worker_facts() -> tuple[bool, float]:

@@ -73,7 +73,7 @@ def _seed(work: Work) -> dict[str, Any]:
     from gan_lab.synth.seed import simulate
     from gan_lab.synth.tables import write_seed
 
-    started, config = time.perf_counter(), cast(SeedConfig, work.config)
+    config = cast(SeedConfig, work.config)
     work.say("initializing", 0, 100, "Reading the profile")
     profile = load_profile(work.spec.machine_id)
     _record_environment(work)
@@ -83,7 +83,6 @@ def _seed(work: Work) -> dict[str, Any]:
     work.check()
     work.say("writing", 99, 100, f"Writing {len(table):,} rows")
     path = write_seed(work.spec.machine_id, table)
-    work.run.append_log(seconds=time.perf_counter() - started, rows=len(table))
     return SeedResult(
         machine_id=work.spec.machine_id,
         samples_generated=len(table),

@@ -1,0 +1,236 @@
+"""What is known of every run, in memory: the picture that our page and our figures are drawn from.
+
+It comes from the run folders, so that it is complete after a restart of everything. A run is looked
+at again only when it may have changed: one that is at work each time, the others seldom.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from gan_lab.cluster.handover import task_key
+from gan_lab.errors import GanLabError
+from gan_lab.events import connect, redis_url
+from gan_lab.runs import EVENTS, RESUMED, RunFolder, run_paths, runs_folder
+from gan_lab.schema import FINAL_STAGES, Event, State
+from gan_lab.settings import load_settings
+
+Row = dict[str, Any]
+Standing = Literal["waiting", "executing"] | None  # of a task on the scheduler; None: has not ours
+
+STATES = ("running", "pending", "lost", "failure", "revoked", "success")  # as one reads them
+FRESH_S = 0.9  # how old the picture may be that a request is answered from
+WAITING_EVERY_S = 5.0  # how often a run is looked at that waits
+ENDED_EVERY_S = 60.0  # and one that has ended
+JUST_MADE_S = 15.0  # a run so young may still be on its way to the scheduler
+SHOWN_EVERY_S = 0.5  # while the whole history is read: how often what is known is shown
+REDIS_EVERY_S = 5.0
+SETTLED_NS = 2 * 10**9
+COUNTED = ("seconds", "retries", "resumes", "epochs")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run as it was when it was last looked at."""
+
+    run: RunFolder
+    key: str
+    mark: tuple[int, int]
+    looked_at: float
+    row: Row
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All rows, as one reads them, and what was counted."""
+
+    rows: list[Row] = field(default_factory=list)
+    states: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
+    totals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    fleets: list[str] = field(default_factory=list)
+    redis_up: bool = False
+    complete: bool = False
+
+
+class RunIndex:
+    """Keeps the picture; readers get the last one at once while a thread takes the next."""
+
+    def __init__(self, home: Path, standing: Callable[[str], Standing]) -> None:
+        self.home, self.picture = home, Picture()
+        self._standing = standing  # of a task's key on the scheduler
+        self._known: dict[str, Seen] = {}
+        self._gone: Counter[tuple[str, str]] = Counter()  # so that no total falls by a clean-up
+        self._taken_at = self._listed_at = self._redis_asked_at = float("-inf")
+        self._folder_mark = 0
+        self._lock = threading.Lock()
+
+    def look(self) -> Picture:
+        """Return the last picture and have the next one taken if it is old; never waits."""
+        old = time.monotonic() - self._taken_at > FRESH_S
+        if old and self._lock.acquire(blocking=False):
+            threading.Thread(target=self._take, daemon=True).start()
+        return self.picture
+
+    def _take(self) -> None:
+        try:
+            self.refresh()
+        finally:
+            self._lock.release()
+
+    def refresh(self) -> None:
+        """Take a picture now."""
+        now = time.monotonic()
+        shown_at = now
+        for run in self._found(now):
+            seen = self._known.get(run.task_id)
+            if seen is None or self._due(seen, now):
+                self._look_at(run, seen, now)
+            if not self.picture.complete and time.monotonic() - shown_at > SHOWN_EVERY_S:
+                shown_at = time.monotonic()
+                self.picture = self._draw(complete=False)
+        self.picture = self._draw(complete=True)
+        self._taken_at = time.monotonic()
+
+    def _found(self, now: float) -> list[RunFolder]:
+        """The runs there are, newest first where they are new; the folder is listed if it grew."""
+        folder = runs_folder(self.home)
+        mark = folder.stat().st_mtime_ns if folder.exists() else 0
+        if mark == self._folder_mark and now - self._listed_at < ENDED_EVERY_S:
+            return [seen.run for seen in self._known.values()]
+        # What changed a moment ago may change again without a newer time stamp.
+        self._folder_mark = mark if time.time_ns() - mark > SETTLED_NS else 0
+        self._listed_at = now
+        paths = {path.name: path for path in run_paths(folder)}
+        for name in self._known.keys() - paths.keys():
+            row = self._known.pop(name).row
+            self._gone.update({(row["kind"], what): row[what] for what in COUNTED})
+        new = [RunFolder(path) for name, path in paths.items() if name not in self._known]
+        new.sort(key=lambda run: _mark(run.path), reverse=True)
+        return [*new, *(seen.run for seen in self._known.values())]
+
+    def _due(self, seen: Seen, now: float) -> bool:
+        if seen.row["held"] or self._standing(seen.key) == "executing":
+            return True
+        age_s = now - seen.looked_at
+        return age_s >= (ENDED_EVERY_S if seen.row["final"] else WAITING_EVERY_S)
+
+    def _look_at(self, run: RunFolder, seen: Seen | None, now: float) -> None:
+        try:
+            mark, held = _mark(run.path), run.held
+            same = seen is not None and (seen.mark, seen.row["held"]) == (mark, held)
+            row = dict(seen.row) if seen is not None and same else read_row(run, held)
+            row["state"] = self._state(row, task_key(run))
+            self._known[run.task_id] = Seen(run, task_key(run), mark, now, row)
+        except (GanLabError, ValueError, OSError):
+            return  # another format, or half made: not ours to show
+
+    def _state(self, row: Row, key: str) -> str:
+        """The word for a run; lost where nobody works on it and no scheduler has it."""
+        if row["final"] or row["held"] or self._standing(key) is not None:
+            return str(row["status"])
+        return "lost" if _seconds_since(row["created"]) > JUST_MADE_S else str(row["status"])
+
+    def _draw(self, complete: bool) -> Picture:
+        rows = [seen.row for seen in list(self._known.values())]
+        rows.sort(key=lambda row: row["created"], reverse=True)
+        rows.sort(key=lambda row: STATES.index(row["state"]))
+        totals = Counter(self._gone)
+        for row in rows:
+            totals.update({(row["kind"], what): row[what] for what in COUNTED})
+        return Picture(
+            rows=rows,
+            states=Counter(row["state"] for row in rows),
+            kinds=Counter((row["kind"], row["state"]) for row in rows),
+            totals=totals,
+            fleets=sorted({row["fleet"] for row in rows if row["fleet"]}, reverse=True),
+            redis_up=self._redis_up(),
+            complete=complete or self.picture.complete,
+        )
+
+    def _redis_up(self) -> bool:
+        now = time.monotonic()
+        if now - self._redis_asked_at < REDIS_EVERY_S:
+            return self.picture.redis_up
+        self._redis_asked_at = now
+        return redis_answers()
+
+
+def read_row(run: RunFolder, held: bool) -> Row:
+    """Read what the page shows of one run."""
+    status, event, log = run.status(), run.last_event(), run.log()
+    metadata, final = status.metadata, status.state.final
+    at_work = [line for line in log if line.get("stage", FINAL_STAGES[0]) not in FINAL_STAGES]
+    started = at_work[0]["time"] if at_work else None
+    per_s = _steps_per_second(at_work[-1], event) if at_work and event and not final else None
+    return {
+        "task_id": run.task_id,
+        "machine": run.spec.machine_id,
+        "kind": run.spec.kind,
+        "fleet": run.spec.fleet_id,
+        "status": status.status,
+        "final": final,
+        "held": held,
+        "cancelling": metadata["cancelling"],
+        "attempt": metadata["attempt"],
+        "worker": at_work[-1]["worker"] if at_work else None,
+        "progress": status.progress,
+        "epoch": event.epoch if event else None,
+        "total": status.total,
+        "loss": event.loss if event else None,
+        "rows_per_second": event.rows_per_second if event else None,
+        "steps_per_second": per_s,
+        "left_s": (status.total - status.current) / per_s if per_s else None,
+        "created": run.spec.created,
+        "started": started,
+        "message": status.error or status.message,
+        # What is counted, over the whole life of the run.
+        "seconds": _between(started, metadata["updated"]) if started and final else 0.0,
+        "retries": sum(line.get("state") == State.RETRY for line in log),
+        "resumes": sum(line.get("state") == RESUMED for line in log),
+        "epochs": (event.epoch or 0) if event else 0,
+    }
+
+
+def _steps_per_second(begun: Row, now: Event) -> float | None:
+    """How fast a task goes, from where its present stage and attempt began."""
+    seconds = _between(begun["time"], now.timestamp)
+    return (now.current - begun["current"]) / seconds if seconds > 0 else None
+
+
+def _between(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+def _seconds_since(moment: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    """What changes when a run does: files moved into its folder, lines added to its events."""
+    try:
+        size = (path / EVENTS).stat().st_size
+    except FileNotFoundError:
+        size = 0
+    return path.stat().st_mtime_ns, size
+
+
+def redis_answers() -> bool:
+    """Whether the workspace's Redis answers within a second."""
+    import redis
+
+    url = redis_url(load_settings())
+    if url is None:
+        return False
+    try:
+        with connect(url, timeout_s=1.0) as client:
+            return bool(client.ping())
+    except (redis.RedisError, OSError):
+        return False

@@ -1,0 +1,71 @@
+"""Run folders of tasks in every state, written by what a worker writes them with."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from gan_lab.cluster.recipe import record_cancelled
+from gan_lab.errors import TaskFailed
+from gan_lab.events import Announcer
+from gan_lab.runs import RunFolder, create_run
+from gan_lab.schema import Epoch, Kind, TaskSpec
+from gan_lab.settings import Settings
+
+STATES = ("success", "failure", "revoked", "running", "pending", "lost")
+KINDS: tuple[Kind, ...] = ("train", "seed", "generate", "report")
+MACHINES = ("motor_siemens_001", "pump_grundfos_cr3_004", "press")
+FLEETS = ("20261123-220000-a1b2", None)
+EPOCHS = 40
+SENTENCE = "Column <b>rpm</b> holds text & cannot be learned."  # what it says is never markup
+
+
+def make_history(home: Path, tasks: int = 100, states: tuple[str, ...] = STATES) -> list[RunFolder]:
+    """Make so many runs, every state in turn, each an hour older than the one before."""
+    settings = Settings(home=home, redis_url=os.environ.get("GAN_LAB_REDIS_URL"))
+    return [_make(number, states[number % len(states)], settings) for number in range(tasks)]
+
+
+def _make(number: int, state: str, settings: Settings) -> RunFolder:
+    kind = KINDS[number // len(STATES) % len(KINDS)]
+    spec = TaskSpec(
+        task_id=str(uuid.UUID(int=number + 1)),
+        kind=kind,
+        machine_id=MACHINES[number % 7 % len(MACHINES)],
+        config={},
+        created=(datetime.now(UTC) - timedelta(hours=number + 1)).isoformat(),
+        fleet_id=FLEETS[number // 10 % 2],
+    )
+    run = create_run(spec, settings.home)
+    if state not in ("pending", "lost"):
+        _work(run, state, settings)
+    return run
+
+
+def _work(run: RunFolder, state: str, settings: Settings) -> None:
+    owner = "history"
+    attempt = run.take_lease(owner, 3600)
+    says = Announcer(run, settings, attempt or 1, worker="tls://127.0.0.1:40001")
+    reached = EPOCHS if state == "success" else EPOCHS // 2
+    says.say("initializing", 0, EPOCHS, "Reading the seed table")
+    if run.spec.kind == "train":
+        for number in range(1, reached + 1, 4):
+            run.append_epoch(Epoch(number, EPOCHS, 3 / number, 2.0, 1.0, 4 / number, 0.1, 12_000))
+        for number in (1, reached):
+            facts = {"epoch": number, "loss": 3 / number, "rows_per_second": 12_000.0}
+            says.say("training", number, EPOCHS, f"Epoch {number}/{EPOCHS}", **facts)
+    else:
+        says.say("sampling", reached, EPOCHS, "Drawing 5,000 rows")
+    if state == "success":
+        run.finish({"machine_id": run.spec.machine_id})
+        facts = {"epoch": reached, "loss": 3 / reached} if run.spec.kind == "train" else {}
+        says.say("completed", EPOCHS, EPOCHS, "Done", **facts)
+    elif state == "failure":
+        run.fail(TaskFailed(SENTENCE), 'Traceback (most recent call last):\n  File "x.py"\nOops\n')
+        says.say("failed", reached, EPOCHS, SENTENCE)
+    elif state == "revoked":
+        record_cancelled(run, says)
+    if state != "running":
+        run.drop_lease(owner)
