@@ -19,6 +19,9 @@ from gan_lab.errors import BadParameter
 @click.option("--failure-mode", "failure_modes", multiple=True, help="NAME=SHARE; repeatable.")
 @click.option("--late-life", type=float, help="Share of rows from the last fifth of a life.")
 @click.option("--state", "states", multiple=True, help="NAME=SHARE of operating states.")
+@click.option("--censored", type=float, help="Share of lives whose record ends before failure.")
+@click.option("--missing", type=float, help="Share of readings lost, in stretches.")
+@click.option("--maintenance-h", type=float, help="Hours between maintenances, which undo wear.")
 @task_options
 def seed(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
     """Simulate run-to-failure lives of a machine from its profile."""

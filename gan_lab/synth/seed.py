@@ -37,6 +37,7 @@ MINIMUM_LIFE_ROWS = 5
 WORKING_LOAD = 0.25
 LOST_ROWS = 3
 NO_FAILURE = "none"
+RESTORED = 0.5
 EXPONENT_SPREAD, SENSOR_SPREAD = 0.15, 0.02
 
 
@@ -71,7 +72,8 @@ def simulate(
     interval of the profile apart; a table too small for whole lives is sampled more coarsely, and
     with `late_life` the last fifth of each life more densely. The same seed gives the same rows.
     Shares of failure modes hold for lives and for rows. On request lives are `censored` (their
-    record ends before the failure, at a rul above 0) and readings are `missing`. Raises
+    record ends before the failure, at a rul above 0), readings are `missing`, and maintenance takes
+    back some of the wear (with a column `maintenances`, those done so far in the life). Raises
     `BadParameter` on an unknown mode or state, `BadProfile` where the profile says too little.
     """
     _check_simulated(profile)
@@ -82,7 +84,8 @@ def simulate(
     rows = lay_rows(lengths, interval_h, config.late_life, censored, rng)
     say(0.1, f"{len(lengths)} lives, {len(rows.life)} rows")
     state, drivers = operate(profile, config, rows, rng)
-    damage = grow_damage(profile, modes, rows, rng)
+    done, worn = maintain(rows, config.maintenance_h)
+    damage = grow_damage(profile, modes, rows, worn, rng)
     readings = dict(read_sensors(profile, rows, drivers, damage, rng, say))
     for values in readings.values() if config.missing else ():
         values[lose_readings(config.missing, len(values), rng)] = np.nan
@@ -94,6 +97,7 @@ def simulate(
             "timestamp": rows.timestamp,
             "state": np.array(list(profile.states), dtype=object)[state],
             **readings,
+            **({"maintenances": done} if config.maintenance_h else {}),
             "failure_mode": ends[rows.life],
             "rul": np.round(rows.rul_h / HOURS[profile.rul_unit], 3),
         }
@@ -232,8 +236,26 @@ def operate(
     return state, {"load": load, "losses": load**2, "speed": speed, "ambient": ambient}
 
 
+def maintain(rows: Rows, every_h: float | None) -> tuple[Ints, Floats]:
+    """Return how often each row's machine has been maintained, and its age as a share of the end's.
+
+    Imperfect repair: each maintenance takes back a share of the age since the last one (type I of
+    Kijima, J. Appl. Prob. 26, 1989). The life keeps the hours of the profile.
+    """
+    whole_h = rows.life_h[rows.life]
+    passed_h = whole_h - rows.rul_h
+    done = np.zeros(len(whole_h), dtype=np.int64)
+    if every_h:
+        most = np.ceil(whole_h / every_h) - 1  # none at the failure itself
+        done = np.minimum(passed_h // every_h, np.maximum(most, 0)).astype(np.int64)
+        passed_h = passed_h - RESTORED * every_h * done
+        whole_h = whole_h - RESTORED * every_h * np.maximum(most, 0)
+    worn: Floats = np.divide(passed_h, whole_h, out=np.ones_like(whole_h), where=whole_h > 0)
+    return done, np.clip(worn, 0.0, 1.0)
+
+
 def grow_damage(
-    profile: Profile, modes: Ints, rows: Rows, rng: np.random.Generator
+    profile: Profile, modes: Ints, rows: Rows, worn: Floats, rng: np.random.Generator
 ) -> dict[str, Floats]:
     """Return the damage by each failure mode at each row: 0 as new, 1 (a little more) at failure.
 
@@ -242,11 +264,11 @@ def grow_damage(
     wanted = np.array([mode.exponent for mode in profile.failure_modes.values()])[modes]
     exponent = (wanted * np.exp(EXPONENT_SPREAD * rng.standard_normal(len(modes))))[rows.life]
     severity = rng.uniform(1.0, 1.1, len(modes))[rows.life]
-    progress, damage = rows.progress, {}
+    damage = {}
     for index, (name, mode) in enumerate(profile.failure_modes.items()):
         here = modes[rows.life] == index
-        grown = np.zeros(len(progress))
-        grown[here] = severity[here] * wear(mode.wear, progress[here], exponent[here])
+        grown = np.zeros(len(worn))
+        grown[here] = severity[here] * wear(mode.wear, worn[here], exponent[here])
         damage[name] = grown
     return damage
 
