@@ -285,8 +285,9 @@ def _told_apart(sides: Sides, table: pd.DataFrame) -> tuple[float | None, dict[s
     names = [name for name in sides.kinds if pd.concat([sides.train, table])[name].nunique() > 1]
     rng = np.random.default_rng(sides.seed)
     points, unit, label = [], [], []
+    most = min(DETECTED, len(sides.holdout), len(table))  # as many of both: no weights
     for number, rows in enumerate((sides.holdout, table)):
-        kept = np.sort(rng.permutation(len(rows))[:DETECTED])
+        kept = np.sort(rng.permutation(len(rows))[:most])
         points.append(row_features(sides, rows, names)[0][kept])
         unit.append(_halves(sides.units(rows), rng)[kept])
         label.append(np.full(len(kept), number))
@@ -299,7 +300,7 @@ def _told_apart(sides: Sides, table: pd.DataFrame) -> tuple[float | None, dict[s
     areas, falls = [], np.zeros(len(names))
     for half in (False, True):
         model = HistGradientBoostingClassifier(
-            max_iter=60, random_state=0, class_weight="balanced", categorical_features=category
+            max_iter=60, random_state=0, categorical_features=category
         )
         model.fit(x[asked != half], y[asked != half])
         some = rng.permutation(np.flatnonzero(asked == half))[:1_000]

@@ -144,15 +144,14 @@ def window_c2st(real: Windows, synthetic: Windows, seed: int = 0) -> float:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
 
-    real, synthetic = real.some(MOST_WINDOWS, seed), synthetic.some(MOST_WINDOWS, seed)
+    most = min(MOST_WINDOWS, len(real.life), len(synthetic.life))  # as many of both: no weights
+    real, synthetic = real.some(most, seed), synthetic.some(most, seed)
     features = np.concatenate([real.features, synthetic.features])
     label = np.repeat([0, 1], [len(real.life), len(synthetic.life)])
     half = np.concatenate([_halves(real.life, seed), _halves(synthetic.life, seed + 1)])
     areas = []
     for asked in (False, True):
-        model = HistGradientBoostingClassifier(
-            max_iter=100, random_state=0, class_weight="balanced"
-        )
+        model = HistGradientBoostingClassifier(max_iter=100, random_state=0)
         model.fit(features[half != asked], label[half != asked])
         guess = model.predict_proba(features[half == asked])[:, 1]
         areas.append(roc_auc_score(label[half == asked], guess))
