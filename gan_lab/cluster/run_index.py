@@ -31,7 +31,7 @@ WAITING_EVERY_S = 5.0  # how often a run is looked at that waits
 ENDED_EVERY_S = 60.0  # and one that has ended
 JUST_MADE_S = 15.0  # a run so young may still be on its way to the scheduler
 SHOWN_EVERY_S = 0.5  # while the whole history is read: how often what is known is shown
-REDIS_EVERY_S = 5.0
+REDIS_EVERY_S = 2.0
 SETTLED_NS = 2 * 10**9
 COUNTED = ("seconds", "retries", "resumes", "epochs")
 
@@ -170,6 +170,7 @@ def read_row(run: RunFolder, held: bool) -> Row:
     at_work = [line for line in log if line.get("stage", FINAL_STAGES[0]) not in FINAL_STAGES]
     started = at_work[0]["time"] if at_work else None
     per_s = _steps_per_second(at_work[-1], event) if at_work and event and not final else None
+    epoch, loss = _reached(run, event)
     return {
         "task_id": run.task_id,
         "machine": run.spec.machine_id,
@@ -182,9 +183,9 @@ def read_row(run: RunFolder, held: bool) -> Row:
         "attempt": metadata["attempt"],
         "worker": at_work[-1]["worker"] if at_work else None,
         "progress": status.progress,
-        "epoch": event.epoch if event else None,
+        "epoch": epoch,
         "total": status.total,
-        "loss": event.loss if event else None,
+        "loss": loss,
         "rows_per_second": event.rows_per_second if event else None,
         "steps_per_second": per_s,
         "left_s": (status.total - status.current) / per_s if per_s else None,
@@ -195,8 +196,16 @@ def read_row(run: RunFolder, held: bool) -> Row:
         "seconds": _between(started, metadata["updated"]) if started and final else 0.0,
         "retries": sum(line.get("state") == State.RETRY for line in log),
         "resumes": sum(line.get("state") == RESUMED for line in log),
-        "epochs": (event.epoch or 0) if event else 0,
+        "epochs": epoch or 0,
     }
+
+
+def _reached(run: RunFolder, event: Event | None) -> tuple[int | None, float | None]:
+    """The last epoch and its loss, also where the last event is a failure or a new beginning."""
+    if event is None or event.epoch is not None or run.spec.kind != "train":
+        return (event.epoch, event.loss) if event else (None, None)
+    losses = run.loss_rows()
+    return (int(losses[-1][0] or 0), losses[-1][1]) if losses else (None, None)
 
 
 def _steps_per_second(begun: Row, now: Event) -> float | None:

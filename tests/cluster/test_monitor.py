@@ -1,0 +1,317 @@
+"""Our page and our figures on a real scheduler's server, over a history of every state."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from dask.utils import key_split
+from distributed import Client, LocalCluster, Scheduler
+from distributed.utils import color_of
+from prometheus_client.parser import text_string_to_metric_families
+
+import gan_lab as lab
+from gan_lab.cluster import monitor, run_index, services
+from gan_lab.cluster.handover import task_key
+from gan_lab.cluster.run_index import RunIndex
+from gan_lab.cluster.submit import FLEET
+from gan_lab.cluster.supervisor import ValkeyChild
+from gan_lab.events import Announcer
+from gan_lab.runs import RunFolder
+from gan_lab.settings import load_settings
+from tests.cluster.history import FLEETS, KINDS, MACHINES, SENTENCE, STATES, make_history
+
+ROOT = Path(__file__).parents[2]
+TASKS = 24  # every kind in every state
+
+
+@dataclass
+class Dashboard:
+    """The dashboard of a scheduler without workers, and the runs it tells of."""
+
+    url: str
+    runs: list[RunFolder]
+    valkey: ValkeyChild
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=30)
+
+    def until(self, path: str, holds: Callable[[Any], bool]) -> Any:
+        """Ask until the answer is as it will be: the picture is taken beside the answers."""
+        for _ in range(200):
+            answer = self.get(path)
+            value = answer.json() if path.split("?")[0].endswith(".json") else answer.text
+            if holds(value):
+                return value
+            threading.Event().wait(0.1)
+        raise AssertionError(value)
+
+
+@pytest.fixture(scope="module")
+def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    home = tmp_path_factory.mktemp("monitored")
+    valkey = ValkeyChild(tmp_path_factory.mktemp("valkey"))
+    valkey.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_LAB_HOME", str(home))
+        patch.setenv("GAN_LAB_REDIS_URL", valkey.url)
+        runs = make_history(home, TASKS)
+        options: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+        with LocalCluster(n_workers=0, **options) as cluster, Client(cluster) as client:
+            client.run_on_scheduler(_install)
+            url = cluster.dashboard_link.removesuffix("/status")
+            pending = runs[STATES.index("pending") :: len(STATES)]
+            futures = [client.submit(len, "", key=task_key(run)) for run in pending]
+            yield Dashboard(url, runs, valkey)
+            del futures
+    valkey.stop()
+
+
+def _install(dask_scheduler: Scheduler) -> None:
+    monitor.dask_setup(dask_scheduler)
+
+
+@pytest.fixture(scope="module")
+def tasks(dashboard: Dashboard) -> dict[str, Any]:
+    """The complete answer, once the waiting tasks have reached the scheduler."""
+    path = "/lab/tasks.json"
+    return dashboard.until(path, lambda data: data["complete"] and data["states"]["pending"] == 4)
+
+
+def test_the_page_stands_in_the_dashboards_navigation_and_loads_nothing_foreign(
+    dashboard: Dashboard,
+) -> None:
+    page = dashboard.get("/lab")
+    assert page.status_code == 200 and 'href="status"' in page.text
+    assert 'href="lab"' in dashboard.get("/status").text
+    assert dashboard.get("/individual-plots.json").json()["Individual Lab"] == "/lab"
+    # Behind a proxy only what is relative is found, and its policy lets nothing else run.
+    assert re.findall(r'(?:src|href|fetch\()\s*=?\s*["\'`](?:/|https?:)', page.text) == []
+    nonce = re.search(r"script-src 'nonce-([^']+)'", page.headers["Content-Security-Policy"])
+    assert nonce is not None and re.findall(r"<script[^>]*>", page.text) == [
+        f'<script nonce="{nonce[1]}">'
+    ]
+
+
+def test_every_task_is_told_with_its_state(dashboard: Dashboard, tasks: dict[str, Any]) -> None:
+    assert tasks["states"] == dict.fromkeys(STATES, 4)
+    assert [row["state"] for row in tasks["rows"][:9:4]] == ["running", "pending", "lost"]
+    assert tasks["fleets"] == [FLEETS[0]]
+    rows = {row["task_id"]: row for row in tasks["rows"]}
+    done, failed, revoked, running, pending, lost = (
+        rows[run.task_id] for run in dashboard.runs[:6]
+    )
+    assert (done["epoch"], done["total"], done["progress"], done["left_s"]) == (40, 40, 100, None)
+    assert failed["message"] == SENTENCE and failed["loss"] == pytest.approx(3 / 20)
+    assert revoked["final"] and not running["final"]
+    assert running["rows_per_second"] == 12_000 and running["attempt"] == 1
+    assert running["worker"] == "tls://127.0.0.1:40001" and running["started"] > running["created"]
+    assert pending["worker"] is None and pending["started"] is None
+    assert lost["status"] == "pending" and lost["machine"] in MACHINES
+
+
+def test_filters_narrow_what_is_told(dashboard: Dashboard, tasks: dict[str, Any]) -> None:
+    query = f"?state=failure&machine=motor&fleet={FLEETS[0]}"
+    some = dashboard.get(f"/lab/tasks.json{query}").json()
+    wanted = [
+        row["task_id"]
+        for row in tasks["rows"]
+        if row["state"] == "failure" and "motor" in row["machine"] and row["fleet"] == FLEETS[0]
+    ]
+    assert [row["task_id"] for row in some["rows"]] == wanted and 0 < len(wanted) < 4
+    assert some["fitting"] == len(wanted) and some["states"] == tasks["states"]
+
+
+def test_a_loss_curve_ends_at_the_last_epoch(dashboard: Dashboard) -> None:
+    losses = dashboard.get(f"/lab/losses/{dashboard.runs[0].task_id}.json").json()
+    assert losses["epoch"] == [1, 2, 4, 8, 12, 40]
+    assert (losses["loss"][-1], losses["validation"][0]) == (3 / 40, 4)
+    unknown = dashboard.get("/lab/losses/11111111-2222-3333-4444-555555555555.json")
+    assert (unknown.status_code, unknown.json()["reason"]) == (404, "unknown_task")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_nothing_can_be_changed(dashboard: Dashboard, method: str) -> None:
+    for path in ("/lab", "/lab/tasks.json", f"/lab/losses/{dashboard.runs[0].task_id}.json"):
+        assert httpx.request(method, dashboard.url + path).status_code == 405
+
+
+def test_metrics_are_what_the_record_says_and_what_grafana_and_the_alerts_ask_for(
+    dashboard: Dashboard, tasks: dict[str, Any]
+) -> None:
+    text = dashboard.until("/metrics", lambda text: "gan_lab_redis_up 1.0" in text)
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    told = {tuple(s.labels.values()): s.value for s in families["gan_lab_tasks"].samples}
+    assert told == {(kind, state): 1 for kind in KINDS for state in STATES}
+    epochs = {s.labels["kind"]: s.value for s in families["gan_lab_task_epochs"].samples}
+    assert epochs == {"train": 40 + 20 + 20 + 20, "seed": 0, "generate": 0, "report": 0}
+    assert families["gan_lab_queue_length"].samples[0].value == 4
+    assert families["gan_lab_training_rows_per_second"].samples[0].value == 12_000
+    ours = [family for name, family in families.items() if name.startswith("gan_lab_")]
+    assert all(family.documentation and family.type in ("gauge", "counter") for family in ours)
+
+    folder = ROOT / "data" / "monitoring"
+    panels = json.loads((folder / "grafana.json").read_text())["panels"]
+    rules = yaml.safe_load((folder / "alerts.yml").read_text())["groups"][0]["rules"]
+    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    asked += [rule["expr"] for rule in rules]
+    names = {name for expr in asked for name in re.findall(r"\b(?:gan_lab|dask)_\w+", expr)}
+    there = {sample.name for family in families.values() for sample in family.samples}
+    # Dask tells of a prefix once a task of it has run; here none has.
+    assert names - there <= {"dask_scheduler_tasks_compute_seconds_total"}
+    shown = {name.removesuffix("_total") for name in names}
+    assert {family.name for family in ours} - shown == set()
+    pairs = [(expr, pair) for expr in asked for pair in ("()", "{}", "[]")]
+    assert [expr for expr, (left, right) in pairs if expr.count(left) != expr.count(right)] == []
+
+    dashboard.valkey.stop()
+    dashboard.until("/metrics", lambda text: "gan_lab_redis_up 0.0" in text)
+
+
+def test_what_a_task_says_next_is_seen(dashboard: Dashboard, tasks: dict[str, Any]) -> None:
+    run = next(run for run in dashboard.runs if run.held and run.spec.kind == "train")
+    facts = {"epoch": 30, "loss": 0.07, "rows_per_second": 9_000.0}
+    Announcer(run, load_settings()).say("training", 30, 40, "Epoch 30/40", **facts)
+    query = f"/lab/tasks.json?state=running&machine={run.spec.machine_id}"
+    seen = dashboard.until(query, lambda data: any(row["epoch"] == 30 for row in data["rows"]))
+    row = next(row for row in seen["rows"] if row["task_id"] == run.task_id)
+    assert (row["loss"], row["message"]) == (0.07, "Epoch 30/40")
+
+
+# ---- the index by itself
+
+
+def nobody(key: str) -> None:
+    """A scheduler that knows no task."""
+
+
+def test_the_history_is_complete_after_a_restart_and_no_total_falls(tmp_path: Path) -> None:
+    runs = make_history(tmp_path, 6)
+    index = RunIndex(tmp_path, nobody)
+    index.refresh()
+    before = index.picture
+    assert {row["task_id"] for row in before.rows} == {run.task_id for run in runs}
+    again = RunIndex(tmp_path, nobody)
+    again.refresh()
+    assert again.picture.rows == before.rows
+
+    runs[0].path.rename(tmp_path / "elsewhere")
+    index.refresh()
+    assert len(index.picture.rows) == 5
+    assert index.picture.totals == before.totals and before.totals["train", "epochs"] > 0
+
+
+def test_a_task_whose_worker_died_is_not_told_as_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = make_history(tmp_path, 1, ("lost",))
+    index = RunIndex(tmp_path, nobody)
+    code = (
+        "import sys; from pathlib import Path; from gan_lab.runs import RunFolder; "
+        "RunFolder(Path(sys.argv[1])).take_lease('it', 3600); print('held', flush=True); input()"
+    )
+    command = [sys.executable, "-c", code, str(run.path)]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None and worker.stdout.readline() == "held\n"
+    index.refresh()
+    assert index.picture.states == {"pending": 1}  # taken up, and has said nothing yet
+    worker.kill()
+    worker.communicate()
+    index.refresh()
+    assert index.picture.states == {"lost": 1}
+    # Looked at seldom, a run is seen to go on as soon as a scheduler has it.
+    index = RunIndex(tmp_path, lambda key: "executing" if key == task_key(run) else None)
+    index.refresh()
+    assert index.picture.states == {"pending": 1}
+
+
+def test_a_run_that_has_ended_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_history(tmp_path, 6)
+    index, read = RunIndex(tmp_path, nobody), []
+    original = run_index.read_row
+    monkeypatch.setattr(
+        run_index, "read_row", lambda run, held: read.append(run) or original(run, held)
+    )
+    index.refresh()
+    index.refresh()
+    assert len(read) == 6
+
+
+# ---- on the cluster
+
+
+@pytest.mark.parametrize("machine_id", MACHINES)
+def test_the_prefix_of_a_key_is_its_kind(tmp_path: Path, machine_id: str) -> None:
+    for run in make_history(tmp_path, 24, ("pending",)):
+        key = task_key(run)
+        assert key_split(key) == run.spec.kind
+        assert run.spec.machine_id in key and run.task_id[:8] in key
+
+
+@pytest.mark.slow
+def test_the_dashboard_knows_kinds_fleets_and_machines(
+    lab_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FLEET, "20261124-010000-beef")
+    machine = "pump_ksb_etanorm_006"
+    lab.seed(machine, rows=600).result(timeout=120)
+    options = {"model": "tabular", "epochs": 3, "compress_dims": [8], "decompress_dims": [8]}
+    run = lab.train(machine, **options)
+    run.result(timeout=200)
+
+    def told(dask_scheduler: Any, colours: Any = None) -> Any:
+        spans = dask_scheduler.extensions["spans"].spans_search_by_tag
+        found = spans["20261124-010000-beef"]
+        metrics = [span.cumulative_worker_metrics for span in found if span.name[-1:] == (machine,)]
+        return {
+            "prefixes": set(dask_scheduler.task_prefixes),
+            "spans": {span.name for span in found},
+            "seconds": {
+                key[1:3]: value
+                for metric in metrics
+                for key, value in metric.items()
+                if key[0] == "execute" and key[-1] == "seconds"
+            },
+        }
+
+    def soon() -> Any:
+        # A worker sends its metrics with its next heartbeat.
+        for _ in range(100):
+            facts = services.get_client().run_on_scheduler(told)
+            if ("train", "thread-cpu") in facts["seconds"]:
+                return facts
+            time.sleep(0.1)
+        raise AssertionError(facts)
+
+    facts = soon()
+    assert {"seed", "train"} <= facts["prefixes"]
+    assert (("20261124-010000-beef", machine)) in facts["spans"]
+    assert facts["seconds"]["train", "thread-cpu"] > 0  # learning counts as computing
+
+    def colours(dask_scheduler: Any, kinds: Any = KINDS) -> list[str]:
+        return [color_of(kind) for kind in kinds]
+
+    shown = services.get_client().run_on_scheduler(colours)
+    page = (Path(monitor.__file__).with_name("monitor.html")).read_text()
+    assert shown == [re.search(rf'{kind}: "(#\w+)"', page)[1] for kind in KINDS]  # type: ignore[index]
+
+    log = run.log()
+    assert [line.get("stage") or line["state"] for line in log] == [
+        "PENDING", "initializing", "training", "writing", "completed",
+    ]  # fmt: skip
+    assert {line["machine_id"] for line in log} == {machine}
+    assert {line["fleet_id"] for line in log} == {"20261124-010000-beef"}
+    assert all(line["worker"].startswith("tls://127.0.0.1:") for line in log[1:])
