@@ -30,6 +30,8 @@ FEW_VALUES = 20  # a number with at most so many distinct values is a category
 MAX_LEVELS = 500  # text beyond its most frequent levels shares one cell
 SPREAD = 4.0  # a mode reaches four standard deviations to each side, as SDV's does
 BLOCK_ROWS = 65_536
+DATE = "date"  # stands for a format where a column holds objects of datetime.date
+EXACT = 2.0**53  # integers from here on are not all numbers of float64
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Encoding:
     def fit(cls, table: pd.DataFrame, few_values: int = FEW_VALUES) -> Encoding:
         """Learn the encoding of a table; raises `BadTable` naming a column that cannot be
         modelled."""
+        table = table.infer_objects(copy=False)
         return cls([_fit_column(table[name], few_values) for name in table.columns])
 
     def encode(self, table: pd.DataFrame, seed: int | None = None) -> Encoded:
@@ -106,6 +109,7 @@ class Encoding:
         Where modes overlap, the most likely one is taken; with a seed, one is drawn (as SDV does).
         """
         rng = None if seed is None else np.random.default_rng(seed)
+        table = table.infer_objects(copy=False)
         deviations = np.full((len(table), len(self.modal)), np.nan, dtype=np.float32)
         codes = np.zeros((len(table), len(self.groups)), dtype=np.int16)
         for group, column in enumerate(self.groups):
@@ -158,6 +162,11 @@ def _fit_column(series: pd.Series[Any], few_values: int) -> Column:
     if not len(known):
         raise BadTable(f"Column {name!r} has no value in any row. Drop the column.")
     values, counts = np.unique(known, return_counts=True)
+    if pd.api.types.is_integer_dtype(series.dtype) and max(-values[0], values[-1]) >= EXACT:
+        raise BadTable(
+            f"Column {name!r} holds integers beyond 2^53, which cannot be told apart. Drop it if "
+            "they name rows, or divide them: nanoseconds into seconds."
+        )
     atoms = values if len(values) <= few_values else _atoms(values, counts)
     centers: list[float | None] = []
     widths: list[float] = []
@@ -233,35 +242,42 @@ def _as_numbers(series: pd.Series[Any]) -> tuple[str, Floats | None, int, str | 
     if pd.api.types.is_numeric_dtype(series):
         return "number", series.to_numpy(dtype=np.float64, na_value=np.nan), 0, None
     fmt = None
-    if not _is_time(series):
-        fmt = _date_format(series)
-        if fmt is None:
-            return "text", None, 0, None
-        series = pd.to_datetime(series, format=fmt)
-    if pd.isna(first := series.min()):
+    if series.dtype.kind not in "mM" and (fmt := _date_format(series)) is None:
+        return "text", None, 0, None
+    times = _as_times(series, fmt)
+    if pd.isna(first := times.min()):
         raise BadTable(f"Column {series.name!r} has no value in any row. Drop the column.")
-    return "time", _seconds(series, first.value), first.value, fmt
+    return "time", _seconds(times, first.value), first.value, fmt
 
 
-def _is_time(series: pd.Series[Any]) -> bool:
-    kind = series.dtype.kind
-    return kind in "mM" or isinstance(series.dtype, pd.DatetimeTZDtype)
+def _as_times(series: pd.Series[Any], fmt: str | None) -> pd.Series[Any]:
+    """Return times in nanoseconds; `fmt` is that of a column of texts or dates."""
+    try:
+        times = pd.to_datetime(series, format=None if fmt == DATE else fmt) if fmt else series
+        return times.dt.as_unit("ns")
+    except (OverflowError, ValueError):
+        raise BadTable(
+            f"Column {series.name!r} holds dates outside the years 1678 to 2261, which cannot be "
+            "modelled. Correct or drop them."
+        ) from None
 
 
-def _seconds(series: pd.Series[Any], origin: int) -> Floats:
-    unit = series.dt.as_unit("ns")
-    seconds = (unit.astype("int64").to_numpy() - origin) / 1e9
-    return np.where(series.isna(), np.nan, seconds)
+def _seconds(times: pd.Series[Any], origin: int) -> Floats:
+    seconds = (times.astype("int64").to_numpy() - origin) / 1e9
+    return np.where(times.isna(), np.nan, seconds)
 
 
 def _date_format(series: pd.Series[Any]) -> str | None:
-    """Return the format of a column of date texts, None where it is not one."""
+    """Return the format of a column of date texts that it can be written in again, else None."""
     known = series.dropna()
+    if pd.api.types.infer_dtype(known) == DATE:
+        return DATE
     if not len(known) or not all(isinstance(text, str) for text in known.iloc[:1000]):
         return None
     first = str(known.iloc[0])
     for day_first in (False, True):
         fmt: str | None = pd.tseries.api.guess_datetime_format(first, dayfirst=day_first)
+        fmt = fmt and (fmt.replace("%z", "Z") if first.endswith("Z") else fmt)
         if fmt and pd.to_datetime(known, format=fmt, errors="coerce").notna().all():
             return fmt
     return None
@@ -288,7 +304,7 @@ def _digits(values: Floats) -> int | None:
 def _step(values: Floats) -> float:
     """Return the greatest distance that divides all distances of whole numbers: 3600 for full
     hours."""
-    if abs(values[0]) >= 2**53 or abs(values[-1]) >= 2**53:
+    if max(-values[0], values[-1]) >= EXACT:
         return 1.0
     return float(np.gcd.reduce(np.diff(values).astype(np.int64))) if len(values) > 1 else 1.0
 
@@ -297,8 +313,7 @@ def _encode_number(
     column: Column, series: pd.Series[Any], rng: Generator | None
 ) -> tuple[Codes, NDArray[np.float32]]:
     if column.kind == "time":
-        times = pd.to_datetime(series, format=column.format) if column.format else series
-        numbers = _seconds(times, column.origin)
+        numbers = _seconds(_as_times(series, column.format), column.origin)
     else:
         numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
     codes = np.empty(len(numbers), dtype=np.int16)
@@ -396,7 +411,8 @@ def _as_time(column: Column, numbers: Floats) -> pd.Series[Any]:
     else:
         series = pd.to_datetime(series, utc=True)
         if column.format:
-            series = series.dt.strftime(column.format)
+            dates = column.format == DATE
+            series = series.dt.date if dates else series.dt.strftime(column.format)
         elif "," not in column.dtype:
             series = series.dt.tz_localize(None)
     series = series.mask(np.isnan(numbers))

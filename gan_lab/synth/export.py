@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from gan_lab.errors import GanLabError
-from gan_lab.synth.encoding import Column, Encoding
+from gan_lab.synth.encoding import DATE, Column, Encoding
 from gan_lab.synth.network import Network
 from gan_lab.synth.prior import Prior
 
@@ -84,6 +84,6 @@ def export_sdv(encoding: Encoding, network: Network, prior: Prior, path: Path) -
 
 def _describe(column: Column) -> dict[str, str]:
     described = {"sdtype": SDTYPES[column.kind]}
-    if column.format:
+    if column.format not in (None, DATE):
         described["datetime_format"] = column.format
     return described

@@ -35,6 +35,8 @@ def table() -> pd.DataFrame:
             "zoned": pd.date_range("2024-01-01", periods=ROWS, freq="h", tz="Europe/Berlin"),
             "lasted": pd.to_timedelta(rng.integers(0, 9999, ROWS), "s"),
             "date text": pd.date_range("2023-05-01", periods=ROWS).strftime("%d/%m/%Y"),
+            "zulu": pd.date_range("2024", periods=ROWS, freq="h").strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "date": pd.date_range("2024-01-01", periods=ROWS).date,
             3: rng.normal(0, 1, ROWS).astype("float32"),
         }
     )
@@ -89,8 +91,19 @@ def test_whole_steps_stay_whole(back: pd.DataFrame) -> None:
     assert (back["zoned"].dt.minute == 0).all()
 
 
-def test_a_date_text_keeps_its_format(back: pd.DataFrame) -> None:
+def test_date_texts_and_date_objects_stay_what_they_were(back: pd.DataFrame) -> None:
     assert pd.to_datetime(back["date text"], format="%d/%m/%Y").notna().all()
+    assert back["zulu"].str.fullmatch(r"2024-\d\d-\d\dT\d\d:00:00Z").all()
+    assert pd.api.types.infer_dtype(back["date"]) == "date"
+
+
+def test_numbers_among_objects_are_numbers() -> None:
+    values = np.random.default_rng(0).normal(size=900)
+    table = pd.DataFrame({"x": values, "day": pd.date_range("2024", periods=900)}).astype(object)
+    encoding = Encoding.fit(table)
+    back = encoding.decode(encoding.encode(table), np.random.default_rng(0))
+    assert [str(dtype) for dtype in back.dtypes] == ["float64", "datetime64[ns]"]
+    assert back["x"].corr(pd.Series(values)) > 0.999
 
 
 def test_an_encoding_survives_json(table: pd.DataFrame) -> None:
@@ -140,6 +153,8 @@ def test_rare_words_share_a_cell_and_still_come_out() -> None:
         ([[1]] * ROWS, "list"),
         ([1j] * ROWS, "complex"),
         ([np.inf] + [1.0] * (ROWS - 1), "infinite"),
+        ([2**60 + i for i in range(ROWS)], "cannot be told apart"),
+        (np.arange(ROWS).astype("datetime64[D]") + np.timedelta64(400_000, "D"), "years"),
         ([np.nan] * ROWS, "no value"),
         ([None] * ROWS, "no value"),
         ([pd.NaT] * ROWS, "no value"),
