@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 
 from gan_lab.schema import Roles, TrainConfig
+from gan_lab.synth.comparison import compare
+from gan_lab.synth.privacy import privacy
 from gan_lab.synth.windows import (
     acf_error,
     autocorrelation,
-    memory_shares,
     row_r2,
     sensors,
     shuffled_lives,
@@ -64,14 +65,14 @@ def figures(
     """Return the figures of one source of rows."""
     columns, width = sensors(train, roles), window_width(train, roles)
     seen, asked, given = (windows(t, roles, columns, width) for t in (train, holdout, rows))
-    near = memory_shares(rows, train, holdout, roles, columns, width)
+    near = privacy(compare(rows, train, holdout, roles, None, 0), rows, train).memory
     return {
         "window_r2": window_r2(given, asked),
         "c2st": window_c2st(seen, given),
         "acf": [round(e, 4) for e in acf_error(train, rows, roles, columns)],
         "row_r2": row_r2(rows, holdout, roles, columns),
         "quality": quality_score(rows, holdout, roles),
-        "nearer": {name: round(share, 3) for name, share in near.items()},
+        "nearer": {name: memory.share for name, memory in near.items()},
     }
 
 

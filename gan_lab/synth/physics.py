@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gan_lab.machines import Profile
+from gan_lab.formulas import formula_names
+from gan_lab.machines import Driver, Profile
 from gan_lab.schema import Message
 from gan_lab.synth.comparison import Array, Figure, Sides
 
@@ -50,7 +52,7 @@ class Steps(Message):
 
 
 class Relation(Message):
-    """Rank correlation of two columns; `because` names what the profile says both follow."""
+    """Rank correlation of two columns; `because` says how the profile ties them together."""
 
     columns: tuple[str, str]
     real: Figure
@@ -63,6 +65,10 @@ class Relation(Message):
         """Distance to the nearer of the two real values, beyond the distance between these two."""
         ours, real, holdout = (each or 0.0 for each in (self.synthetic, self.real, self.holdout))
         return max(0.0, min(abs(ours - real), abs(ours - holdout)) - abs(real - holdout))
+
+    def other(self, name: str | None) -> str:
+        """Return the column beside this one."""
+        return next(column for column in self.columns if column != name)
 
 
 class MissingLevel(Message):
@@ -193,24 +199,45 @@ def _relations(sides: Sides, names: list[str]) -> list[Relation]:
         key: table[names].replace([np.inf, -np.inf], np.nan).corr("spearman").fillna(0.0).to_numpy()
         for key, table in sides.tables.items()
     }
+    sources = _sources(sides.profile)
     found = [
         Relation(
             columns=(names[a], names[b]),
             real=ranks["train"][a, b],
             holdout=ranks["holdout"][a, b],
             synthetic=ranks["synthetic"][a, b],
-            because=_promise(sides.profile, names[a], names[b]),
+            because=_promise(sources, names[a], names[b]),
         )
         for a, b in combinations(range(len(names)), 2)
     ]
     return sorted(found, key=lambda relation: -relation.gap)
 
 
-def _promise(profile: Profile | None, one: str, other: str) -> str:
-    if profile is None or one not in profile.sensors or other not in profile.sensors:
-        return ""
-    drivers = [set(profile.sensors[name].follows) for name in (one, other)]
-    return " and ".join(sorted(drivers[0] & drivers[1]))
+def _sources(profile: Profile | None) -> dict[str, set[str]]:
+    """Return what each sensor of a profile follows: drivers, and sensors in its formula."""
+    sensors = profile.sensors if profile else {}
+    direct = {
+        name: set(sensor.follows) | (formula_names(sensor.formula) if sensor.formula else set())
+        for name, sensor in sensors.items()
+    }
+    direct["losses"] = {"load"}  # they are the square of the load
+
+    def all_of(name: str) -> set[str]:
+        found: set[str] = set()
+        new = {name}
+        while new:
+            found |= new
+            new = set().union(*(direct.get(each, set()) for each in new)) - found
+        return found
+
+    return {name: all_of(name) & {*sensors, *get_args(Driver)} for name in sensors}
+
+
+def _promise(sources: dict[str, set[str]], one: str, other: str) -> str:
+    shared = sources.get(one, set()) & sources.get(other, set())
+    if one in shared or other in shared:
+        return f"{one} follows {other}" if other in shared else f"{other} follows {one}"
+    return f"both follow {', '.join(sorted(shared - {'losses'}))}" if shared else ""
 
 
 def _missing(sides: Sides, name: str) -> list[MissingLevel]:
@@ -244,7 +271,7 @@ def _curves(sides: Sides, relations: list[Relation]) -> list[Curve]:
         return []
     known = [r for r in relations if rul in r.columns]
     known.sort(key=lambda r: -abs(r.real or 0.0))
-    names = [next(c for c in r.columns if c != rul) for r in known[:6]]
+    names = [r.other(rul) for r in known[:6]]
     real = pd.concat([sides.train, sides.holdout], ignore_index=True)
     edges = np.unique(np.quantile(real[rul].dropna(), np.linspace(0, 1, CURVE_POINTS + 1)))
     if len(edges) < 3:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from pydantic import Field
@@ -11,7 +11,7 @@ from pydantic import Field
 from gan_lab.machines import Profile
 from gan_lab.schema import Message
 from gan_lab.synth.fidelity import ColumnFit, Fidelity
-from gan_lab.synth.physics import Detection, Physics, Relation, Tail
+from gan_lab.synth.physics import Detection, MissingLevel, OutOfRange, Physics, Relation, Tail
 from gan_lab.synth.privacy import Privacy
 from gan_lab.synth.thresholds import (
     BY_CHANCE,
@@ -28,7 +28,6 @@ from gan_lab.synth.thresholds import (
 )
 from gan_lab.synth.utility import LifeFigures, Task
 
-Area = Literal["utility", "lives", "privacy", "physics", "fidelity", "detection"]
 MOST_FINDINGS = 5  # of one kind; the tables of the report have them all
 
 
@@ -36,7 +35,6 @@ class Finding(Message):
     """One sentence of the verdict, the columns it is about, the figure held to a threshold."""
 
     level: Level
-    area: Area
     kind: str
     text: str
     columns: list[str] = Field(default_factory=list)
@@ -73,7 +71,7 @@ def judge(
         *_physics(physics),
         *_wear(physics.relations, rul),
         *(finding for task in utility for finding in _task(task)),
-        *_lives(lives),
+        *(_lives(lives) if lives else ()),
         *_privacy(privacy),
         *_shapes(fidelity.columns),
         *_relations(physics.relations),
@@ -101,110 +99,114 @@ def percent(share: float | None) -> str:
     return f"{points:.0f} %" if points >= 9.95 or points == 0 else f"{points:.2g} %"
 
 
+def _finding(
+    level: Level, kind: str, text: str, columns: Iterable[str] = (), value: float | None = None
+) -> Finding:
+    return Finding(level=level, kind=kind, text=text, columns=list(columns), value=value)
+
+
+def _beyond(
+    kind: str, value: float | None, text: str, columns: Iterable[str] = (), limit: str = ""
+) -> Iterator[Finding]:
+    """A finding where the figure is beyond the threshold of its kind (or another `limit`)."""
+    level = THRESHOLDS[limit or kind].level(value)
+    if level != "good":
+        yield _finding(level, kind, text, columns, value)
+
+
+def _columns_beyond(
+    kind: str, excess: dict[str, float], text: Callable[[list[str], str], str]
+) -> Iterator[Finding]:
+    """One finding for the columns of each level; `text` is told them and the worst of them."""
+    by_level: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(excess, key=lambda name: -excess[name]):
+        by_level[THRESHOLDS[kind].level(excess[name])].append(name)
+    for level in ("bad", "care"):
+        if names := by_level[level]:
+            worst = excess[names[0]]
+            yield from _beyond(kind, worst, text(names, names[0]), names)
+
+
+def _verb(names: list[str], one: str, many: str) -> str:
+    return one if len(names) == 1 else many
+
+
+# ---- physics
+
+
 def _physics(physics: Physics) -> Iterator[Finding]:
-    yield from _ranges(physics)
+    yield from _ranges(physics.ranges)
     yield from _tails(physics.tails)
-    limit = THRESHOLDS["steps"]
     fast = {s.column: (s.synthetic or 0) - (s.real or 0) for s in physics.steps}
-    for level, names in _by_level({n: limit.level(v) for n, v in fast.items()}):
-        worst = max(names, key=lambda name: fast[name])
-        yield Finding(
-            level=level,
-            area="physics",
-            kind="steps",
-            columns=names,
-            value=fast[worst],
-            text=f"{listed(names)} {_verb(names, 'changes', 'change')} faster than a real machine: "
-            f"{percent(fast[worst])} of the steps of {worst} beat all but 0.1 % of real ones.",
-        )
-    for missing in physics.missing_levels:
-        if (missing.chance or 0) < RARE_CHANCE:
-            yield Finding(
-                level="bad" if (missing.real or 0) >= COMMON_LEVEL else "care",
-                area="physics",
-                kind="missing_level",
-                columns=[missing.column],
-                value=missing.real,
-                text=f"{missing.column} is never {missing.level!r}, which it is in "
-                f"{percent(missing.real)} of the real rows: these rows know nothing of that case.",
-            )
-    rising = (physics.rising_rul.get("synthetic") or 0) - max(
-        physics.rising_rul.get(side) or 0 for side in ("train", "holdout")
+    yield from _columns_beyond(
+        "steps",
+        fast,
+        lambda names, worst: (
+            f"{listed(names)} {_verb(names, 'changes', 'change')} faster than a real machine: "
+            f"{percent(fast[worst])} of the steps of {worst} beat all but 0.1 % of real ones."
+        ),
     )
-    if (level := THRESHOLDS["rising_rul"].level(rising)) != "good":
-        yield Finding(
-            level=level,
-            area="physics",
-            kind="rising_rul",
-            value=rising,
-            text=f"Remaining useful life rises at {percent(rising)} of the steps within a life, "
-            "which it cannot: do not train sequence models on these lives.",
-        )
+    yield from _missing_levels(physics.missing_levels)
+    ours, *real = (physics.rising_rul.get(s) or 0 for s in ("synthetic", "train", "holdout"))
+    rising = ours - max(real)
+    text = f"Remaining useful life rises at {percent(rising)} of the steps within a life"
+    text += ", which it cannot: do not train sequence models on these lives."
+    yield from _beyond("rising_rul", rising, text)
 
 
-def _ranges(physics: Physics) -> Iterator[Finding]:
-    factor = {r.column: max(r.factor, 1 / r.factor) for r in physics.ranges if r.factor is not None}
-    mixed = [name for name, size in factor.items() if THRESHOLDS["unit"].level(size) != "good"]
-    for r in physics.ranges:
-        if r.column in mixed:
-            times = factor[r.column]
-            yield Finding(
-                level="bad",
-                area="physics",
-                kind="unit",
-                columns=[r.column],
-                value=r.factor,
-                text=f"{r.column} is about {times:,.0f} times as "
-                f"{'large' if (r.factor or 0) > 1 else 'small'} as in the real rows: "
-                "a unit was mixed up.",
+def _ranges(ranges: list[OutOfRange]) -> Iterator[Finding]:
+    times = {r.column: max(r.factor, 1 / r.factor) for r in ranges if r.factor}
+    mixed = [r for r in ranges if THRESHOLDS["unit"].level(times.get(r.column)) != "good"]
+    for r in mixed:
+        size = "large" if (r.factor or 0) > 1 else "small"
+        text = f"{r.column} is about {times[r.column]:,.0f} times as {size} as in the real rows"
+        yield _finding("bad", "unit", f"{text}: a unit was mixed up.", [r.column], r.factor)
+    outside = {r.column: (r.synthetic or 0) - (r.real or 0) for r in ranges if r not in mixed}
+    spans = {"profile": "its measuring range", "real rows": "anything seen in real rows"}
+    span = {r.column: spans[r.of] for r in ranges}
+    yield from _columns_beyond(
+        "outside",
+        outside,
+        lambda names, worst: (
+            f"{listed(names)} {_verb(names, 'leaves', 'leave')} the possible: "
+            f"{percent(outside[worst])} of the rows of {worst} lie outside {span[worst]}."
+        ),
+    )
+
+
+def _missing_levels(missing: list[MissingLevel]) -> Iterator[Finding]:
+    for each in missing:
+        if (each.chance or 0) < RARE_CHANCE:
+            level: Level = "bad" if (each.real or 0) >= COMMON_LEVEL else "care"
+            text = (
+                f"{each.column} is never {each.level!r}, which it is in {percent(each.real)} of "
+                "the real rows: these rows know nothing of that case."
             )
-    outside = {
-        r.column: (r.synthetic or 0) - (r.real or 0)
-        for r in physics.ranges
-        if r.column not in mixed
-    }
-    kinds = {r.column: r.of for r in physics.ranges}
-    limit = THRESHOLDS["outside"]
-    for level, names in _by_level({n: limit.level(v) for n, v in outside.items()}):
-        worst = max(names, key=lambda name: outside[name])
-        span = "its measuring range" if kinds[worst] == "profile" else "anything seen in real rows"
-        yield Finding(
-            level=level,
-            area="physics",
-            kind="outside",
-            columns=names,
-            value=outside[worst],
-            text=f"{listed(names)} {_verb(names, 'leaves', 'leave')} the possible: "
-            f"{percent(outside[worst])} of the rows of {worst} lie outside {span}.",
-        )
+            yield _finding(level, "missing_level", text, [each.column], each.real)
 
 
 def _tails(tails: list[Tail]) -> Iterator[Finding]:
     for end in ("upper", "lower"):
-        judged = [tail for tail in tails if tail.end == end and tail.real]
-        lost = [t for t in judged if (t.synthetic or 0) < TAIL_LEFT * (t.real or 0)]
-        swollen = [t for t in judged if (t.synthetic or 0) > TAIL_SWOLLEN * (t.real or 0)]
-        side = "above" if end == "upper" else "below"
-        for some, what, advice in (
-            (lost, "lacks its", "do not use these rows to set alarm levels on"),
-            (swollen, "has too much of its", "alarms would go off too often on"),
-        ):
-            if not some:
-                continue
-            names, first = [t.column for t in some], some[0]
-            what = what if len(names) == 1 else what.replace("lacks", "lack").replace("has", "have")
-            what = what if len(names) == 1 else what.replace("its", "their")
-            yield Finding(
-                level="care",
-                area="physics",
-                kind=f"{end}_tail",
-                columns=names,
-                value=first.synthetic,
-                text=f"{listed(names)} {what} {end} tail{'s' if len(names) > 1 else ''} "
-                f"({percent(first.synthetic)} of the rows of {first.column} are {side} "
-                f"{first.limit:.6g}, {percent(first.real)} of the real rows): {advice} "
-                f"{'it' if len(names) == 1 else 'them'}.",
-            )
+        times = [(t, (t.synthetic or 0) / t.real) for t in tails if t.end == end and t.real]
+        lost = [tail for tail, share in times if share < TAIL_LEFT]
+        advice = "do not use these rows to set alarm levels on"
+        yield from _tail(lost, ("lacks", "lack"), advice)
+        swollen = [tail for tail, share in times if share > TAIL_SWOLLEN]
+        advice = "alarms would go off too often on"
+        yield from _tail(swollen, ("has too much of", "have too much of"), advice)
+
+
+def _tail(tails: list[Tail], verb: tuple[str, str], advice: str) -> Iterator[Finding]:
+    if tails:
+        names, first = [tail.column for tail in tails], tails[0]
+        its, what, it = ("its", "tail", "it") if len(names) == 1 else ("their", "tails", "them")
+        text = (
+            f"{listed(names)} {_verb(names, *verb)} {its} {first.end} {what} "
+            f"({percent(first.synthetic)} of the rows of {first.column} are "
+            f"{'above' if first.end == 'upper' else 'below'} {first.limit:.6g}, "
+            f"{percent(first.real)} of the real rows): {advice} {it}."
+        )
+        yield _finding("care", f"{first.end}_tail", text, names, first.synthetic)
 
 
 def _wear(relations: list[Relation], rul: str | None) -> Iterator[Finding]:
@@ -216,208 +218,200 @@ def _wear(relations: list[Relation], rul: str | None) -> Iterator[Finding]:
         and min(abs(r.real or 0), abs(r.holdout or 0)) >= STRONG
         and (r.real or 0) * (r.holdout or 0) > 0
     ]
-    turned = [r for r in shown if (r.real or 0) * (r.synthetic or 0) < 0]
-    against = [r for r in turned if THRESHOLDS["relation"].level(r.gap) != "good"]
+    broken = [r for r in shown if THRESHOLDS["relation"].level(r.gap) != "good"]
+    against = [r for r in broken if (r.real or 0) * (r.synthetic or 0) < 0]
     if against:
-        names = [next(c for c in r.columns if c != rul) for r in against]
-        yield Finding(
-            level="bad",
-            area="physics",
-            kind="wear",
-            columns=names,
-            value=len(against) / len(shown),
-            text=f"{rul} runs backwards against {listed(names)} ({len(against)} of {len(shown)} "
-            "columns that show wear): what announces a failure in real lives announces its "
-            "absence here.",
+        names = [r.other(rul) for r in against]
+        text = (
+            f"{rul} runs backwards against {listed(names)} ({len(against)} of {len(shown)} columns "
+            "that show wear): what announces a failure in real lives announces its absence here."
         )
-    elif shown and all(THRESHOLDS["relation"].level(r.gap) == "good" for r in shown):
+        yield _finding("bad", "wear", text, names, len(against) / len(shown))
+    elif shown and not broken:
         text = "The column that shows wear does so here as in real lives."
         if len(shown) > 1:
             text = f"All {len(shown)} columns that show wear do so here as in real lives."
-        yield Finding(level="good", area="physics", kind="wear", text=text)
+        yield _finding("good", "wear", text)
+
+
+def _relations(relations: list[Relation]) -> Iterator[Finding]:
+    """Broken pairs, told by the column that most of them share."""
+    broken = [r for r in relations if THRESHOLDS["relation"].level(r.gap) != "good"]
+    yield from _promises([r for r in relations if r.because and abs(r.real or 0) >= STRONG])
+    for _ in range(MOST_FINDINGS):
+        if not broken:
+            return
+        shared: dict[str, list[Relation]] = defaultdict(list)
+        for relation in broken:
+            for name in relation.columns:
+                shared[name].append(relation)
+        name, some = max(shared.items(), key=lambda item: len(item[1]))
+        worst = max(some, key=lambda r: r.gap)
+        others = [r.other(name) for r in some]
+        because = f", though {worst.because}" if worst.because else ""
+        invented = abs(worst.synthetic or 0) > abs(worst.real or 0)
+        said = "has relations it should not have" if invented else "has lost its relation"
+        text = (
+            f"{name} {said} with {listed(others)} (rank correlation with {worst.other(name)} "
+            f"{worst.synthetic or 0:.2f} instead of {worst.real or 0:.2f}{because}): do not learn "
+            "from these columns together."
+        )
+        yield from _beyond("relation", worst.gap, text, [name, *others])
+        broken = [relation for relation in broken if relation not in some]
+
+
+def _promises(promised: list[Relation]) -> Iterator[Finding]:
+    """What the profile says of its sensors, where all of it holds."""
+    if promised and all(THRESHOLDS["relation"].level(r.gap) == "good" for r in promised):
+        best = max(promised, key=lambda r: abs(r.real or 0))
+        text = (
+            f"All {len(promised)} pairs of columns that the profile ties together stay together, "
+            f"such as {' and '.join(best.columns)} ({best.because})."
+        )
+        yield _finding("good", "promise", text)
+
+
+# ---- utility and lives
 
 
 def _task(task: Task) -> Iterator[Finding]:
     score = {name: found[task.metric] for name, found in task.scores.items()}
     real, ours = score.get("real"), score.get("synthetic")
-    name = "R2" if task.number else "average precision"
-    room = None if real is None else real - (task.base or 0.0)
-    if real is None or room is None or room < PREDICTABLE:
-        yield Finding(
-            level="note",
-            area="utility",
-            kind="not_predictable",
-            columns=[task.target],
-            value=real,
-            text=f"Real rows cannot predict {task.target} either"
-            f"{'' if real is None else f' ({name} {real:.2f})'}, so nothing can be said of it.",
+    name, about = "R2" if task.number else "average precision", [task.target]
+    room = 0.0 if real is None else real - (task.base or 0.0)
+    if real is None or room < PREDICTABLE:
+        text = f"Real rows cannot predict {task.target} either"
+        text += "" if real is None else f" ({name} {real:.2f})"
+        text += ", so nothing can be said of it."
+        yield _finding("note", "not_predictable", text, about, real)
+    elif ours is None:
+        text = f"{task.target} does not vary in these rows, so nothing can be learned about it."
+        yield _finding("bad", "utility", text, about)
+    else:
+        loss = real - ours if task.number else (real - ours) / room
+        level = THRESHOLDS["r2_loss" if task.number else "ap_loss"].level(loss)
+        how = {
+            "good": "predicts {} of real {} about as well as",
+            "care": "predicts {} of real {} less well than",
+            "bad": "fails to predict {} of real {}, unlike",
+        }[level].format(task.target, "lives" if task.kind == "rul" else "rows")
+        text = (
+            f"A model trained on these rows {how} one trained on real rows "
+            f"({name} {ours:.2f} against {real:.2f})."
         )
-        return
-    if ours is None:
-        yield Finding(
-            level="bad",
-            area="utility",
-            kind="utility",
-            columns=[task.target],
-            text=f"{task.target} does not vary in these rows, so nothing can be learned about it.",
-        )
-        return
-    loss = real - ours if task.number else (real - ours) / room
-    level = THRESHOLDS["r2_loss" if task.number else "ap_loss"].level(loss)
-    how = {
-        "good": "predicts {} of real {} about as well as",
-        "care": "predicts {} of real {} less well than",
-        "bad": "fails to predict {} of real {}, unlike",
-    }[level].format(task.target, "lives" if task.kind == "rul" else "rows")
-    yield Finding(
-        level=level,
-        area="utility",
-        kind="utility",
-        columns=[task.target],
-        value=loss,
-        text=f"A model trained on these rows {how} one trained on real rows "
-        f"({name} {ours:.2f} against {real:.2f}).",
-    )
-    yield from _beside(task, name, real, ours, score)
+        yield _finding(level, "utility", text, about, loss)
+        yield from _rivals(task.target, name, ours, score)
+        yield from _augmentation(task.target, name, real, score.get("both"))
 
 
-def _beside(
-    task: Task, name: str, real: float, ours: float, score: dict[str, float | None]
+def _rivals(
+    target: str, name: str, ours: float, score: dict[str, float | None]
 ) -> Iterator[Finding]:
-    """The comparisons that decide whether the model was worth training."""
+    """What one could have done without a model, where that would have been better."""
     for rival, said in (
-        ("interpolation", "Interpolated real rows (SMOTE)"),
-        ("copula", "A copula"),
+        ("interpolation", "Interpolated real rows (SMOTE) teach"),
+        ("copula", "A copula teaches"),
     ):
         other = score.get(rival)
         if other is not None and other > ours + HELPS:
-            yield Finding(
-                level="care" if other > ours + THRESHOLDS["r2_loss"].care else "note",
-                area="utility",
-                kind=f"beaten_by_{rival}",
-                columns=[task.target],
-                value=other - ours,
-                text=f"{said} {'teach' if rival == 'interpolation' else 'teaches'} {task.target} "
-                f"better, row by row ({name} {other:.2f} against {ours:.2f}).",
-            )
-    both = score.get("both")
+            level: Level = "care" if other > ours + THRESHOLDS["r2_loss"].care else "note"
+            text = f"{said} {target} better, row by row ({name} {other:.2f} against {ours:.2f})."
+            yield _finding(level, f"beaten_by_{rival}", text, [target], other - ours)
+
+
+def _augmentation(target: str, name: str, real: float, both: float | None) -> Iterator[Finding]:
     if both is not None:
         change = both - real
         effect = "helps" if change > HELPS else "harms" if change < -HELPS else "changes little"
-        yield Finding(
-            level="note",
-            area="utility",
-            kind="augmentation",
-            columns=[task.target],
-            value=change,
-            text=f"Adding these rows to the real ones {effect} for {task.target} "
-            f"({name} {both:.3f} against {real:.3f} with real rows alone).",
+        text = (
+            f"Adding these rows to the real ones {effect} for {target} "
+            f"({name} {both:.3f} against {real:.3f} with real rows alone)."
         )
+        yield _finding("note", "augmentation", text, [target], change)
 
 
-def _lives(lives: LifeFigures | None) -> Iterator[Finding]:
-    if lives is None:
-        return
+def _lives(lives: LifeFigures) -> Iterator[Finding]:
     real, ours, mixed = (lives.r2.get(name) for name in ("real", "synthetic", "shuffled"))
     if real is not None and ours is not None and real >= PREDICTABLE:
-        loss = real - ours
-        level = THRESHOLDS["r2_loss"].level(loss)
+        level = THRESHOLDS["r2_loss"].level(real - ours)
         said = {
             "good": "teach about as much as real ones",
             "care": "teach less than real ones",
             "bad": "teach little of what real ones do",
         }[level]
-        yield Finding(
-            level=level,
-            area="lives",
-            kind="windows",
-            value=loss,
-            text=f"To a model that looks at {lives.width} rows at a time these lives {said} (R2 "
-            f"{ours:.2f} against {real:.2f}; real rows with their lives mixed up: {mixed:.2f}).",
+        text = (
+            f"To a model that looks at {lives.width} rows at a time these lives {said} "
+            f"(R2 {ours:.2f} against {real:.2f}; real rows with their lives mixed up: "
+            f"{mixed or 0:.2f})."
         )
-    errors = {
-        side: [e for e in lives.acf.get(side, []) if e is not None]
+        yield _finding(level, "windows", text, value=real - ours)
+    ours_off, real_off = (
+        max((e for e in lives.acf.get(side, []) if e is not None), default=None)
         for side in ("synthetic", "real")
-    }
-    if all(errors.values()):
-        excess = max(errors["synthetic"]) - max(errors["real"])
-        level = THRESHOLDS["acf"].level(excess)
-        if level != "good":
-            yield Finding(
-                level=level,
-                area="lives",
-                kind="acf",
-                value=excess,
-                text="Courses in time are rougher or smoother than real ones: the autocorrelation "
-                f"is off by {max(errors['synthetic']):.2f} on average.",
-            )
-    area = lives.c2st.get("synthetic")
-    if (level := THRESHOLDS["detection"].level(area)) != "good":
-        yield Finding(
-            level=level,
-            area="lives",
-            kind="window_detection",
-            value=area,
-            text=f"A classifier tells windows of these lives from real ones (AUC {area:.2f}).",
+    )
+    if ours_off is not None and real_off is not None:
+        yield from _beyond(
+            "acf",
+            ours_off - real_off,
+            "Courses in time are rougher or smoother than real ones: the autocorrelation is off by "
+            f"{ours_off:.2f} on average.",
         )
+    area = lives.c2st.get("synthetic")
+    text = f"A classifier tells windows of these lives from real ones (AUC {area or 0:.2f})."
+    yield from _beyond("window_detection", area, text, limit="detection")
+
+
+# ---- privacy
 
 
 def _privacy(privacy: Privacy) -> Iterator[Finding]:
-    found: list[tuple[str, Level, float, str]] = []
-    copies = (privacy.copies or 0) - (privacy.copies_real or 0)
-    found.append(
-        (
-            "copies",
-            THRESHOLDS["copies"].level(copies),
-            copies,
-            f"The table holds copies: {percent(privacy.copies)} of its rows are training rows to "
-            f"the last digit ({percent(privacy.copies_real)} of held-out rows are).",
-        )
-    )
-    near = privacy.near_copies or 0
-    more = near - (privacy.near_copies_real or 0)
-    found.append(
-        (
-            "near_copies",
-            THRESHOLDS["near_copies"].level(more),
-            more,
-            f"{percent(near)} of the rows lie so close to a training row as only "
-            f"{percent(privacy.near_copies_real)} of held-out rows do: the model memorises.",
-        )
-    )
-    for view, memory in privacy.memory.items():
-        certain = (memory.p if memory.p is not None else 1.0) < BY_CHANCE
-        share = memory.share or 0.0
-        found.append(
-            (
-                f"memory_{view}",
-                THRESHOLDS["memory"].level(share) if certain else "good",
-                share,
-                f"The model remembers {view}: {percent(share)} are nearer to what it has seen than "
-                "to what was held out (50 % would be no memory at all).",
-            )
-        )
-    loss = privacy.adversarial.get("loss") or 0.0
-    found.append(
-        (
-            "adversarial",
-            THRESHOLDS["adversarial"].level(loss),
-            loss,
-            f"The rows lie closer to what the model has seen than to what it has not: the "
-            f"nearest-neighbour privacy loss is {loss:.2f}.",
-        )
-    )
-    alarms = [each for each in found if each[1] != "good"]
-    for kind, level, value, text in alarms:
-        yield Finding(level=level, area="privacy", kind=kind, value=value, text=text)
+    alarms = [*_copies(privacy), *_memory(privacy)]
+    yield from alarms
     if not alarms:
-        yield Finding(
-            level="good",
-            area="privacy",
-            kind="privacy",
-            text="No sign of memory: no copies, and what was held out is as near as what was seen, "
-            "as far as chance can tell.",
+        text = "No sign of memory: no copies, and what was held out is as near as what was seen"
+        yield _finding("good", "privacy", f"{text}, as far as chance can tell.")
+
+
+def _copies(privacy: Privacy) -> Iterator[Finding]:
+    yield from _beyond(
+        "copies",
+        (privacy.copies or 0) - (privacy.copies_real or 0),
+        f"The table holds copies: {percent(privacy.copies)} of its rows are training rows to the "
+        f"last digit ({percent(privacy.copies_real)} of held-out rows are).",
+    )
+    yield from _beyond(
+        "near_copies",
+        (privacy.near_copies or 0) - (privacy.near_copies_real or 0),
+        f"{percent(privacy.near_copies)} of the rows lie so close to a training row as only "
+        f"{percent(privacy.near_copies_real)} of held-out rows do: the model memorises.",
+    )
+
+
+def _memory(privacy: Privacy) -> Iterator[Finding]:
+    shares = {
+        view: memory.share or 0.0
+        for view, memory in privacy.memory.items()
+        if (1.0 if memory.p is None else memory.p) < BY_CHANCE
+        and THRESHOLDS["memory"].level(memory.share) != "good"
+    }
+    if shares:
+        said = listed(f"{percent(share)} of the {view}" for view, share in shares.items())
+        yield from _beyond(
+            "memory",
+            max(shares.values()),
+            f"The model memorises: {said} are nearer to what it has seen than to what was held out "
+            "(50 % would be no memory at all).",
         )
+    loss = privacy.adversarial.get("loss")
+    yield from _beyond(
+        "adversarial",
+        loss,
+        "The rows lie closer to what the model has seen than to what it has not: the "
+        f"nearest-neighbour privacy loss is {loss or 0:.2f}.",
+    )
+
+
+# ---- fidelity and detection
 
 
 def column_excess(column: ColumnFit) -> float:
@@ -429,67 +423,22 @@ def column_excess(column: ColumnFit) -> float:
 
 
 def _shapes(columns: list[ColumnFit]) -> Iterator[Finding]:
-    excess = {column.name: column_excess(column) for column in columns}
     score = {column.name: column.score or 0.0 for column in columns}
-    limit = THRESHOLDS["shape"]
-    for level, names in _by_level({name: limit.level(v) for name, v in excess.items()}):
-        names.sort(key=lambda name: -excess[name])
-        worst = names[0]
-        yield Finding(
-            level=level,
-            area="fidelity",
-            kind="shape",
-            columns=names,
-            value=excess[worst],
-            text=f"{listed(names)} {_verb(names, 'is', 'are')} not distributed as in real rows: "
-            f"{percent(1 - score[worst])} of the rows of {worst} would have to move.",
-        )
-
-
-def _relations(relations: list[Relation]) -> Iterator[Finding]:
-    """Broken pairs, told by the column that most of them share."""
-    limit = THRESHOLDS["relation"]
-    broken = [r for r in relations if limit.level(r.gap) != "good"]
-    for _ in range(MOST_FINDINGS):
-        if not broken:
-            return
-        shared: dict[str, list[Relation]] = defaultdict(list)
-        for relation in broken:
-            for name in relation.columns:
-                shared[name].append(relation)
-        name, some = max(shared.items(), key=lambda item: len(item[1]))
-        worst = max(some, key=lambda r: r.gap)
-        others = [next(c for c in r.columns if c != name) for r in some]
-        partner = next(c for c in worst.columns if c != name)
-        because = f", though both follow {worst.because}" if worst.because else ""
-        invented = abs(worst.synthetic or 0) > abs(worst.real or 0)
-        said = "has relations it should not have" if invented else "has lost its relation"
-        yield Finding(
-            level=limit.level(worst.gap),
-            area="physics",
-            kind="relation",
-            columns=[name, *others],
-            value=worst.gap,
-            text=f"{name} {said} with {listed(others)} (rank correlation with {partner} "
-            f"{worst.synthetic:.2f} instead of {worst.real:.2f}{because}): do not learn from these "
-            "columns together.",
-        )
-        broken = [relation for relation in broken if relation not in some]
+    yield from _columns_beyond(
+        "shape",
+        {column.name: column_excess(column) for column in columns},
+        lambda names, worst: (
+            f"{listed(names)} {_verb(names, 'is', 'are')} not distributed as in "
+            f"real rows: {percent(1 - score[worst])} of the rows of {worst} would have to move."
+        ),
+    )
 
 
 def _detection(detection: Detection) -> Iterator[Finding]:
-    level = THRESHOLDS["detection"].level(detection.auc)
-    if level != "good":
-        names = list(detection.giveaways)[:3]
-        by = f", most of all by {listed(names)}" if names else ""
-        yield Finding(
-            level=level,
-            area="detection",
-            kind="detection",
-            columns=names,
-            value=detection.auc,
-            text=f"A classifier tells these rows from real ones (AUC {detection.auc:.2f}){by}.",
-        )
+    names = list(detection.giveaways)[:3]
+    by = f", most of all by {listed(names)}" if names else ""
+    text = f"A classifier tells these rows from real ones (AUC {detection.auc or 0:.2f}){by}."
+    yield from _beyond("detection", detection.auc, text, names)
 
 
 def _praise(
@@ -510,15 +459,4 @@ def _praise(
         text = f"{len(fine)} of {len(columns)} columns are good: nothing was found against them."
     else:
         return
-    yield Finding(level="good", area="fidelity", kind="columns", columns=fine, text=text)
-
-
-def _by_level(levels: dict[str, Level]) -> Iterator[tuple[Level, list[str]]]:
-    for level in ("bad", "care"):
-        names = [name for name, each in levels.items() if each == level]
-        if names:
-            yield level, names
-
-
-def _verb(names: list[str], one: str, many: str) -> str:
-    return one if len(names) == 1 else many
+    yield _finding("good", "columns", text, fine)

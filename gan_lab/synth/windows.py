@@ -8,7 +8,6 @@ ours, so that the quality report, the benchmark and the tests measure with the s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -208,57 +207,6 @@ def life_summary(table: pd.DataFrame, roles: Roles, columns: list[str]) -> Windo
     return Windows(features.astype(np.float32), None, np.arange(len(rows)))
 
 
-def nearer_to_training(
-    synthetic: Windows, train: Windows, holdout: Windows, seed: int = 0, repeats: int = 8
-) -> float:
-    """Return the share of synthetic points whose nearest real one is of a training life; 0.5: no
-    memory.
-
-    Each repeat takes as many training lives as there are held-out ones, and as many points of both;
-    a tie counts half.
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    rng = np.random.default_rng(seed)
-    scale = train.features.std(axis=0)
-    used = scale > 1e-9
-    asked = synthetic.some(1_000, seed).features[:, used] / scale[used]
-    lives, shares = np.unique(train.life), []
-    for _ in range(repeats):
-        chosen = rng.choice(lives, min(len(lives), len(np.unique(holdout.life))), replace=False)
-        sides = [train.features[np.isin(train.life, chosen)], holdout.features]
-        points = min(len(side) for side in sides)
-        distance = []
-        for side in sides:
-            side = side[rng.choice(len(side), points, replace=False)][:, used] / scale[used]
-            near = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(side)
-            distance.append(near.kneighbors(asked)[0][:, 0])
-        gap = distance[0] - distance[1]
-        shares.append(float((gap < 0).mean() + 0.5 * (gap == 0).mean()))
-    return float(np.mean(shares))
-
-
-def memory_shares(
-    synthetic: pd.DataFrame,
-    train: pd.DataFrame,
-    holdout: pd.DataFrame,
-    roles: Roles,
-    columns: list[str],
-    width: int = WIDTH_ROWS,
-    seed: int = 0,
-) -> dict[str, float]:
-    """Return `nearer_to_training` for rows, windows and lives."""
-    views: dict[str, Any] = {
-        "rows": lambda t: _rows(t, roles, columns),
-        "windows": lambda t: windows(t, roles, columns, width),
-        "lives": lambda t: life_summary(t, roles, columns),
-    }
-    return {
-        name: nearer_to_training(view(synthetic), view(train), view(holdout), seed)
-        for name, view in views.items()
-    }
-
-
 def shuffled_lives(table: pd.DataFrame, roles: Roles, seed: int = 0) -> pd.DataFrame:
     """Return the real rows, each with its own rul, but of lives they do not belong to.
 
@@ -299,8 +247,3 @@ def _with_rul(some: Windows) -> Windows:
     if not known.any():
         raise ValueError("There is no window with a known rul to learn from or to ask about.")
     return Windows(some.features[known], some.rul[known], some.life[known])  # type: ignore[index]
-
-
-def _rows(table: pd.DataFrame, roles: Roles, columns: list[str]) -> Windows:
-    values, life, _ = ordered(table, roles, columns)
-    return Windows(values.astype(np.float32), None, life)

@@ -155,6 +155,19 @@ def test_a_category_that_never_comes_is_found(motor: pd.DataFrame, profile: Prof
     assert lost in finding.text
 
 
+def test_a_model_that_memorises_is_called_so(
+    motor: pd.DataFrame, profile: Profile, undamaged: dict[str, set[str]]
+) -> None:
+    _, train, holdout = parts(motor, "life", seed=0)
+    noise = np.random.default_rng(0).normal(0, 0.02, (len(train), len(SENSORS)))
+    close = train.assign(**(train[SENSORS] + noise * train[SENSORS].std().to_numpy()))
+    found = verdict((close, train, holdout), profile.roles, profile)
+    (memory,) = [f for f in found.findings if f.kind == "memory"]
+    assert memory.level == "bad" and "memorises" in memory.text
+    assert all(f"of the {view}" in memory.text for view in ("rows", "windows", "lives"))
+    assert "memory" not in undamaged
+
+
 def test_a_second_real_sample_raises_no_alarm(motor: pd.DataFrame, profile: Profile) -> None:
     for seed in range(2):
         found = verdict(parts(motor, "life", seed), profile.roles, profile)

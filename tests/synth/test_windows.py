@@ -10,8 +10,6 @@ from gan_lab.schema import Roles
 from gan_lab.synth.windows import (
     acf_error,
     autocorrelation,
-    memory_shares,
-    nearer_to_training,
     sensors,
     shuffled_lives,
     window_c2st,
@@ -80,17 +78,6 @@ def test_like_lives_score_alike_and_shuffled_ones_do_not() -> None:
     assert window_c2st(seen, seen) == 0.5
     assert max(acf_error(train, other, ROLES, columns)) < 0.15
     assert min(acf_error(train, mixed, ROLES, columns)[:2]) > 0.3
-
-
-def test_copies_of_training_lives_are_noticed() -> None:
-    train, holdout = wearing(12, 0), wearing(12, 2, first=100)
-    columns = sensors(train, ROLES)
-    copies = memory_shares(train, train, holdout, ROLES, columns, 20)
-    others = memory_shares(wearing(40, 5), train, holdout, ROLES, columns, 20)
-    assert min(copies.values()) > 0.99
-    assert all(0.25 < share < 0.75 for share in others.values())
-    views = windows(train, ROLES, columns, 20), windows(holdout, ROLES, columns, 20)
-    assert nearer_to_training(views[1], views[0], views[1]) < 0.01
 
 
 def test_short_lives_have_short_windows() -> None:
