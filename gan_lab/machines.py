@@ -140,10 +140,11 @@ class Profile(Message):
         return all(parts)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """YAML 1.2 in one respect: `off` and `on` are operating states, not booleans."""
 
 
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -194,7 +195,7 @@ def write_profile(profile: Profile) -> Path:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     content = profile.model_dump(mode="json", exclude_defaults=True)
     beside.write_text(
-        yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100),
+        yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100),
         encoding="utf-8",
     )
     beside.replace(path)

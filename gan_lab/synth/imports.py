@@ -6,7 +6,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -26,17 +25,21 @@ from gan_lab.machines import (
     write_profile,
 )
 from gan_lab.schema import Message, Roles
+from gan_lab.synth.filetable import FileTable, must_have
 from gan_lab.synth.life_order import settle_lives
-from gan_lab.synth.readers import open_source
-from gan_lab.synth.survey import Column, convert, guess_unit, survey, target_type
+from gan_lab.synth.survey import Column, convert, guess_unit, target_type
 from gan_lab.synth.tables import seed_path
 
-LEAST_ROWS = 10
-MOST_TEXTS = 500
+MOST_TEXTS, MOST_STATES = 500, 30
+HASHED_ROWS = 1_000_000
 PERSON = re.compile(
     r"operator|employee|user|person|e-?_?mail|phone|worker|mitarbeiter|bediener|technician|"
-    r"surname|vorname|nachname", re.IGNORECASE,
+    r"surname|vorname|nachname|customer|kunde|inspector|pruefer|prüfer|fahrer", re.IGNORECASE,
 )  # fmt: skip
+ZONE = re.compile(r"[T ].*[+-]\d{2}:?\d{2}$")
+STATE = re.compile(
+    r"(^|[\W_])(state|status|mode|phase|process|regime|zustand|betriebsart)([\W_]|$)", re.IGNORECASE
+)
 SERIAL = re.compile(
     r"(^|[\W_])(serial|serien\w*|s/?n|imei|uuid|guid|udi|id)([\W_]|$)", re.IGNORECASE
 )
@@ -70,11 +73,20 @@ class ImportSummary(Message):
 
     def __str__(self) -> str:
         lives = f" in {self.lives} lives" if self.lives is not None else ""
-        table = pd.DataFrame([column.model_dump() for column in self.columns]).fillna("")
         lines = [f"{self.machine_id}: {self.rows} rows{lives}, {len(self.columns)} columns."]
-        lines.append(table.to_string(index=False, justify="left"))
+        table = pd.DataFrame([column.model_dump() for column in self.columns]).map(_cell)
+        table = table.loc[:, (table != "").any()]
+        rows = [list(table.columns), *table.to_numpy().tolist()]
+        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         lines += [f"Left out: {name!r}: {why}" for name, why in self.left_out.items()]
         return "\n".join([*lines, *self.notes])
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value or (value == 0 and not isinstance(value, float)):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def import_table(
@@ -108,13 +120,12 @@ def import_table(
         raise BadParameter(
             f"There is a machine {machine_id} already: choose another id, or use --replace."
         )
-    files_life = "life" if life_per_file else None
-    if long and len(long) != 3:
+    if long is not None and len(long) != 3:
         raise BadParameter(f"long={','.join(long)!r}: name three columns, TAG,TIME,VALUE.")
-    table = FileTable([Path(file) for file in files], long, files_life)
-    roles = Roles(life=life or files_life, time=time, rul=rul, state=state, failure_mode=failure)
-    if long and not time:
-        roles.time = long[1]
+    life = life or ("life" if life_per_file else None)
+    table = FileTable([Path(file) for file in files], long, life, life_per_file)
+    time = time or (long[1] if long else None)
+    roles = Roles(life=life, time=time, rul=rul, state=state, failure_mode=failure)
     left_out = choose_columns(table.facts, roles, columns, leave_out)
     kept = {name: column for name, column in table.facts.items() if name not in left_out}
     check_columns(kept, roles, table.paths[0])
@@ -122,7 +133,7 @@ def import_table(
     beside = seed_path(machine_id).with_name(f".{machine_id}.{os.getpid()}.parquet")
     beside.parent.mkdir(parents=True, exist_ok=True)
     try:
-        outliers = write_converted(table.chunks(), kept, beside)
+        outliers = write_converted(table.chunks(), kept, beside, notes)
         roles, lives, rows = settle_lives(beside, roles, notes)
         imported = Imported(
             files=[str(path) for path in table.paths], rows=rows, lives=lives,
@@ -140,71 +151,6 @@ def import_table(
     )  # fmt: skip
 
 
-class FileTable:
-    """All files of one import as one table: its columns, its rows in order, what was noticed."""
-
-    def __init__(self, paths: list[Path], long: Sequence[str] | None, life: str | None) -> None:
-        if not paths:
-            raise BadParameter("Name at least one file to import.")
-        self.paths, self._life = paths, life
-        self._sources = [open_source(path) for path in paths]
-        self._decimal = "," if any(source.decimal == "," for source in self._sources) else "."
-        self._check_same_columns()
-        self.schema = self._sources[0].schema
-        self._wide: pa.Table | None = None
-        self._wide = self._turn_wide(long) if long else None
-        if self._wide is not None:
-            self.schema, self._decimal = self._wide.schema, "."
-        elif life:
-            self.schema = self.schema.insert(0, pa.field(life, pa.int64()))
-        self.facts = survey(self.chunks(), self.schema, self._decimal)
-        rows = next(iter(self.facts.values())).rows
-        if rows < LEAST_ROWS:
-            raise BadTable(
-                f"{paths[0]} has {rows} rows: at least {LEAST_ROWS} are needed to learn anything."
-            )
-
-    @property
-    def notes(self) -> list[str]:
-        """What was noticed while reading."""
-        return [note for source in self._sources for note in source.notes]
-
-    def chunks(self) -> Iterator[pa.Table]:
-        """Yield the rows of all files in order."""
-        if self._wide is not None:
-            yield self._wide
-            return
-        for number, source in enumerate(self._sources, 1):
-            for chunk in source.chunks():
-                if self._life:
-                    column = pa.array(np.full(chunk.num_rows, number))
-                    chunk = chunk.add_column(0, self._life, column)
-                yield chunk.select(self.schema.names).cast(self.schema)
-
-    def _check_same_columns(self) -> None:
-        first = self._sources[0]
-        for source in self._sources[1:]:
-            differing = set(first.schema.names) ^ set(source.schema.names)
-            if differing:
-                raise BadTable(
-                    f"{source.path} and {first.path} do not have the same columns: "
-                    f"{', '.join(map(repr, sorted(differing)[:5]))} only in one of them."
-                )
-
-    def _turn_wide(self, long: Sequence[str]) -> pa.Table:
-        """One row per moment, one column per tag; between its reports a tag keeps its value."""
-        facts = survey(self.chunks(), self.schema, self._decimal)
-        for name in long:
-            _must_have(name, facts)
-        tag, time, value = long
-        tall = pa.concat_tables(
-            pa.table({name: convert(chunk[name], facts[name]) for name in long})
-            for chunk in self.chunks()
-        ).to_pandas()
-        wide = tall.pivot_table(index=time, columns=tag, values=value, aggfunc="last", sort=True)
-        return pa.Table.from_pandas(wide.ffill().dropna().reset_index(), preserve_index=False)
-
-
 def choose_columns(
     facts: dict[str, Column],
     roles: Roles,
@@ -213,7 +159,7 @@ def choose_columns(
 ) -> dict[str, str]:
     """Return the columns that are left out, each with the reason; asked-for columns stay."""
     for name in [*roles.columns, *(columns or ()), *leave_out]:
-        _must_have(name, facts)
+        must_have(name, facts)
     if len(set(roles.columns)) < len(roles.columns):
         raise BadParameter(f"One column cannot play two parts: {', '.join(roles.columns)}.")
     asked = {*roles.columns, *(columns or ())}
@@ -241,7 +187,8 @@ def _reason_to_leave(column: Column) -> str:
     if kind == "whole" and column.rising_by_one and column.rows > 1:
         return "it only counts the rows (a time or a life is named by --time, --life)"
     if kind == "text" and column.distinct > min(MOST_TEXTS, 0.9 * column.present):
-        return "nearly every row has a text of its own"
+        row, text = column.odd[0]
+        return f"it has too many different texts ({text!r} in row {row})"
     if kind == "date":
         return "it is a date (--time makes it the time)"
     return ""
@@ -265,11 +212,10 @@ def check_columns(kept: dict[str, Column], roles: Roles, path: Path) -> None:
         if name is None:
             continue
         column = kept[name]
+        example = f" ({column.odd[0][1]!r} in row {column.odd[0][0]})" if column.odd else ""
         if column.kind not in kinds:
-            example = f" ({column.odd[0][1]!r} in row {column.odd[0][0]})" if column.odd else ""
             raise BadTable(f"{name!r} cannot be the {part}: it is a {column.kind} column{example}.")
         if missing := _missing(column):
-            example = f", {column.odd[0][1]!r} in row {column.odd[0][0]}" if column.odd else ""
             raise BadTable(f"{name!r} cannot be the {part}: {missing} rows lack it{example}.")
     if set(kept) <= set(roles.columns):
         raise BadTable(f"{path} has no column left to learn from beside {', '.join(kept)}.")
@@ -277,43 +223,55 @@ def check_columns(kept: dict[str, Column], roles: Roles, path: Path) -> None:
 
 def notes_on(kept: dict[str, Column]) -> list[str]:
     """Return what a user should know of the columns, a sentence each."""
-    notes = []
+    notes = [note for column in kept.values() for note in _notes_on_one(column)]
+    firsts: dict[bytes, str] = {}
     for name, column in kept.items():
-        if column.kind in ("whole", "number") and column.odd:
-            slips = column.present - column.numbers
-            row, text = column.odd[0]
-            notes.append(
-                f"{name!r} has {slips} texts among its numbers ({text!r} in row {row}): "
-                "they count as missing."
+        if column.kind in ("whole", "number") and not _constant(column):
+            first = firsts.setdefault(column.values.tobytes(), name)
+            if first != name:
+                notes.append(f"{name!r} repeats {first!r}.")
+    constant = [name for name, column in kept.items() if _constant(column)]
+    return [*notes, f"Always the same: {', '.join(constant)}."] if constant else notes
+
+
+def _notes_on_one(column: Column) -> Iterator[str]:
+    name, kind = column.name, column.kind
+    row, example = column.odd[0] if column.odd else (0, "")
+    if kind in ("whole", "number") and example:
+        slips = column.present - column.numbers
+        yield (
+            f"{name!r} has {slips} texts among its numbers ({example!r} in row {row}): "
+            "they count as missing."
+        )
+    elif kind == "text":
+        if column.numbers:
+            yield (
+                f"{name!r} mixes {column.numbers} numbers with texts ({example!r} in row {row}): "
+                "it counts as text; empty the cells that are not numbers to make it one."
             )
-        alike = Counter(text.strip().casefold() for text in column.texts)
-        for folded, count in alike.items():
-            if column.kind == "text" and count > 1:
-                forms = [text for text in column.texts if text.strip().casefold() == folded]
-                notes.append(
-                    f"{name!r} has {' and '.join(map(repr, forms))}: they stay apart; "
+        forms: dict[str, list[str]] = {}
+        for text in column.texts:
+            forms.setdefault(text.strip().casefold(), []).append(text)
+        for alike in forms.values():
+            if len(alike) > 1:
+                yield (
+                    f"{name!r} has {' and '.join(map(repr, alike))}: they stay apart; "
                     "write them alike in the file if they mean the same."
                 )
-        if (
-            len(column.date_formats) > 1
-            and column.kind == "date"
-            and "iso" not in column.date_formats
-        ):
-            notes.append(
-                f"{name!r} was read as {column.date_formats[0]}; days and months may be swapped."
-            )
-    constant = [name for name, column in kept.items() if _constant(column)]
-    if constant:
-        notes.append(f"Always the same: {', '.join(constant)}.")
-    return notes
+    elif kind == "date" and example:
+        if len(column.date_formats) > 1 and "iso" not in column.date_formats:
+            yield f"{name!r} was read as {column.date_formats[0]}; days and months may be swapped."
+        if ZONE.search(example):
+            yield f"{name!r} has a time zone ({example!r} in row {row}): it is now UTC."
 
 
 def write_converted(
-    chunks: Iterator[pa.Table], kept: dict[str, Column], path: Path
+    chunks: Iterator[pa.Table], kept: dict[str, Column], path: Path, notes: list[str]
 ) -> dict[str, int]:
     """Write the kept columns in their types; returns how many values of each lie far outside.
 
-    Far outside: more than three times the span of the middle 98 % beyond it.
+    Far outside: more than three times the span of the middle 98 % beyond it. Rows that are there
+    more than once (among the first million) are noted.
     """
     limits = {}
     for name, column in kept.items():
@@ -322,14 +280,21 @@ def write_converted(
             if high > low:
                 limits[name] = (low - 3 * (high - low), high + 3 * (high - low))
     outliers: Counter[str] = Counter()
+    hashes = np.empty(0, dtype=np.uint64)
     schema = pa.schema([(name, target_type(column)) for name, column in kept.items()])
     with pq.ParquetWriter(path, schema) as writer:
         for chunk in chunks:
             columns = {name: convert(chunk[name], column) for name, column in kept.items()}
-            writer.write_table(pa.table(columns, schema=schema))
+            table = pa.table(columns, schema=schema)
+            writer.write_table(table)
+            if len(hashes) < HASHED_ROWS:
+                rows = pd.util.hash_pandas_object(table.to_pandas(), index=False)
+                hashes = np.concatenate([hashes, rows])
             for name, (low, high) in limits.items():
                 values = columns[name].to_numpy()
                 outliers[name] += int(((values < low) | (values > high)).sum())
+    if repeated := len(hashes) - len(np.unique(hashes)):
+        notes.append(f"Rows that repeat an earlier row: {repeated}.")
     return dict(outliers)
 
 
@@ -348,16 +313,24 @@ def profile_from(
             maximum=column.maximum, warning=float(warning), critical=float(critical),
             decimals=_decimals(column), source="quantiles of the imported table",
         )  # fmt: skip
-    states = {}
-    if roles.state and roles.state in kept:
-        counts = kept[roles.state].texts
-        total = max(1, counts.total())
-        states = {text: OperatingState(share=count / total) for text, count in counts.items()}
+    found = [name for name, c in kept.items() if c.kind in ("text", "whole") and STATE.search(name)]
+    states = _states(kept[roles.state or found[0]]) if roles.state or found else {}
     date = roles.time is not None and roles.time in kept and kept[roles.time].kind == "date"
     return Profile(
         machine_id=machine_id, rul_unit="h" if date else roles.time or "rows", sensors=sensors,
         states=states, roles=roles, imported=imported, sources=imported.files,
     )  # fmt: skip
+
+
+def _states(column: Column) -> dict[str, OperatingState]:
+    """The levels of a column and their shares of the rows; none where there are too many."""
+    if not 2 <= column.distinct <= MOST_STATES:
+        return {}
+    levels, counts = np.unique(column.values, return_counts=True)
+    sampled = column.numbers / max(1, counts.sum()) / column.present
+    shares = {text: count / column.present for text, count in column.texts.items()}
+    shares |= {f"{level:g}": count * sampled for level, count in zip(levels, counts, strict=True)}
+    return {name: OperatingState(share=share) for name, share in shares.items()}
 
 
 def _summary(column: Column, roles: Roles, outliers: int) -> ColumnSummary:
@@ -374,7 +347,7 @@ def _summary(column: Column, roles: Roles, outliers: int) -> ColumnSummary:
 def _constant(column: Column) -> bool:
     if column.kind in ("whole", "number"):
         return column.minimum == column.maximum
-    return len(column.texts) == 1
+    return column.kind == "text" and column.distinct == 1
 
 
 def _missing(column: Column) -> int:
@@ -389,20 +362,6 @@ def _decimals(column: Column) -> int:
         if np.allclose(column.values, np.round(column.values, decimals), rtol=0, atol=1e-10):
             return decimals
     return 9
-
-
-def _must_have(name: str, facts: dict[str, Column]) -> None:
-    if name in facts:
-        return
-    folded = {known.casefold(): known for known in facts}
-    close = get_close_matches(name.casefold(), list(folded), n=3, cutoff=0.5)
-    if close:
-        hint = f"Did you mean {', '.join(repr(folded[item]) for item in close)}?"
-    else:
-        known = list(facts)
-        more = f" and {len(known) - 10} more" if len(known) > 10 else ""
-        hint = f"There are {', '.join(map(repr, known[:10]))}{more}."
-    raise BadTable(f"There is no column {name!r}. {hint}")
 
 
 def _way_out(path: Path, names: list[str], one: str, many: str) -> str:

@@ -44,7 +44,9 @@ def settle_lives(path: Path, roles: Roles, notes: list[str]) -> tuple[Roles, int
         return roles, None, look.rows
     single = [str(name) for name, rows in look.sizes.items() if rows == 1]
     if single:
-        notes.append(f"{len(single)} lives have only one row, such as {single[0]}.")
+        notes.append(f"Lives of only one row: {len(single)}, such as {single[0]}.")
+    if look.repeats:
+        notes.append(f"Rows with the time of the row before them: {look.repeats}.")
     return roles, len(look.sizes), look.rows
 
 
@@ -55,6 +57,7 @@ class LifeCheck:
         self.sizes: Counter[object] = Counter()
         self.rows = 0
         self.ordered = True
+        self.repeats = 0
         self.rul_rises = ""
 
     @classmethod
@@ -81,8 +84,9 @@ class LifeCheck:
             self.ordered &= not any(name in self.sizes for name in began) and began.is_unique
             self.sizes.update(fresh[roles.life].value_counts().to_dict())
         if roles.time:
-            back = same & (frame[roles.time] < frame[roles.time].shift())
-            self.ordered &= not back.any()
+            before = frame[roles.time].shift()
+            self.ordered &= not (same & (frame[roles.time] < before)).any()
+            self.repeats += int((same & frame[roles.time].eq(before)).sum())
         if roles.rul and not self.rul_rises:
             rises = (same & (frame[roles.rul] > frame[roles.rul].shift())).to_numpy()
             if rises.any():
@@ -114,13 +118,15 @@ def _with_rul(table: pd.DataFrame, roles: Roles, notes: list[str]) -> tuple[pd.D
     ended = failed.groupby(table[roles.life]).transform("any")
     lost = table.loc[~ended, roles.life].nunique()
     if lost:
-        notes.append(f"{lost} lives without a failure have no known remaining life: left out.")
+        notes.append(f"Lives left out, as their end is not known: {lost}.")
     table = table[ended].reset_index(drop=True)
     if table.empty:
         raise BadTable(f"{roles.failure_mode!r} says of no life that it failed.")
     time = table[roles.time] if roles.time else pd.Series(np.arange(len(table)))
     left = time.groupby(table[roles.life]).transform("last") - time
     table["rul"] = left / pd.Timedelta(hours=1) if left.dtype.kind == "m" else left
+    unit = "hours" if left.dtype.kind == "m" else roles.time or "rows"
+    notes.append(f"The new column 'rul' is the remaining life in {unit}.")
     constant = table.groupby(roles.life)[roles.failure_mode].nunique(dropna=False).max() == 1
     mode = roles.failure_mode if constant else None
     return table, roles.model_copy(update={"rul": "rul", "failure_mode": mode})

@@ -19,6 +19,7 @@ from gan_lab.errors import BadTable
 BLOCK_BYTES = 4 * 1024 * 1024
 BLOCK_ROWS = 100_000
 HEAD_BYTES = 256 * 1024
+SAMPLE_LINES = 200
 SEPARATORS = (",", ";", "\t", "|", " ")
 MISSING = (
     "", "NA", "N/A", "n/a", "#N/A", "#NV", "NaN", "nan", "null", "NULL", "None", "-", "--", "?",
@@ -33,7 +34,7 @@ class ParquetSource:
     """One Parquet file."""
 
     path: Path
-    decimal: str = "."
+    decimal: str = ""
     notes: list[str] = field(default_factory=list)
 
     @cached_property
@@ -67,9 +68,10 @@ class CsvSource:
     decimal: str
     names: list[str]
     skip_lines: int
+    multiline: bool
     notes: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """Columns, all of them text: the survey decides what they hold."""
         return pa.schema([(name, pa.string()) for name in self.names])
@@ -94,7 +96,8 @@ class CsvSource:
                     encoding=self.encoding.removesuffix("-sig"), use_threads=False,
                 ),
                 parse_options=pa_csv.ParseOptions(
-                    delimiter=self.separator, newlines_in_values=False, invalid_row_handler=skip
+                    delimiter=self.separator, newlines_in_values=self.multiline,
+                    invalid_row_handler=skip,
                 ),
                 convert_options=pa_csv.ConvertOptions(
                     column_types={name: pa.string() for name in self.names},
@@ -141,40 +144,82 @@ def open_source(path: Path) -> Source:
         if not source.schema.names:
             raise BadTable(f"{path} has no columns.")
         return source
-    if head.startswith(b"PK\x03\x04") or head.startswith(b"\xd0\xcf\x11\xe0"):
-        raise BadTable(f"{path} is an Excel workbook or an archive: save the sheet as CSV.")
+    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")):
+        raise BadTable(
+            f"{path} is an Excel workbook or an archive: save the sheet as CSV, or unpack it."
+        )
     return _sniff(path, head)
 
 
 def _sniff(path: Path, head: bytes) -> CsvSource:
     encoding = _encoding(path, head)
+    lines = _lines(path, head, encoding)
+    skip, separator = 0, ""
+    if lines[0].lower().startswith("sep="):  # Excel writes its separator so
+        skip, separator = 1, lines[0][4:5]
+    sample = [line for line in lines[skip : skip + SAMPLE_LINES] if line.strip()]
+    if len(sample) < 2:
+        raise BadTable(f"{path} has a heading but no rows." if sample else f"{path} is empty.")
+    separator = separator or _separator(sample)
+    first = _heading(lines, skip, separator)
+    sample = lines[first : first + SAMPLE_LINES]
+    rows = [row for row in csv.reader(sample, delimiter=separator) if row]
+    names, headings, notes = _names(path, rows)
+    if any(line.strip() for line in lines[skip:first]):
+        notes.append(f"{path.name} has {first - skip} lines before its heading: left out.")
+    return CsvSource(
+        path, encoding, separator, _decimal(rows, separator), names, first + headings,
+        multiline=any(line.count('"') % 2 for line in lines), notes=notes,
+    )  # fmt: skip
+
+
+def _lines(path: Path, head: bytes, encoding: str) -> list[str]:
     text = codecs.getincrementaldecoder(encoding)(errors="strict").decode(head)
     if "\x00" in text:
         raise BadTable(f"{path} is neither text nor Parquet: export it as CSV or Parquet.")
     lines = text.splitlines()
     if len(head) == HEAD_BYTES and len(lines) > 1:
         lines.pop()  # cut in the middle
-    skip, separator = 0, ""
-    if lines[0].lower().startswith("sep="):  # Excel writes its separator so
-        skip, separator = 1, lines[0][4:5]
-    sample = [line for line in lines[skip : skip + 200] if line.strip()]
-    if len(sample) < 2:
-        raise BadTable(f"{path} has a heading but no rows." if sample else f"{path} is empty.")
-    separator = separator or _separator(sample)
-    rows = list(csv.reader(sample, delimiter=separator))
+    return lines
+
+
+def _names(path: Path, rows: list[list[str]]) -> tuple[list[str], int, list[str]]:
+    """The names of the columns, how many lines make the heading, and what is to be said of it."""
+    notes: list[str] = []
     header = [cell.strip() for cell in rows[0]]
-    notes = []
-    if any(cell and NUMBER.fullmatch(cell) for cell in header) and not any(
-        re.search(r"[^\W\d]", cell) for cell in header
-    ):
-        notes.append(
-            f"{path.name} has no heading: its columns are column_1 to column_{len(header)}."
-        )
-        header = [f"column_{number}" for number in range(1, len(header) + 1)]
-    else:
-        skip += 1
-    names = _unique(header, path, notes)
-    return CsvSource(path, encoding, separator, _decimal(rows, separator), names, skip, notes)
+    if any(map(NUMBER.fullmatch, header)) and not re.search(r"[^\W\d]", "".join(header)):
+        names = [f"column_{number}" for number in range(1, len(header) + 1)]
+        return names, 0, [f"{path.name} has no heading: its columns are column_1 to {names[-1]}."]
+    units = _units(rows[1:])
+    if units:
+        notes.append(f"{path.name} has units below its heading ({units}): left out.")
+    return _unique(header, path, notes), 2 if units else 1, notes
+
+
+def _heading(lines: list[str], skip: int, separator: str) -> int:
+    """The line of the heading: behind comments, and lines of not half as many fields as usual."""
+    sample = lines[skip : skip + SAMPLE_LINES]
+    fields = [len(row) for row in csv.reader(sample, delimiter=separator) if row]
+    usual = max(set(fields), key=fields.count)
+    for number, line in enumerate(sample, skip):
+        count = len(next(csv.reader([line], delimiter=separator), []))
+        if 2 * count > usual and (count == usual or not line.startswith("#")):
+            return number
+    return skip
+
+
+def _units(rows: list[list[str]]) -> str:
+    """The first row, where it has no number and the rows below it are numbers; else nothing."""
+    numeric = [
+        column
+        for column in range(len(rows[0]) if rows else 0)
+        if (cells := [row[column].strip() for row in rows[1:] if column < len(row)])
+        and all(NUMBER.fullmatch(cell) or cell in MISSING for cell in cells)
+        and any(map(NUMBER.fullmatch, cells))
+    ]
+    first = [rows[0][column].strip() for column in numeric]
+    told = [cell for cell in first if cell not in MISSING]
+    return "" if any(map(NUMBER.fullmatch, first)) else ", ".join(told[:3])
 
 
 def _encoding(path: Path, head: bytes) -> str:
@@ -194,22 +239,26 @@ def _encoding(path: Path, head: bytes) -> str:
 def _separator(sample: list[str]) -> str:
     """The separator by which most lines fall into the same, and the greatest, number of fields."""
 
-    def score(separator: str) -> tuple[float, int]:
+    def score(separator: str) -> tuple[float, bool, int]:
         counts = [len(row) for row in csv.reader(sample, delimiter=separator)]
         usual = max(set(counts), key=counts.count)
         agreeing = counts.count(usual) / len(counts) if usual > 1 else 0.0
-        return (round(agreeing, 1) if separator != " " else agreeing * 0.5, usual)
+        agreeing = round(agreeing, 1) if separator != " " else agreeing * 0.5
+        return agreeing, counts[0] == usual, usual
 
     best = max(SEPARATORS, key=score)
     return best if score(best)[0] > 0 else ","
 
 
 def _decimal(rows: list[list[str]], separator: str) -> str:
-    if separator == ",":
-        return "."
+    """Whether decimals are written with comma or point; "" where no cell tells."""
     cells = [cell.strip() for row in rows[1:] for cell in row]
     commas = sum(bool(re.fullmatch(r"[+-]?[\d.]*\d,\d+", cell)) for cell in cells)
-    points = sum(bool(re.fullmatch(r"[+-]?\d+\.\d+", cell)) for cell in cells)
+    points = sum(bool(re.fullmatch(r"[+-]?[\d,]*\d\.\d+", cell)) for cell in cells)
+    if separator == ",":  # quoted: 1,234 is rather a thousand
+        commas -= sum(bool(re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", cell)) for cell in cells)
+    if not commas and not points:
+        return ""
     return "," if commas > points else "."
 
 

@@ -16,15 +16,17 @@ from gan_lab.machines import Group
 SAMPLE_ROWS = 20_000
 DISTINCT_LIMIT = 10_000
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?[iI]nf(inity)?$"
-THOUSANDS = r"^[+-]?\d{1,3}(\.\d{3})+(,\d+)?$"
+THOUSANDS = r"^[+-]?\d{{1,3}}(\{0}\d{{3}})+(\{1}\d+)?$"
 WHOLE = r"^[+-]?\d{1,18}$"
 MOSTLY = 0.9
 """A text column of which at least this share are numbers is one of numbers with slips."""
-DATE_FORMATS = (
-    "iso", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y",
-    "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y",
-    "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d",
+DATES = (
+    "%Y-%m-%d", "%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y",
+    "%Y/%m/%d", "%d-%b-%Y", "%d-%b-%y", "%d-%m-%Y",
 )  # fmt: skip
+TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+DATE_FORMATS = ("iso", *(date + time for date in DATES for time in TIMES))
+FRACTION = r"[.,]\d+$"
 UNITS: dict[Group, dict[str, str]] = {
     "temperature": {"c": "degC", "degc": "degC", "°c": "degC", "k": "K", "f": "degF"},
     "vibration": {"mm/s": "mm/s", "mm_s": "mm/s", "g": "g", "in/s": "in/s", "mv": "mV"},
@@ -89,10 +91,8 @@ class Column:
 
     @property
     def distinct(self) -> int:
-        """Different values: counted for text, among the sampled rows for numbers."""
-        if self.kind in ("whole", "number"):
-            return len(np.unique(self.values))
-        return len(self.texts)
+        """Different values: texts counted, numbers among the sampled rows."""
+        return len(self.texts) + len(np.unique(self.values))
 
     @property
     def values(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -128,6 +128,7 @@ class Column:
             self._add_texts(texts)
         if self.date_formats:
             usable = self.date_formats if slips == len(present) else []
+            usable = [form for form in usable if _all_dates(present[:1], form)]
             self.date_formats = [form for form in usable if _all_dates(present, form)]
 
     def _add_texts(self, texts: pa.ChunkedArray) -> None:
@@ -190,29 +191,39 @@ def target_type(column: Column) -> pa.DataType:
 
 
 def to_numbers(values: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
-    """Return texts as numbers, null where they are none; 1.234,5 needs the decimal comma."""
+    """Return texts as numbers, null where they are none; 1,234.5 and 12 % are some."""
     if decimal == ".":
         try:
             return values.cast(pa.float64())
         except pa.ArrowInvalid:
             pass
     texts = _trim(values)
+    group = "." if decimal == "," else ","
+    grouped = pc.match_substring_regex(texts, THOUSANDS.format(group, decimal))
+    texts = pc.if_else(grouped, pc.replace_substring(texts, group, ""), texts)
     if decimal == ",":
-        grouped = pc.match_substring_regex(texts, THOUSANDS)
-        texts = pc.if_else(grouped, pc.replace_substring(texts, ".", ""), texts)
         texts = pc.replace_substring(texts, ",", ".")
+    texts = pc.replace_substring_regex(texts, r"(\d)\s?%$", r"\1")
     number = pc.match_substring_regex(texts, NUMBER)
     return pc.if_else(number, texts, None).cast(pa.float64())
 
 
 def to_dates(values: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
     """Return texts as times without zone; raises `ArrowInvalid` where one is not of this form."""
-    if form != "iso":
-        return pc.strptime(_trim(values), format=form, unit="us")
-    try:
-        return values.cast(pa.timestamp("us"))
-    except pa.ArrowInvalid:
-        return values.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
+    texts = _trim(values)
+    if form == "iso":
+        try:
+            return texts.cast(pa.timestamp("us"))
+        except pa.ArrowInvalid:
+            return texts.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
+    if not form.endswith(".%f"):
+        return pc.strptime(texts, format=form, unit="us")
+    seconds = pc.strptime(
+        pc.replace_substring_regex(texts, FRACTION, ""), format=form[:-3], unit="us"
+    )
+    rest = pc.replace_substring_regex(texts, r"^.*[.,]", "0.").cast(pa.float64())
+    micros = pc.round(pc.multiply(rest, 1e6)).cast(pa.int64())
+    return pc.add(seconds.cast(pa.int64()), micros).cast(pa.timestamp("us"))
 
 
 def guess_unit(name: str) -> tuple[str, Group]:
@@ -252,7 +263,7 @@ def _trim(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _all_dates(present: pa.ChunkedArray, form: str) -> bool:
     try:
-        to_dates(present, form)
+        first = pc.min(to_dates(present, form)).as_py()
     except pa.ArrowInvalid:
         return False
-    return True
+    return first.year >= 1000  # %Y takes two digits for the first century

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,83 @@ def test_a_german_excel_export(tmp_path: Path) -> None:
     assert "'End' and 'end'" in notes
 
 
+HOURS = pd.date_range("2024-03-01", periods=30, freq="h")
+TIMES = {
+    "plain": "%Y-%m-%d %H:%M:%S", "short": "%d.%m.%y %H:%M", "PI": "%d-%b-%Y %H:%M:%S",
+    "American": "%m/%d/%Y %I:%M:%S %p", "logger": "%Y/%m/%d %H:%M:%S.250",
+    "comma": "%d.%m.%Y %H:%M:%S,250", "zone": "%Y-%m-%dT%H:%M:%S+01:00",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_times_as_loggers_and_historians_write_them(tmp_path: Path, name: str) -> None:
+    form = TIMES[name]
+    text = "\n".join(["t;x", *(f"{hour:{form}};{hour.hour}" for hour in HOURS)])
+    summary = import_table("mine_1", [save(tmp_path / "a.csv", text)], time="t")
+    added = {"zone": "-1h", "logger": "250ms", "comma": "250ms"}.get(name, "0h")
+    assert read_seed("mine_1")["t"].tolist() == (HOURS + pd.Timedelta(added)).tolist()
+    notes = " ".join(summary.notes)
+    assert ("UTC" in notes) == (name == "zone")
+    assert ("may be swapped" in notes) == (name == "American")
+
+
+ODD_FILES = {
+    "units below the heading": ("t;x;p\n;1/min;bar\n", "{i};{i}.5;1", r"units .* \(1/min, bar\)"),
+    "lines before the heading": ("# PI\nPlant 7\n\nt;x;p\n", "{i};{i}.5;1", "has 3 lines before"),
+    "no heading": ("", "{i};{i}.5;1", "column_1 to column_3"),
+    "point between thousands": ("t;x;p\n", "{i};1.0{i:02},5;1", ""),
+    "comma between thousands": ("t,x,p\n", '{i},"1,0{i:02}.5",1', ""),
+    "quoted decimal commas": ("t,x,p\n", '{i},"{i},5",1', ""),
+    "dates and decimal commas": ("t;x\n", "01.03.2024 00:{i:02};{i},5", ""),
+    "percent": ("t;x;p\n", "{i};{i}.5%;1", ""),
+    "spaces at the end, as NASA writes": ("", "{i} {i}.5 1  ", "no heading"),
+    "line breaks in cells": ("t,x,p\n", '{i},{i}.5,"a\nb"', ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ODD_FILES)
+def test_odd_files(tmp_path: Path, what: str) -> None:
+    heading, row, note = ODD_FILES[what]
+    text = heading + "\n".join(row.format(i=i) for i in range(30))
+    summary = import_table("mine_1", [save(tmp_path / "a.csv", text)])
+    values = read_seed("mine_1")["x" if heading else "column_2"].to_numpy()
+    assert (values % 1000 == np.arange(30) + 0.5).all()
+    notes = [text for text in summary.notes if not text.startswith("Always the same")]
+    assert re.search(note, notes[0]) if note else not notes
+
+
+def test_mixed_types_duplicates_and_columns_alike_are_said(tmp_path: Path) -> None:
+    table = lives().assign(mixed=["n.m.", 5, 6] * 20, copy=lives()["cycle"])
+    table.iloc[[*range(60), 7]].to_csv(tmp_path / "a.csv", index=False)
+    summary = import_table("mine_1", [tmp_path / "a.csv"], life="unit", time="cycle", rul="rul")
+    notes = " ".join(summary.notes)
+    assert "'mixed' mixes 41 numbers with texts ('n.m.' in row 1): it counts as text" in notes
+    assert "'copy' repeats 'cycle'." in notes
+    assert "Rows that repeat an earlier row: 1." in notes
+    assert "Rows with the time of the row before them: 1." in notes
+    assert load_profile("mine_1").states.keys() == {"idle", "full"}
+    mixed = next(column for column in summary.columns if column.name == "mixed")
+    assert (mixed.type, mixed.distinct, mixed.note) == ("text", 3, "")
+    assert str(summary).splitlines()[1].split()[:3] == ["name", "type", "role"]
+
+
+def test_files_of_one_table_may_differ_in_types_but_not_in_decimals(tmp_path: Path) -> None:
+    whole, half = lives(1)[["cycle", "rul"]], lives(1)[["rul", "cycle"]] / 2
+    whole.to_parquet(tmp_path / "a.parquet")
+    half.to_parquet(tmp_path / "b.parquet")
+    half.to_csv(tmp_path / "c.csv", index=False)
+    half.to_csv(tmp_path / "d.csv", index=False, sep=";", decimal=",")
+    paths = [tmp_path / name for name in ("a.parquet", "b.parquet", "c.csv", "d.csv")]
+    import_table("mine_1", paths[:3], life_per_file=True)
+    values = [*whole["cycle"], *half["cycle"], *half["cycle"]]
+    assert read_seed("mine_1")["cycle"].tolist() == values
+    with pytest.raises(BadTable, match="with a comma, .*c.csv with a point"):
+        import_table("mine_2", paths[2:], life_per_file=True)
+    lives(1).to_csv(tmp_path / "e.csv", index=False)
+    with pytest.raises(BadParameter, match="have a column 'unit': use --life unit"):
+        import_table("mine_2", [tmp_path / "e.csv"] * 2, life="unit", life_per_file=True)
+
+
 def test_wide_short_files_and_double_names(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(314, 442))
     wide = pd.DataFrame(values, columns=[f"s{i}" for i in range(440)] + ["s0", "s1"])
@@ -129,7 +207,7 @@ def test_a_life_with_one_row_is_said(tmp_path: Path) -> None:
     table.to_csv(tmp_path / "a.csv", index=False)
     summary = import_table("mine_1", [tmp_path / "a.csv"], life="unit", time="cycle", rul="rul")
     assert summary.lives == 4
-    assert "1 lives have only one row, such as 9." in summary.notes
+    assert "Lives of only one row: 1, such as 9." in summary.notes
 
 
 def test_rows_of_a_wrong_length_are_left_out_and_said(tmp_path: Path) -> None:
@@ -151,16 +229,20 @@ def test_several_files_one_life_each(tmp_path: Path) -> None:
 
 
 def test_a_historians_export_is_turned_wide(tmp_path: Path) -> None:
-    lines = ["tag,time,value"]
-    for hour in range(24):
-        lines.append(f"pressure,2024-01-01 {hour:02d}:00:00,{hour}.5")
-        if hour % 2 == 0:
-            lines.append(f"flow,2024-01-01 {hour:02d}:00:00,{100 + hour}")
+    lines = ["unit,tag,time,value"]
+    for unit in (1, 2):
+        for hour in range(24):
+            lines.append(f"{unit},pressure,2024-01-0{unit} {hour:02d}:00:00,{hour}.5")
+            if hour % 2 == unit - 1:
+                lines.append(f"{unit},flow,2024-01-0{unit} {hour:02d}:00:00,{100 * unit + hour}")
     path = save(tmp_path / "a.csv", "\n".join(lines))
     import_table("mine_1", [path], long=("tag", "time", "value"))
-    table = read_seed("mine_1")
-    assert list(table.columns) == ["time", "flow", "pressure"]
+    assert list(read_seed("mine_1").columns) == ["time", "flow", "pressure"]
+    import_table("mine_2", [path], long=("tag", "time", "value"), life="unit")
+    table = read_seed("mine_2")
+    assert list(table.columns) == ["unit", "time", "flow", "pressure"]
     assert table["flow"].tolist()[:3] == [100.0, 100.0, 102.0]
+    assert table.loc[table["unit"] == 2, "flow"].iloc[0] == 201.0
 
 
 def test_a_rul_is_made_from_failures_and_time(tmp_path: Path) -> None:
@@ -172,7 +254,7 @@ def test_a_rul_is_made_from_failures_and_time(tmp_path: Path) -> None:
     made = read_seed("mine_1")
     assert made["unit"].unique().tolist() == [1, 2]
     assert made["rul"].tolist() == list(range(19, -1, -1)) * 2
-    assert any("1 lives without a failure" in note for note in summary.notes)
+    assert any("Lives left out, as their end is not known: 1." in note for note in summary.notes)
 
 
 def test_persons_and_serial_numbers_stay_out_unless_named(tmp_path: Path) -> None:
