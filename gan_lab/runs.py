@@ -538,12 +538,16 @@ def all_runs(home: Path | None = None) -> list[RunFolder]:
     return [run for _, run in sorted(runs, key=lambda pair: pair[0], reverse=True)]
 
 
-def newest_run(machine_id: str, kind: str, home: Path | None = None) -> RunFolder | None:
-    """Return the newest run of this kind that is done for a machine."""
+def done_runs(machine_id: str, kind: str, home: Path | None = None) -> Iterator[RunFolder]:
+    """Yield the runs of this kind that are done for a machine, newest first."""
     for run in all_runs(home):
         if (run.spec.machine_id, run.spec.kind) == (machine_id, kind) and run.result_data():
-            return run
-    return None
+            yield run
+
+
+def newest_run(machine_id: str, kind: str, home: Path | None = None) -> RunFolder | None:
+    """Return the newest run of this kind that is done for a machine."""
+    return next(done_runs(machine_id, kind, home), None)
 
 
 class FleetRuns:

@@ -185,7 +185,8 @@ class GenerateConfig(Message):
     late_life: float | None = Field(None, gt=0, lt=1)
     states: Shares = None
     model_task_id: str | None = Field(
-        None, description="The training to draw from; by default the machine's newest"
+        None,
+        description="The training to draw from; by default the newest that no report calls bad",
     )
 
     @property
@@ -308,12 +309,22 @@ class GenerateResult(Message):
 
 
 class ReportResult(Message):
-    """What `report` leaves."""
+    """What `report` leaves: its verdict, and the figures that models are compared by.
+
+    `quality`: SDMetrics' score, 0 to 1. `utility`, `utility_of_lives`: R2 (average precision for a
+    failure) on held-out real rows and windows. `memory`: the largest share of rows, windows or
+    lives nearer to training than to held-out ones (0.5: none). `detection`: AUC (0.5: cannot).
+    """
 
     machine_id: str
+    level: Literal["good", "care", "bad"]
     verdict: str
     report_path: str
     quality: float | None
+    utility: float | None
+    utility_of_lives: float | None
+    memory: float | None
+    detection: float | None
     report_time_seconds: float
 
 

@@ -10,7 +10,9 @@ import os
 import sys
 import threading
 import uuid
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +22,7 @@ from gan_lab.cluster.handover import cancel_run, hand_over, lost
 from gan_lab.errors import BadParameter, NoModel, NoSeedData
 from gan_lab.events import follow
 from gan_lab.machines import load_profile, profile_ids
-from gan_lab.runs import RunFolder, all_runs, create_run, newest_run, open_run
+from gan_lab.runs import RunFolder, all_runs, create_run, open_run
 from gan_lab.schema import Kind, State, TaskSpec, TaskStatus, configure
 from gan_lab.settings import load_settings
 
@@ -139,10 +141,13 @@ def _seed_rows(machine_id: str) -> int:
 
 def get_machine_status(machine_id: str) -> dict[str, Any]:
     """Say where a machine stands: profile, seed, model, tables; raises `UnknownMachine`."""
+    from gan_lab.cluster.tasks import training_run
     from gan_lab.synth.tables import manifest, seed_path
 
-    profile = load_profile(machine_id)
-    trained, path = newest_run(machine_id, "train"), seed_path(machine_id)
+    profile, path = load_profile(machine_id), seed_path(machine_id)
+    trained: RunFolder | None = None
+    with suppress(NoModel):
+        trained = training_run(machine_id)
     mine = [run for run in all_runs() if run.spec.machine_id == machine_id]
     return {
         "machine_id": machine_id,
@@ -190,12 +195,17 @@ def train(machine_id: str, reuse: bool = False, **options: Any) -> Run:
     return _submit_chain([spec], reuse)[0]
 
 
-def generate(machine_id: str, reuse: bool = False, **options: Any) -> Run:
+def generate(machine_id: str, reuse: bool = False, report: bool = True, **options: Any) -> Run:
     """Start drawing train, val and test tables; options are the fields of `GenerateConfig`.
 
+    The report on them follows as a task of its own, where the training has held something out for
+    it (`report=False`: none does). Warns where reports say of all models not to use their rows.
     Raises `UnknownMachine`, `NoModel`, `BadParameter`, `ServiceUnreachable`.
     """
-    return _submit_chain([_check_generate(machine_id, options)], reuse)[0]
+    specs = [_check_generate(machine_id, options)]
+    if report and open_run(specs[0].config["model_task_id"]).spec.config.get("holdout"):
+        specs.append(_spec("report", machine_id, {}))
+    return _submit_chain(specs, reuse)[0]
 
 
 def report(machine_id: str, **options: Any) -> Run:
@@ -234,7 +244,7 @@ def pipeline(
         specs.append(_check_seed(machine_id, seed or {}))
     training = _spec("train", machine_id, {**options, **(train or {})})
     specs += [training, _spec("generate", machine_id, generate or {}, training.task_id)]
-    if report:
+    if report and training.config["holdout"]:
         specs.append(_spec("report", machine_id, {}))
     return _submit_chain(specs, reuse)
 
@@ -335,10 +345,17 @@ def _check_has_seed(machine_id: str) -> None:
 
 
 def _check_generate(machine_id: str, options: dict[str, Any]) -> TaskSpec:
-    from gan_lab.cluster.tasks import training_run
+    from gan_lab.cluster.tasks import training_run, verdict_levels
 
     spec = _spec("generate", machine_id, options)
     source = training_run(machine_id, spec.config["model_task_id"])
+    unnamed = spec.config["model_task_id"] is None
+    if unnamed and verdict_levels(machine_id).get(source.task_id) == "bad":
+        warnings.warn(
+            f"The report on training {source.task_id[:8]} of {machine_id} says not to use its "
+            "rows, and there is no better model: see why with lab.report, or train again.",
+            stacklevel=3,
+        )
     config = {**spec.config, "model_task_id": source.task_id}
     return spec.model_copy(update={"config": config})
 

@@ -14,9 +14,9 @@ import pandas as pd
 
 from gan_lab import runs
 from gan_lab.cluster.recipe import Outcome, Work, perform
-from gan_lab.errors import NoModel
+from gan_lab.errors import BadTable, NoModel
 from gan_lab.machines import load_profile
-from gan_lab.runs import RunFolder, newest_run, open_run
+from gan_lab.runs import RunFolder, done_runs, open_run
 from gan_lab.schema import (
     Epoch,
     GenerateConfig,
@@ -233,11 +233,11 @@ def _generate(work: Work) -> dict[str, Any]:
     started, config = time.perf_counter(), cast(GenerateConfig, work.config)
     amounts = lives_of_splits(config) or config.splits
     total = sum(amounts.values())
-    work.say("initializing", 0, total, "Loading the model")
-    machine_id, source = (
-        work.spec.machine_id,
-        training_run(work.spec.machine_id, config.model_task_id),
-    )
+    machine_id = work.spec.machine_id
+    source = training_run(machine_id, config.model_task_id)
+    bad = verdict_levels(machine_id).get(source.task_id) == "bad"
+    doubt = ", whose report says: do not use its rows" if bad else ""
+    work.say("initializing", 0, total, f"Loading the model of {source.task_id[:8]}{doubt}")
     model, kind = load_model(source)
     _record_environment(work, model_task_id=source.task_id)
     roles = load_profile(machine_id).roles
@@ -317,15 +317,28 @@ def config_splits(work: Work) -> list[str]:
 
 
 def training_run(machine_id: str, task_id: str | None = None) -> RunFolder:
-    """Return the training to draw from; raises `NoModel` where there is none that is done."""
+    """Return the training to draw from: the one named, else the newest that no report calls bad.
+
+    Where reports call all of them bad it is the newest. Raises `NoModel` where there is none.
+    """
     if task_id:
         run = open_run(task_id)
         if run.spec.kind == "train" and run.result_data() is not None:
             return run
         raise NoModel(f"Task {run.task_id} has left no model: name a training that is done.")
-    found = newest_run(machine_id, "train")
-    if found is None:
+    trained = list(done_runs(machine_id, "train"))
+    if not trained:
         raise NoModel(f"{machine_id} has no model. Make one with `gan-lab train {machine_id}`.")
+    levels = verdict_levels(machine_id)
+    return next((run for run in trained if levels.get(run.task_id) != "bad"), trained[0])
+
+
+def verdict_levels(machine_id: str) -> dict[str, str]:
+    """Return what the newest report on each training of a machine says: good, care or bad."""
+    found: dict[str, str] = {}
+    for run in done_runs(machine_id, "report"):
+        model = str(run.environment().get("model_task_id"))
+        found.setdefault(model, str((run.result_data() or {}).get("level")))
     return found
 
 
@@ -351,6 +364,12 @@ def _report(work: Work) -> dict[str, Any]:
     profile, trained = load_profile(machine_id), _training_of_tables(machine_id)
     options = TrainConfig.model_validate(trained.spec.config)
     seed = tables.read_seed(machine_id)
+    sha256 = tables.table_sha256(tables.seed_path(machine_id))
+    if trained.environment().get("seed_sha256") != sha256:
+        raise BadTable(
+            f"The seed table of {machine_id} is another one than training {trained.task_id[:8]} "
+            "learned from, so nobody knows which lives it has not seen: train and generate again."
+        )
     train, holdout = tables.split_holdout(seed, profile.roles, options.holdout, options.seed)
     _record_environment(work, model_task_id=trained.task_id)
 
@@ -365,9 +384,10 @@ def _report(work: Work) -> dict[str, Any]:
     runs.write_beside(work.run.path / runs.REPORT_HTML, render_html(report))
     return ReportResult(
         machine_id=machine_id,
+        level=report.verdict.level,
         verdict=report.verdict.headline,
         report_path=str(path),
-        quality=report.quality,
+        **report.figures,
         report_time_seconds=round(time.perf_counter() - started, 3),
     ).model_dump()
 

@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_lab.machines import load_profile
-from gan_lab.runs import REPORT_HTML, REPORT_JSON, RunFolder, all_runs, newest_run, open_run
+from gan_lab.runs import REPORT_HTML, REPORT_JSON, RunFolder, all_runs, done_runs
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from gan_lab.synth.quality import QualityReport
+
+COLUMNS = (
+    "model", "created", "generate_uses", "verdict", "quality", "utility", "utility_of_lives",
+    "memory", "detection", "train_seconds", "report", "finding",
+)  # fmt: skip
 
 
 class ReportView:
@@ -43,88 +48,70 @@ def report(machine_id: str) -> ReportView:
     The page lies beside it as one self-contained file (`path`). Raises `UnknownMachine`, and
     `RequestError` where there is nothing to report on.
     """
-    load_profile(machine_id)
-    run = newest_run(machine_id, "report")
-    if run is None or _outdated(run, machine_id):
-        from gan_lab.cluster import submit
+    from gan_lab.synth.quality import QualityReport
 
-        started = submit.report(machine_id)
-        started.result()
-        run = open_run(started.task_id)
-    return ReportView(_read(run), run)
+    load_profile(machine_id)
+    run = _newest_of_present_tables(machine_id)
+    if run is None or not run.final:
+        run = _computed(machine_id, run)
+    text = (run.path / REPORT_JSON).read_text()
+    return ReportView(QualityReport.model_validate_json(text), run)
+
+
+def _newest_of_present_tables(machine_id: str) -> RunFolder | None:
+    """Return the newest report on the tables as they are, also one that is still at work."""
+    from gan_lab.synth.tables import manifest
+
+    tables = manifest(machine_id) or {"created": "", "task_id": None}
+    for run in all_runs():
+        spec = run.spec
+        if (spec.machine_id, spec.kind) == (machine_id, "report"):
+            fits = spec.created > tables["created"] or spec.after == tables["task_id"]
+            if fits and (not run.final or run.result_data() is not None):
+                return run
+    return None
+
+
+def _computed(machine_id: str, run: RunFolder | None) -> RunFolder:
+    """Wait for the report; it is asked for where nobody has, or where its cluster is gone."""
+    from gan_lab.cluster import submit
+    from gan_lab.cluster.handover import lost
+
+    asked = submit.Run.of(run) if run and not lost([run]) else submit.report(machine_id)
+    asked.result()
+    return asked
 
 
 def leaderboard(machine_id: str) -> pd.DataFrame:
-    """Return the reports on a machine's tables, the best verdict first, then the best quality.
+    """Return a machine's trainings with the newest report on each, the best first.
 
-    `utility` and `utility_of_lives` are R2 (average precision for a failure) on held-out real rows
-    and windows, `memory` the largest share nearer to training than to held-out lives (0.5: none),
-    `train_seconds` what the training took.
+    `verdict` is good, care or bad, empty where nothing was judged; `generate_uses` marks the model
+    that is drawn from where none is named; `train_seconds` is what the training took. The other
+    figures are those of `gan_lab.schema.ReportResult`.
     """
     import pandas as pd
 
+    from gan_lab.cluster.tasks import training_run
+
     load_profile(machine_id)
-    runs = [r for r in all_runs() if (r.spec.machine_id, r.spec.kind) == (machine_id, "report")]
-    rows = [_line(run) for run in runs if run.result_data() is not None]
-    table = pd.DataFrame(rows, columns=list(_COLUMNS))
-    order = table["verdict"].map({"good": 0, "care": 1, "bad": 2})
-    table = table.assign(order=order).sort_values(["order", "quality"], ascending=[True, False])
-    return table.drop(columns="order").reset_index(drop=True)
-
-
-_COLUMNS = (
-    "report",
-    "model",
-    "created",
-    "verdict",
-    "quality",
-    "utility",
-    "utility_of_lives",
-    "memory",
-    "detection",
-    "train_seconds",
-    "finding",
-)
-
-
-def _line(run: RunFolder) -> tuple[Any, ...]:
-    found, model = _read(run), run.environment().get("model_task_id")
-    task = found.utility[0] if found.utility else None
-    lives = found.life_figures.r2.get("synthetic") if found.life_figures else None
-    shares = [m.share for m in found.privacy.memory.values() if m.share is not None]
-    return (
-        run.task_id,
-        model,
-        run.spec.created,
-        found.verdict.level,
-        found.quality,
-        task.scores.get("synthetic", {}).get(task.metric) if task else None,
-        lives,
-        max(shares, default=None),
-        found.detection.auc,
-        _train_seconds(model),
-        found.verdict.findings[0].text if found.verdict.findings else "",
-    )
-
-
-def _train_seconds(model: str | None) -> float | None:
-    result = open_run(model).result_data() if model else None
-    return None if result is None else float(result["training_time_seconds"])
-
-
-def _read(run: RunFolder) -> QualityReport:
-    from gan_lab.synth.quality import QualityReport
-
-    return QualityReport.model_validate_json((run.path / REPORT_JSON).read_text())
-
-
-def _outdated(run: RunFolder, machine_id: str) -> bool:
-    """Whether the synthetic tables were drawn after this report was asked for."""
-    from gan_lab.synth.tables import manifest
-
-    known = manifest(machine_id)
-    return (
-        known is not None
-        and str(known["created"]) > run.spec.created
-        and (run.spec.after != known["task_id"])
-    )
+    reports: dict[str, dict[str, Any]] = {}
+    for run in done_runs(machine_id, "report"):
+        model = str(run.environment().get("model_task_id"))
+        reports.setdefault(model, {**(run.result_data() or {}), "report": run.task_id})
+    trained = list(done_runs(machine_id, "train"))
+    chosen = training_run(machine_id).task_id if trained else None
+    rows = [
+        {
+            **(found := reports.get(run.task_id, {})),
+            "model": run.task_id,
+            "created": run.spec.created,
+            "verdict": found.get("level", ""),
+            "finding": found.get("verdict", ""),
+            "generate_uses": run.task_id == chosen,
+            "train_seconds": (run.result_data() or {}).get("training_time_seconds"),
+        }
+        for run in trained
+    ]
+    order = ["good", "care", "bad", ""]
+    rows.sort(key=lambda row: (order.index(row["verdict"]), -(row.get("quality") or 0)))
+    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -41,9 +41,17 @@ class QualityReport(Message):
     seconds: dict[str, float] = Field(default_factory=dict)
 
     @property
-    def quality(self) -> float | None:
-        """SDMetrics' overall score, 0 to 1."""
-        return self.fidelity.synthetic.overall
+    def figures(self) -> dict[str, float | None]:
+        """The figures that models are compared by; see `gan_lab.schema.ReportResult`."""
+        task, lives = self.utility[0] if self.utility else None, self.life_figures
+        shares = [each.share for each in self.privacy.memory.values() if each.share is not None]
+        return {
+            "quality": self.fidelity.synthetic.overall,
+            "utility": task.scores.get("synthetic", {}).get(task.metric) if task else None,
+            "utility_of_lives": lives.r2.get("synthetic") if lives else None,
+            "memory": max(shares, default=None),
+            "detection": self.detection.auc,
+        }
 
 
 def evaluate(

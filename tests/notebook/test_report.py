@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from gan_lab.errors import UnknownMachine
+import gan_lab as lab
+from gan_lab.cluster.tasks import training_run
+from gan_lab.errors import ServiceUnreachable, UnknownMachine
 from gan_lab.notebook.report import leaderboard, report
-from gan_lab.runs import REPORT_HTML, REPORT_JSON, create_run, write_beside
-from gan_lab.schema import Roles, TaskSpec
+from gan_lab.runs import REPORT_HTML, REPORT_JSON, RunFolder, write_beside
+from gan_lab.schema import Roles
 from gan_lab.synth.quality import QualityReport, evaluate
 from gan_lab.synth.report_page import render_html
 
@@ -28,32 +31,60 @@ def judged() -> QualityReport:
 
 
 @pytest.fixture
-def reported(view_home: Path, judged: QualityReport) -> str:
-    """A workspace in which a report is done; returns its task id."""
+def trained(view_home: Path, new_run: Callable[..., RunFolder]) -> Callable[..., RunFolder]:
+    """Return what leaves a training in the workspace, and on it a report of this level."""
     name = f"{MACHINE}.yaml"
     shutil.copy(ROOT / "data" / "machines" / name, view_home / "data" / "machines" / name)
-    task_id = "11111111-1111-4111-8111-111111111111"
-    run = create_run(TaskSpec(task_id=task_id, kind="report", machine_id=MACHINE, config={}))
-    write_beside(run.path / REPORT_JSON, judged.model_dump_json())
-    write_beside(run.path / REPORT_HTML, render_html(judged))
-    run.finish({"quality": judged.quality})
-    return task_id
+
+    def made(judged: QualityReport | None = None, level: str = "good") -> RunFolder:
+        run = new_run("train")
+        run.finish({"training_time_seconds": 12.5})
+        if judged is not None:
+            about = new_run("report")
+            about.record_environment(model_task_id=run.task_id)
+            write_beside(about.path / REPORT_JSON, judged.model_dump_json())
+            write_beside(about.path / REPORT_HTML, render_html(judged))
+            about.finish({"level": level, "verdict": judged.verdict.headline, **judged.figures})
+        return run
+
+    return made
 
 
-def test_a_report_that_is_there_is_shown(reported: str, judged: QualityReport) -> None:
+def test_a_report_that_is_there_is_shown(
+    trained: Callable[..., RunFolder], judged: QualityReport
+) -> None:
+    trained(judged)
     view = report(MACHINE)
-    assert view.task_id == reported
     assert judged.verdict.headline in repr(view)
     assert judged.verdict.headline in view._repr_html_()
-    assert view.data["fidelity"]["synthetic"]["overall"] == judged.quality
+    assert view.data["fidelity"]["synthetic"]["overall"] == judged.figures["quality"]
     assert view.path.read_text() == render_html(judged)
 
 
-def test_the_leaderboard_has_a_line_per_report(reported: str, judged: QualityReport) -> None:
+def test_what_is_drawn_from_is_the_newest_model_that_no_report_calls_bad(
+    trained: Callable[..., RunFolder], judged: QualityReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")
+    monkeypatch.setenv("GAN_LAB_REDIS_URL", "redis://127.0.0.1:9/2")
+    monkeypatch.setenv("GAN_LAB_CONNECT_TIMEOUT_S", "0.2")
+    bad = trained(judged, "bad")
+    assert training_run(MACHINE).task_id == bad.task_id
+    with pytest.warns(UserWarning, match="not to use"), pytest.raises(ServiceUnreachable):
+        lab.generate(MACHINE)
+    care = trained(judged, "care")
+    newer = trained(judged, "bad")
+    assert training_run(MACHINE).task_id == care.task_id
+    assert training_run(MACHINE, newer.task_id).task_id == newer.task_id
+    assert lab.get_machine_status(MACHINE)["model"]["task_id"] == care.task_id
     table = leaderboard(MACHINE)
-    assert list(table["report"]) == [reported]
-    assert table.loc[0, "quality"] == judged.quality
-    assert table.loc[0, "verdict"] == judged.verdict.level
+    assert list(table["model"]) == [care.task_id, newer.task_id, bad.task_id]
+    assert list(table["verdict"]) == ["care", "bad", "bad"]
+    assert list(table["generate_uses"]) == [True, False, False]
+    assert list(table["quality"]) == [judged.figures["quality"]] * 3
+    assert set(table["train_seconds"]) == {12.5}
+    unjudged = trained()
+    assert training_run(MACHINE).task_id == unjudged.task_id
+    assert list(leaderboard(MACHINE)["generate_uses"]) == [False, False, False, True]
 
 
 def test_an_unknown_machine_is_named(view_home: Path) -> None:

@@ -210,7 +210,7 @@ def test_json_and_page_say_the_same(whole: QualityReport) -> None:
     assert render_html(again) == render_html(whole)
     page = render_html(whole)
     assert "<script" not in page and "http" not in page
-    assert f"{whole.quality:.3f}" in page
+    assert f"{whole.figures['quality']:.3f}" in page
     assert all(word in page for word in ("Utility", "Privacy", "Lives", "Detection"))
 
 
