@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import click
@@ -25,6 +26,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its status; errors are sentences, never a traceback."""
+    warnings.formatwarning = lambda message, *_args, **_kwargs: f"{message}\n"
     try:
         status = cli.main(arguments, standalone_mode=False)
     except GanLabError as error:

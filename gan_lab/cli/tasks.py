@@ -59,7 +59,7 @@ def train(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
 @click.option("--life-rows", type=(int, int), help="Shortest and longest life, in rows.")
 @click.option("--late-life", type=float, help="Share of rows from the last fifth of a life.")
 @click.option("--state", "states", multiple=True, help="NAME=SHARE of operating states.")
-@click.option("--model", "model_task_id", help="Training task to draw from; by default the newest.")
+@click.option("--model", "model_task_id", help="Training to draw from.  [default: newest good one]")
 @task_options
 def generate(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
     """Draw train, validation and test tables from a trained model."""
