@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+from pathlib import Path
 
 import click
 
 from gan_lab.cli.show import print_json
 from gan_lab.settings import load_settings
+
+LAYOUT = "gan-lab"  # the name of our layout among JupyterLab's workspaces
 
 
 @click.command()
@@ -61,15 +64,29 @@ def _show_services(as_json: bool) -> None:
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("jupyter_options", nargs=-1, type=click.UNPROCESSED)
 def lab(jupyter_options: tuple[str, ...]) -> None:
-    """Open JupyterLab on the notebooks, the services running; further options go to Jupyter."""
+    """Open JupyterLab: the first notebook, our page, the task stream and the workers.
+
+    The services run; further options go to Jupyter.
+    """
     from gan_lab.cluster import services
 
     settings = load_settings()
     services.ensure_services(settings)
-    first = "--LabApp.default_url=/lab/tree/notebooks/01-first-machine.ipynb"
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={settings.home}", first]
+    _save_layout()
+    layout = f"--LabApp.default_url=/lab/workspaces/{LAYOUT}"
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={settings.home}", layout]
     environment = {**os.environ, "GAN_LAB_HOME": str(settings.home)}
     os.execve(sys.executable, [*command, *jupyter_options], environment)
+
+
+def _save_layout() -> None:
+    """Put our layout among the user's JupyterLab workspaces; one they have changed stays."""
+    from jupyterlab.commands import get_workspaces_dir
+    from jupyterlab_server.workspaces_handler import WorkspacesManager
+
+    layouts = WorkspacesManager(get_workspaces_dir())
+    if not layouts.load(LAYOUT)["data"]:
+        layouts.save(LAYOUT, Path(__file__).with_name("lab.jupyterlab-workspace").read_text())
 
 
 def add_to(group: click.Group) -> None:

@@ -11,10 +11,10 @@ from gan_lab.cluster.run_index import STATES, Picture, RunIndex
 from gan_lab.schema import Kind
 
 COUNTERS = {
-    "seconds": ("gan_lab_task_seconds", "Seconds that ended tasks were at work"),
-    "retries": ("gan_lab_task_retries", "Attempts behind the first"),
-    "resumes": ("gan_lab_task_resumes", "Tasks that were handed over again"),
-    "epochs": ("gan_lab_task_epochs", "Epochs that trainings have learned"),
+    "work_ms": ("gan_lab_task_seconds", "Seconds that ended tasks were at work", 1000),
+    "retries": ("gan_lab_task_retries", "Attempts behind the first", 1),
+    "resumes": ("gan_lab_task_resumes", "Tasks that were handed over again", 1),
+    "epochs": ("gan_lab_task_epochs", "Epochs that trainings have learned", 1),
 }
 
 
@@ -36,10 +36,10 @@ class LabCollector:
             for state in STATES:
                 tasks.add_metric([kind, state], picture.kinds[kind, state])
         yield tasks
-        for what, (name, words) in COUNTERS.items():
+        for what, (name, words, unit) in COUNTERS.items():
             counter = CounterMetricFamily(name, words, labels=["kind"])
             for kind in get_args(Kind):
-                counter.add_metric([kind], picture.totals[kind, what])
+                counter.add_metric([kind], picture.totals[kind, what] / unit)
             yield counter
         yield from _gauges(picture)
 

@@ -91,11 +91,11 @@ class PageHandler(_Handler):
 class TasksHandler(_Handler):
     """Rows and counts as JSON."""
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Write the tasks that fit `state`, `machine` (a part of its id) and `fleet`."""
         names = ("state", "machine", "fleet")
         filters = {name: self.get_query_argument(name, "") for name in names}
-        self.answer(select(self.index.look(), **filters))
+        self.answer(select(await self.index.look_again(), **filters))
 
 
 class LossesHandler(_Handler):

@@ -6,6 +6,7 @@ at again only when it may have changed: one that is at work each time, the other
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -31,9 +32,10 @@ WAITING_EVERY_S = 5.0  # how often a run is looked at that waits
 ENDED_EVERY_S = 60.0  # and one that has ended
 JUST_MADE_S = 15.0  # a run so young may still be on its way to the scheduler
 SHOWN_EVERY_S = 0.5  # while the whole history is read: how often what is known is shown
+MOMENT_S = 0.1  # how long an answer waits for the next picture
 REDIS_EVERY_S = 2.0
 SETTLED_NS = 2 * 10**9
-COUNTED = ("seconds", "retries", "resumes", "epochs")
+COUNTED = ("work_ms", "retries", "resumes", "epochs")
 
 
 @dataclass(frozen=True)
@@ -70,19 +72,27 @@ class RunIndex:
         self._gone: Counter[tuple[str, str]] = Counter()  # so that no total falls by a clean-up
         self._taken_at = self._listed_at = self._redis_asked_at = float("-inf")
         self._folder_mark = 0
-        self._lock = threading.Lock()
+        self._lock, self._taken = threading.Lock(), threading.Event()
 
     def look(self) -> Picture:
         """Return the last picture and have the next one taken if it is old; never waits."""
         old = time.monotonic() - self._taken_at > FRESH_S
         if old and self._lock.acquire(blocking=False):
+            self._taken.clear()
             threading.Thread(target=self._take, daemon=True).start()
+        return self.picture
+
+    async def look_again(self) -> Picture:
+        """Return the next picture if it is taken within a moment, else the last one."""
+        self.look()
+        await asyncio.to_thread(self._taken.wait, MOMENT_S)
         return self.picture
 
     def _take(self) -> None:
         try:
             self.refresh()
         finally:
+            self._taken.set()
             self._lock.release()
 
     def refresh(self) -> None:
@@ -192,8 +202,8 @@ def read_row(run: RunFolder, held: bool) -> Row:
         "created": run.spec.created,
         "started": started,
         "message": status.error or status.message,
-        # What is counted, over the whole life of the run.
-        "seconds": _between(started, metadata["updated"]) if started and final else 0.0,
+        # What is counted, over the whole life of the run; whole numbers, whose sums never waver.
+        "work_ms": round(1000 * _between(started, metadata["updated"])) if started and final else 0,
         "retries": sum(line.get("state") == State.RETRY for line in log),
         "resumes": sum(line.get("state") == RESUMED for line in log),
         "epochs": epoch or 0,

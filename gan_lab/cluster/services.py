@@ -30,6 +30,7 @@ from gan_lab.schema import ServiceRecord
 from gan_lab.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    import psutil
     from distributed import Client
 
 log = logging.getLogger(__name__)
@@ -236,12 +237,20 @@ def _end(record: ServiceRecord, settings: Settings) -> bool:
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(record.pid)
         process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(END_S)
-        except psutil.TimeoutExpired:
+        if not _has_ended(process, END_S):
             process.kill()
-            process.wait(END_S)
+            _has_ended(process, END_S)
     return True
+
+
+def _has_ended(process: psutil.Process, patience_s: float) -> bool:
+    """Whether a process ends within this time; one that its parent has yet to reap has ended."""
+    waiter = threading.Event()
+    for _ in range(int(patience_s / 0.05)):
+        if not process.is_running() or process.status() == "zombie":
+            return True
+        waiter.wait(0.05)
+    return False
 
 
 # ---- the connection

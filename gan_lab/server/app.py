@@ -7,6 +7,7 @@ from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
 
+from gan_lab.cluster import panel
 from gan_lab.server import handlers
 from gan_lab.server.operation import LabHandler
 from gan_lab.server.shared import Shared
@@ -48,6 +49,7 @@ class GanLabExtension(ExtensionApp):
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         shared: Shared = self.settings["gan_lab_shared"]
         shared.cluster.submit(shared.warm)
+        await panel.show()
 
     async def stop_extension(self) -> None:
         """Let go of the threads."""
