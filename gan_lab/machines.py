@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator
 
 from gan_lab.errors import BadParameter, BadProfile, UnknownMachine
 from gan_lab.schema import Message, Roles
@@ -119,13 +119,13 @@ class Profile(Message):
     roles: Roles = SIMULATED_ROLES
     imported: Imported | None = None
 
-    @model_validator(mode="after")
-    def _known_id(self) -> Profile:
+    @field_validator("machine_id")
+    @classmethod
+    def _known_id(cls, machine_id: str) -> str:
         try:
-            check_machine_id(self.machine_id)
+            return check_machine_id(machine_id)
         except BadParameter as error:
             raise ValueError(str(error)) from None
-        return self
 
     @property
     def simulated(self) -> bool:
@@ -220,12 +220,22 @@ def parse_profile(content: Any, source: str) -> Profile:
     try:
         return Profile.model_validate(content)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(str(part) for part in item['loc']) or 'profile'}="
-            f"{str(item['input'])[:60]!r}: {item['msg']}"
-            for item in error.errors()
-        ]
+        problems = validation_problems(error)
         raise BadProfile(f"The profile {source} cannot be used; correct:", problems) from None
+
+
+def validation_problems(error: ValidationError) -> list[str]:
+    """Return what is wrong with the fields of a profile: field, value and reason, a line each."""
+    problems = []
+    for item in error.errors():
+        field = ".".join(map(str, item["loc"])) or "profile"
+        if item["type"] == "missing":
+            problems.append(f"{field}: is missing; add it.")
+        elif item["type"] == "extra_forbidden":
+            problems.append(f"{field}={str(item['input'])[:60]!r}: no such field; remove it.")
+        else:
+            problems.append(f"{field}={str(item['input'])[:60]!r}: {item['msg']}")
+    return problems
 
 
 def _unknown(machine_id: str) -> str:

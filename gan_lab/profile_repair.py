@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from pydantic import ValidationError
 
 from gan_lab.errors import BadParameter, BadProfile
+from gan_lab.formulas import formula_names
 from gan_lab.machines import (
     CATEGORIES,
+    Driver,
+    Group,
     Profile,
-    parse_profile,
+    Sensor,
     profile_path,
     read_yaml,
+    validation_problems,
     write_profile,
 )
 
@@ -33,6 +41,9 @@ ENDINGS = {
     "pct": "%", "ppm": "ppm", "s": "s", "mv": "mV", "n": "N", "nm": "Nm", "kg": "kg",
     "mm_s": "mm/s", "m_s": "m/s", "in_s": "in/s", "m3_h": "m3/h", "l_min": "l/min", "cst": "cSt",
 }  # fmt: skip
+SENSOR_FIELDS = {*SENSOR_WORDS, *Sensor.model_fields, "name"}
+PARTS = ("sensors", "states", "failure_modes")
+DRIVERS = get_args(Driver)
 RANGE = 0.2
 
 
@@ -52,16 +63,40 @@ def normalise_profile(content: Any, source: str = "profile") -> tuple[Profile, l
     if machine_id != wanted:
         repairs.append(f"machine_id: {wanted!r} became {machine_id!r}.")
     fields["machine_id"] = machine_id
-    if fields.get("sensors"):
-        fields["sensors"] = _sensors(fields["sensors"], repairs)
-    for name in ("failure_modes", "states"):
-        if isinstance(fields.get(name), Mapping):
-            fields[name] = _as_shares(fields[name], name, repairs)
+    if isinstance(fields.get("sensors"), list):
+        repairs.append("sensors: the list became a mapping by name.")
+        fields["sensors"] = _by_name(fields["sensors"])
+    for part in PARTS:
+        if isinstance(fields.get(part), Mapping):
+            items = {str(name): item for name, item in fields[part].items()}
+            repair = _sensors if part == "sensors" else partial(_as_shares, part)
+            fields[part] = repair(items, repairs)
     fields.setdefault("category", "imported")
-    profile = parse_profile(fields, source)
-    if problems := profile_problems(profile):
+    profile, problems = _check(fields)
+    if problems:
         raise BadProfile(f"The profile {source} cannot be used; correct:", problems)
     return profile, repairs
+
+
+def _check(fields: dict[str, Any]) -> tuple[Profile, list[str]]:
+    """Return the profile, and everything wrong with it: first the parts, then the whole.
+
+    Parts that cannot be read are left out, and the whole is judged without them.
+    """
+    try:
+        profile = Profile.model_validate(fields)
+        return profile, list(profile_problems(profile))
+    except ValidationError as error:
+        unreadable = {tuple(map(str, item["loc"][:2])) for item in error.errors()}
+        readable = dict(fields)
+        for part, *names in unreadable:
+            if names and part in PARTS and isinstance(readable.get(part), dict):
+                readable[part] = {k: v for k, v in readable[part].items() if k != names[0]}
+            else:
+                readable.pop(part, None)
+        readable.setdefault("machine_id", "unreadable")
+        rest = Profile.model_validate(readable)
+        return rest, [*validation_problems(error), *profile_problems(rest, unreadable)]
 
 
 def add_profile(path: Path, replace: bool = False) -> tuple[Profile, list[str]]:
@@ -80,51 +115,62 @@ def add_profile(path: Path, replace: bool = False) -> tuple[Profile, list[str]]:
     return profile, repairs
 
 
-def profile_problems(profile: Profile) -> list[str]:
-    """Return everything in a profile that contradicts itself: field, value and suggestion."""
-    from gan_lab.formulas import formula_names
+def profile_problems(
+    profile: Profile, unreadable: Collection[tuple[str, ...]] = ()
+) -> Iterator[str]:
+    """Yield everything in a profile that contradicts itself: field, value and suggestion.
 
-    problems = []
+    `unreadable`: parts that are left out, such as `("sensors", "oil_temp_C")`, but may be named.
+    """
     if profile.category not in CATEGORIES:
-        problems.append(f"category={profile.category!r}: use one of {', '.join(CATEGORIES)}.")
-    known = {*profile.sensors, *profile.rated, "load", "losses", "speed", "ambient"}
+        yield f"category={profile.category!r}: use one of {', '.join(CATEGORIES)}."
+    lost = {name for part, *names in unreadable if part == "sensors" for name in names}
+    known = {*profile.sensors, *profile.rated, *DRIVERS, *lost}
+    needs: dict[str, set[str]] = {}
     for name, sensor in profile.sensors.items():
         where = f"sensors.{name}"
-        if not sensor.minimum <= sensor.typical <= sensor.maximum:
-            problems.append(
-                f"{where}.typical={sensor.typical:g}: lies outside minimum={sensor.minimum:g} and "
-                f"maximum={sensor.maximum:g}; widen the range."
+        yield from _level_problems(where, sensor)
+        try:
+            needs[name] = formula_names(sensor.formula) if sensor.formula else set()
+        except ValueError as error:
+            yield f"{where}.formula: {error}; use + - * / ** and names."
+            continue
+        if unknown := sorted(needs[name] - known):
+            yield (
+                f"{where}.formula={sensor.formula!r}: {', '.join(unknown)} is no sensor, "
+                "rated value or driver; add it to rated."
             )
-        if sensor.warning is not None and sensor.critical is not None:
-            between = sorted((sensor.typical, sensor.critical))
-            if not between[0] <= sensor.warning <= between[1]:
-                problems.append(
-                    f"{where}.warning={sensor.warning:g}: lies outside typical={sensor.typical:g} "
-                    f"and critical={sensor.critical:g}; put it between."
-                )
-        if sensor.formula:
-            try:
-                unknown = sorted(formula_names(sensor.formula) - known)
-            except ValueError as error:
-                problems.append(f"{where}.formula: {error}; use + - * / ** and names.")
-                continue
-            if unknown:
-                problems.append(
-                    f"{where}.formula={sensor.formula!r}: {', '.join(unknown)} is no sensor, "
-                    "rated value or driver; add it to rated."
-                )
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        yield f"sensors: {' and '.join(sorted(set(error.args[1])))} need each other's values."
     for name, mode in profile.failure_modes.items():
-        for sensor_name in mode.sensors:
+        for sensor_name in [item for item in mode.sensors if item not in lost]:
             where = f"failure_modes.{name}.sensors.{sensor_name}"
             if sensor_name not in profile.sensors:
-                problems.append(f"{where}: there is no such sensor; add it or remove it here.")
+                yield f"{where}: there is no such sensor; add it or remove it here."
             elif profile.sensors[sensor_name].critical is None:
-                problems.append(f"{where}: the sensor has no critical level; add one.")
+                yield f"{where}: the sensor has no critical level; add one."
     for part, items in (("failure_modes", profile.failure_modes), ("states", profile.states)):
+        whole = profile.imported is None and not any(part == other for other, *_ in unreadable)
         total = sum(item.share for item in items.values())
-        if items and profile.imported is None and abs(total - 1) > 0.01:
-            problems.append(f"{part}: the shares add up to {total:g}; make them 1.")
-    return problems
+        if items and whole and abs(total - 1) > 0.01:
+            yield f"{part}: the shares add up to {total:g}; make them 1."
+
+
+def _level_problems(where: str, sensor: Sensor) -> Iterator[str]:
+    if not sensor.minimum <= sensor.typical <= sensor.maximum:
+        yield (
+            f"{where}.typical={sensor.typical:g}: lies outside minimum={sensor.minimum:g} and "
+            f"maximum={sensor.maximum:g}; widen the range."
+        )
+    if sensor.warning is not None and sensor.critical is not None:
+        low, high = sorted((sensor.typical, sensor.critical))
+        if not low <= sensor.warning <= high:
+            yield (
+                f"{where}.warning={sensor.warning:g}: lies outside typical={sensor.typical:g} "
+                f"and critical={sensor.critical:g}; put it between."
+            )
 
 
 def profile_schema() -> dict[str, Any]:
@@ -146,33 +192,31 @@ def _renamed(
     return renamed
 
 
-def _sensors(given: Any, repairs: list[str]) -> dict[str, Any]:
+def _by_name(given: list[Any]) -> dict[str, Any]:
+    named = [item if isinstance(item, Mapping) else {"name": item} for item in given]
+    return {str(item.get("name", f"sensor_{n}")): item for n, item in enumerate(named, 1)}
+
+
+def _sensors(given: Mapping[str, Any], repairs: list[str]) -> dict[str, Any]:
     sensors: dict[str, Any] = {}
-    if isinstance(given, list):
-        repairs.append("sensors: the list became a mapping by name.")
-        given = {str(item.get("name", f"sensor_{n}")): item for n, item in enumerate(given, 1)}
     for name, value in given.items():
-        inner = list(value.values()) if isinstance(value, Mapping) else []
-        if inner and all(isinstance(item, Mapping) for item in inner) and "follows" not in value:
+        if isinstance(value, Mapping) and value and not SENSOR_FIELDS & set(value):
             repairs.append(f"sensors.{name}: the group became a field of its sensors.")
-            group = {"group": name} if name in GROUPS else {}
-            for sensor, fields in value.items():
-                sensors[sensor] = _sensor(sensor, {**group, **fields}, repairs)
+            group = {"group": name} if name in get_args(Group) else {}
+            sensors |= {str(s): _sensor(str(s), value[s], group, repairs) for s in value}
         else:
-            sensors[name] = _sensor(name, value, repairs)
+            sensors[name] = _sensor(name, value, {}, repairs)
     return sensors
 
 
-GROUPS = ("temperature", "vibration", "electrical", "hydraulic", "process", "wear")
-
-
-def _sensor(name: str, value: Any, repairs: list[str]) -> Any:
+def _sensor(name: str, value: Any, group: dict[str, str], repairs: list[str]) -> Any:
     where = f"sensors.{name}."
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = {"typical": value}
     if not isinstance(value, Mapping):
         return value
-    fields = _renamed({k: v for k, v in value.items() if k != "name"}, SENSOR_WORDS, where, repairs)
+    fields = _renamed(value, SENSOR_WORDS, where, repairs) | group
+    fields.pop("name", None)
     typical = fields.get("typical")
     if isinstance(typical, int | float) and not {"minimum", "maximum"} <= set(fields):
         low, high = sorted((typical * (1 - RANGE), typical * (1 + RANGE)))
@@ -189,7 +233,7 @@ def _sensor(name: str, value: Any, repairs: list[str]) -> Any:
     return fields
 
 
-def _as_shares(items: Mapping[str, Any], part: str, repairs: list[str]) -> dict[str, Any]:
+def _as_shares(part: str, items: Mapping[str, Any], repairs: list[str]) -> dict[str, Any]:
     shares: list[Any] = [item.get("share") for item in items.values() if isinstance(item, Mapping)]
     if not shares or not all(isinstance(share, int | float) for share in shares):
         return dict(items)
