@@ -82,6 +82,8 @@ class ImportSummary(Message):
         lines += [f"Left out: {name!r}: {why}" for name, why in self.left_out.items()]
         return "\n".join([*lines, *self.notes])
 
+    __repr__ = __str__
+
 
 def _cell(value: object) -> str:
     if value is None or value != value or (value == 0 and not isinstance(value, float)):
