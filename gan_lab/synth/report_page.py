@@ -9,26 +9,20 @@ from markupsafe import Markup, escape
 
 from gan_lab.synth.thresholds import THRESHOLDS
 from gan_lab.synth.utility import CONTESTANTS, Task
-from gan_lab.synth.verdict import percent
+from gan_lab.synth.verdict import HEADLINES, percent
 
 if TYPE_CHECKING:
     from gan_lab.synth.fidelity import ColumnFit
-    from gan_lab.synth.physics import Curve
+    from gan_lab.synth.physics import Curve, Physics
     from gan_lab.synth.quality import QualityReport
 
 WIDTH, HEIGHT = 240, 110
-MARKS = {
-    "good": "●",
-    "care": "▲",
-    "bad": "■",
-    "note": "○",
-}  # shapes, for who cannot see the colours
-WORDS = {"good": "Good", "care": "Care", "bad": "Do not use", "note": "Note"}
+MARKS = {"good": "●", "care": "▲", "bad": "■", "note": "○"}  # for who cannot see the colours
 METRICS = {
     "r2": "R2",
     "mae": "mean error",
     "rmse": "RMSE",
-    "phm": "PHM score",
+    "phm": "PHM score (0 is best)",
     "ap": "average precision",
     "f1": "F1 (macro)",
 }
@@ -59,7 +53,10 @@ def render_fragment(report: QualityReport) -> str:
         report=report,
         tiles=_tiles(report),
         marks=MARKS,
-        words=WORDS,
+        headlines=HEADLINES,
+        varying=[column for column in report.fidelity.columns if not _constant(column)],
+        constant=[column.name for column in report.fidelity.columns if _constant(column)],
+        extremes=_extremes(report.physics),
         names=METRICS,
         contestants=CONTESTANTS,
         thresholds=THRESHOLDS,
@@ -107,6 +104,28 @@ def _tiles(report: QualityReport) -> list[tuple[str, str, str, str]]:
     return tiles
 
 
+def _constant(column: ColumnFit) -> bool:
+    """Whether all rows, real and synthetic, lie in one place."""
+    shares = column.histogram
+    return max(shares.real, default=1.0) == max(shares.synthetic, default=1.0) == 1.0
+
+
+def _extremes(physics: Physics) -> list[tuple[str, list[Any]]]:
+    """The figures of each column that a machine bounds, the columns farthest from real first."""
+    upper, lower = (
+        {t.column: t for t in physics.tails if t.end == end} for end in ("upper", "lower")
+    )
+    steps = {s.column: s for s in physics.steps}
+    ranges = {r.column: r for r in physics.ranges}
+    parts: list[dict[str, Any]] = [ranges, upper, lower, *([steps] if steps else [])]
+
+    def far(found: Any) -> float:
+        return abs((found.synthetic or 0) - (found.real or 0)) if found else 0.0
+
+    rows = [(name, [part.get(name) for part in parts]) for name in ranges]
+    return sorted(rows, key=lambda row: -max(map(far, row[1])))
+
+
 def _metrics(task: Task) -> list[str]:
     return [name for name in METRICS if any(name in found for found in task.scores.values())]
 
@@ -120,15 +139,13 @@ def _bar(value: float | None, name: str) -> Markup:
     ).format(length, colour)
 
 
-def _svg(inside: list[str], low: str, high: str, title: str) -> Markup:
-    labels = (
-        f'<text x="0" y="{HEIGHT - 2}">{escape(low)}</text>'
-        f'<text x="{WIDTH}" y="{HEIGHT - 2}" text-anchor="end">{escape(high)}</text>'
-    )
+def _figure(name: str, note: str, inside: list[str], ends: tuple[str, str], what: str) -> Markup:
+    """A drawing under its name and a note, with the two ends of its axis."""
     return Markup(
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
-        f"{''.join(inside)}{labels}</svg>"
-    )
+        '<figure><figcaption><b title="{0}">{0}</b><span class="soft">{1}</span></figcaption>'
+        '<svg viewBox="0 0 {2} {3}" role="img" aria-label="{4}">{5}<text x="0" y="{6}">{7}</text>'
+        '<text x="{2}" y="{6}" text-anchor="end">{8}</text></svg></figure>'
+    ).format(name, note, WIDTH, HEIGHT, what, Markup("".join(inside)), HEIGHT - 2, *ends)
 
 
 def _picture(column: ColumnFit) -> Markup:
@@ -152,11 +169,8 @@ def _picture(column: ColumnFit) -> Markup:
     )
     ends = shares.edges or shares.levels or [""]
     low, high = (each if isinstance(each, str) else f"{each:.6g}" for each in (ends[0], ends[-1]))
-    drawn = _svg(bars, low, high, f"Distribution of {column.name}")
-    return Markup(
-        '<figure><figcaption><b title="{0}">{0}</b><span>{1} <span class="soft">({2})</span></span>'
-        "</figcaption>{3}</figure>"
-    ).format(column.name, number(column.score, 2), number(column.real_score, 2), drawn)
+    note = f"{number(column.score, 2)} ({number(column.real_score, 2)})"
+    return _figure(column.name, note, bars, (low, high), f"Distribution of {column.name}")
 
 
 def _fan(curve: Curve) -> Markup:
@@ -183,7 +197,6 @@ def _fan(curve: Curve) -> Markup:
         parts.append(
             f'<polyline points="{middle}" style="fill:none;stroke:var({colour});stroke-width:2"/>'
         )
-    parts.append(
-        f'<text x="0" y="10">{high:.6g}</text><text x="0" y="{floor - 2}">{low:.6g}</text>'
-    )
-    return _svg(parts, f"{most:.0f} left", "failure", f"{curve.column} over remaining useful life")
+    note = f"{low:.6g} to {high:.6g}"
+    what = f"{curve.column} over remaining useful life"
+    return _figure(curve.column, note, parts, (f"{most:.0f} left", "failure"), what)

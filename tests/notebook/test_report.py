@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 
 import gan_lab as lab
 from gan_lab.cluster.tasks import training_run
@@ -56,7 +57,7 @@ def test_a_report_that_is_there_is_shown(
     trained(judged)
     view = report(MACHINE)
     assert judged.verdict.headline in repr(view)
-    assert judged.verdict.headline in view._repr_html_()
+    assert all(escape(finding.text) in view._repr_html_() for finding in judged.verdict.findings)
     assert view.data["fidelity"]["synthetic"]["overall"] == judged.figures["quality"]
     assert view.path.read_text() == render_html(judged)
 
