@@ -14,14 +14,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "machines": "gan_lab.cluster.submit",
-    "machine": "gan_lab.notebook.compare",
+    "machine": "gan_lab.notebook.machine",
     "import_machine": "gan_lab.cluster.submit",
     "seed": "gan_lab.cluster.submit",
     "train": "gan_lab.cluster.submit",
     "generate": "gan_lab.cluster.submit",
     "pipeline": "gan_lab.cluster.submit",
     "task": "gan_lab.cluster.submit",
-    "tasks": "gan_lab.notebook.compare",
+    "tasks": "gan_lab.notebook.overview",
     "get_task_status": "gan_lab.cluster.submit",
     "get_machine_status": "gan_lab.cluster.submit",
     "Run": "gan_lab.cluster.submit",

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from gan_lab.errors import GanLabError
 from gan_lab.runs import RunFolder, read_services
@@ -166,21 +166,43 @@ class Announcer:
             self._client = None
 
 
-class _Doorbell:
+class Doorbell:
     """Waits for a task's next message on Redis, or a while where there is no Redis."""
 
-    def __init__(self, run: RunFolder, settings: Settings) -> None:
-        self.run, self.settings = run, settings
+    def __init__(self, run: RunFolder, settings: Settings | None = None) -> None:
+        self.run, self.settings = run, settings or load_settings()
         self._pubsub: redis.client.PubSub | None = None
         self._client: redis.Redis | None = None
         self._try_again = 0.0
 
-    def subscribe(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def wait(self, stop: threading.Event | None = None) -> None:
+        """Return when there may be something new to read: at once when the wire was joined."""
+        import redis
+
+        if self._pubsub is None and self._subscribe():
+            return  # nothing falls between the reading before and the listening from now on
+        if self._pubsub is None:
+            (stop or threading.Event()).wait(CHECK_FOLDER_S)
+            return
+        try:
+            waiting_s = CHECK_FOLDER_S
+            while self._pubsub.get_message(timeout=waiting_s):
+                waiting_s = 0.0  # one look answers all that have rung
+        except (redis.RedisError, OSError):
+            self.close()
+
+    def _subscribe(self) -> bool:
         import redis
 
         url = redis_url(self.settings)
-        if self._pubsub is not None or url is None or time.monotonic() < self._try_again:
-            return
+        if url is None or time.monotonic() < self._try_again:
+            return False
         try:
             self._client = connect(url)
             self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
@@ -188,19 +210,10 @@ class _Doorbell:
         except (redis.RedisError, OSError):
             self.close()
             self._try_again = time.monotonic() + RECONNECT_S
-
-    def wait(self, stop: threading.Event | None) -> None:
-        import redis
-
-        if self._pubsub is None:
-            (stop or threading.Event()).wait(CHECK_FOLDER_S)
-            return
-        try:
-            self._pubsub.get_message(timeout=CHECK_FOLDER_S)
-        except (redis.RedisError, OSError):
-            self.close()
+        return self._pubsub is not None
 
     def close(self) -> None:
+        """Give the connection back."""
         if self._pubsub is not None:
             self._pubsub.close()
         if self._client is not None:
@@ -219,12 +232,9 @@ def follow(
     Only events with a `seq` greater than `after`. Ends behind the last word of the task, when the
     task has ended without one, or soon after `stop` is set.
     """
-    settings = settings or load_settings()
-    doorbell = _Doorbell(run, settings)
     reader, ended = run.event_reader(after), False
-    try:
+    with Doorbell(run, settings) as doorbell:
         while stop is None or not stop.is_set():
-            doorbell.subscribe()  # before reading, so that nothing falls between
             ended, ended_before = run.final, ended
             for event in reader.read():
                 yield event
@@ -233,8 +243,6 @@ def follow(
             if ended_before:  # the last word follows the record; it had its moment
                 return
             doorbell.wait(stop)
-    finally:
-        doorbell.close()
 
 
 def _goes_on(run: RunFolder, event: Event) -> bool:

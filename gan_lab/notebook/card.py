@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from html import escape
-from math import isnan
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import NamedTuple
 
-from gan_lab.runs import RunFolder
+from gan_lab.runs import LOSSES, REPORT_HTML, RunFolder, done_runs
 from gan_lab.schema import State, TaskStatus
 
 # Okabe and Ito's blue, vermilion and green: told apart by colour-blind readers, and each at least
@@ -28,9 +27,10 @@ TRAINING, VALIDATION, GOOD, QUIET = "#0f7fc4", "#d55e00", "#009e73", "#7d7d7d"
 FONT = "font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif"
 NUMBERS = "font-variant-numeric:tabular-nums"
 MUTED = "opacity:.65"
-TRACK = "rgba(128,128,128,.25)"
+SMALL = "font-size:11px;line-height:16px"
 
-WORDS = {
+Word = tuple[str, str, str]  # sign, word and colour of a state: never told by colour alone
+WORDS: dict[State, Word] = {
     State.PENDING: ("○", "waiting", QUIET),
     State.RUNNING: ("●", "running", TRAINING),
     State.RETRY: ("●", "running again", TRAINING),
@@ -39,10 +39,25 @@ WORDS = {
     State.REVOKED: ("■", "cancelled", QUIET),
     State.UNKNOWN: ("?", "unknown", QUIET),
 }
-CANCELLING = ("●", "cancelling", QUIET)
+CANCELLING: Word = ("●", "cancelling", QUIET)
 TREND_EPOCHS = 10
-FILES = ("file", "files")
-CURVE_WIDTH, CURVE_HEIGHT, CURVE_POINTS = 640, 120, 400
+FIGURES = {"samples_generated": "rows", "quality": "quality", "verdict": "verdict"}
+WIDTH, CURVE_HEIGHT, CURVE_POINTS = 640, 120, 400
+
+Losses = Mapping[str, list[float]]
+
+
+class Shown(NamedTuple):
+    """One moment of what is watched, in every form: `head`, bar and `body` of a live view, the
+    whole as `html` for wherever there is no kernel, and as `text`.
+    """
+
+    head: str
+    share: float
+    colour: str
+    body: str
+    html: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -51,22 +66,18 @@ class Snapshot:
 
     run: RunFolder
     status: TaskStatus
-    losses: dict[str, list[float]]
+    losses: Losses
     elapsed_s: float
-    seq: int
 
-    @cached_property
-    def word(self) -> tuple[str, str, str]:
-        """Sign, word and colour of the state: never told by colour alone."""
-        return CANCELLING if self.status.metadata["cancelling"] else WORDS[self.status.state]
+    @property
+    def word(self) -> Word:
+        """The state."""
+        return word_of(self.status)
 
     @property
     def share(self) -> float:
         """Progress from 0 to 1."""
-        status = self.status
-        if status.state is State.SUCCESS or not status.total:
-            return float(status.state is State.SUCCESS)
-        return min(1.0, status.current / status.total)
+        return share_of(self.status)
 
     @property
     def epochs(self) -> int:
@@ -95,26 +106,87 @@ class Snapshot:
             return "→"
         return "↓" if after < before else "↑"
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is worth a glance while a run goes and after it: names and figures."""
+        found = {}
+        if self.epochs:
+            found = {
+                "epoch": f"{self.epochs} / {self.status.total}",
+                "loss": f"{number(self.losses['loss'][-1])} {self.trend}".strip(),
+                "validation": number(self.losses["validation"][-1]),
+                "rows/s": number(median(self.losses["rows_per_second"][-TREND_EPOCHS:])),
+            }
+        found["elapsed"] = clock(self.elapsed_s)
+        found["left"] = "" if self.left_s is None else clock(self.left_s)
+        return {name: figure for name, figure in found.items() if figure}
+
 
 def look(run: RunFolder) -> Snapshot:
     """Read a run's folder as it is now."""
     status, last = run.status(), run.last_event()
-    elapsed_s = _seconds(_began(run.path), last.timestamp) if last else 0.0
+    elapsed_s = (_moment(last.timestamp) - _began(run.path)).total_seconds() if last else 0.0
     losses = {str(name): values.tolist() for name, values in run.losses().items()}
-    return Snapshot(run, status, losses, elapsed_s, last.seq if last else 0)
+    return Snapshot(run, status, losses, elapsed_s)
 
 
 @lru_cache(maxsize=1000)
-def _began(path: Path) -> str:
+def _began(path: Path) -> datetime:
     """When a run that has said something said its first word: read once."""
-    return RunFolder(path).events()[0].timestamp
+    return _moment(RunFolder(path).events()[0].timestamp)
 
 
-def _seconds(start: str, end: str) -> float:
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+def _moment(timestamp: str) -> datetime:
+    return datetime.fromisoformat(timestamp)
+
+
+def show(shot: Snapshot) -> Shown:
+    """Return a run as it is shown."""
+    sign, word, colour = shot.word
+    spec, status = shot.run.spec, shot.status
+    left, made = outcome(status) | _quality(shot), files(shot.run, status)
+    head = (
+        f'<div style="{FONT};font-size:14px;line-height:22px;display:flex;gap:10px">'
+        f"<b>{escape(spec.machine_id)}</b> <span>{spec.kind}</span> "
+        f'<b style="color:{colour};{NUMBERS}">'
+        f"{sign} {word}{'' if status.state.final else f' {shot.share:.0%}'}</b></div>"
+    )
+    above = columns(shot.facts) + _message(shot)
+    below = columns(left) + _failure(shot) + links(made, "<br>")
+    svg = curve(shot) if shot.epochs > 1 else ""
+    legend = _legend(shot) if svg else ""
+    full = round(24 * shot.share)
+    lines = [
+        f"{spec.machine_id} · {spec.kind} · {sign} {word}",
+        f"{'█' * full}{'░' * (24 - full)} {shot.share:4.0%}  {status.message}",
+        *(joined(pairs) for pairs in (shot.facts, left) if pairs),
+        *made.values(),
+        f"lab.task('{shot.run.task_id}')",
+    ]
+    return Shown(
+        head,
+        shot.share,
+        colour,
+        # Drawn into a live page: there an image flickers each time that it is replaced.
+        body=page(above, legend, svg, below),
+        html=page(head, bar(shot.share, colour), above, legend, _image(svg), below),
+        text="\n".join(lines),
+    )
 
 
 # ---- words
+
+
+def word_of(status: TaskStatus) -> Word:
+    """Return sign, word and colour of a state."""
+    return CANCELLING if status.metadata["cancelling"] else WORDS[status.state]
+
+
+def share_of(status: TaskStatus) -> float:
+    """Return the progress from 0 to 1."""
+    if status.state is State.SUCCESS or not status.total:
+        return float(status.state is State.SUCCESS)
+    return min(1.0, status.current / status.total)
 
 
 def clock(seconds: float) -> str:
@@ -132,136 +204,100 @@ def number(value: float | None) -> str:
     return text.replace(",", "\u202f").replace("-", "\u2212")
 
 
-def facts(shot: Snapshot) -> list[tuple[str, str]]:
-    """Return what is worth a glance while a run goes and after it, as (name, figure)."""
-    status, found = shot.status, []
-    if shot.epochs:
-        pace = median(shot.losses["rows_per_second"][-TREND_EPOCHS:])
-        found += [
-            ("epoch", f"{shot.epochs} / {status.total}"),
-            ("loss", f"{number(shot.losses['loss'][-1])} {shot.trend}".strip()),
-            ("validation", number(shot.losses["validation"][-1])),
-            ("rows/s", number(pace)),
-        ]
-    found.append(("elapsed", clock(shot.elapsed_s)))
-    if shot.left_s is not None:
-        found.append(("left", clock(shot.left_s)))
-    return [(name, figure) for name, figure in found if figure]
+def joined(pairs: Mapping[str, str]) -> str:
+    """Return names and figures as one line."""
+    return " · ".join(f"{name} {figure}" for name, figure in pairs.items())
 
 
-def outcome(shot: Snapshot) -> list[tuple[str, str]]:
-    """Return what a run has left, as (name, text): figures first, then where the files are."""
-    result = shot.status.result or {}
-    names = {
-        "samples_generated": "rows",
-        "final_loss": "final loss",
-        "quality": "quality",
-        "verdict": "verdict",
+def outcome(status: TaskStatus) -> dict[str, str]:
+    """Return the figures a run has left."""
+    result = status.result or {}
+    found = {
+        name: str(result[key]) if isinstance(result[key], str) else number(result[key])
+        for key, name in FIGURES.items()
+        if result.get(key) is not None
     }
-    found = [(names[key], _figure(result[key])) for key in names if result.get(key) is not None]
-    rows = [
-        f"{n} {s['rows']:,}" for n, s in result.get("file_statistics", {}).items() if "rows" in s
-    ]
-    if rows:
-        found.append(("rows", ", ".join(rows)))
-    return found + [("files" if len(files(shot)) > 1 else "file", ", ".join(files(shot)))] * bool(
-        files(shot)
-    )
+    splits = result.get("file_statistics", {}).items()
+    return found | {f"{name} rows": number(split["rows"]) for name, split in splits}
 
 
-def _figure(value: Any) -> str:
-    return number(value) if isinstance(value, int | float) else str(value)
+def _quality(shot: Snapshot) -> dict[str, str]:
+    """Return the quality figure of what was drawn from a training."""
+    trained = shot.run.spec.kind == "train" and shot.status.state is State.SUCCESS
+    quality = report_on(shot.run).get("quality") if trained else None
+    return {} if quality is None else {"quality": number(quality)}
 
 
-def files(shot: Snapshot) -> list[str]:
-    """Return the paths a run's result names, seen from here."""
-    result = shot.status.result or {}
-    named = [result.get(key) for key in ("file_path", "model_path", "report_path")]
-    made = result.get("files_generated") or []
-    return [here(str(path)) for path in [*named, *made] if path]
+def report_on(training: RunFolder) -> dict[str, float | None]:
+    """Return the figures of the newest report on what was drawn from a training."""
+    for report in done_runs(training.spec.machine_id, "report"):
+        if report.environment().get("model_task_id") == training.task_id:
+            return report.result_data() or {}
+    return {}
 
 
-def here(path: str) -> str:
+def files(run: RunFolder, status: TaskStatus) -> dict[str, str]:
+    """Return what a run has left to open: names, and paths seen from here."""
+    result = status.result or {}
+    named = [result.get("file_path"), result.get("model_path")]
+    paths = [Path(path) for path in (*named, *result.get("files_generated", [])) if path]
+    if status.state.final:
+        paths += [path for name in (REPORT_HTML, LOSSES) if (path := run.path / name).exists()]
+    return {path.name: here(path) for path in paths}
+
+
+def here(path: Path) -> str:
     """Return a path relative to the present folder, so that it works as a link in a notebook."""
-    return os.path.relpath(path) if Path(path).is_absolute() else path
-
-
-def text(shot: Snapshot) -> str:
-    """Return the view as plain lines."""
-    spec, (sign, word, _) = shot.run.spec, shot.word
-    bar = "█" * round(24 * shot.share) + "░" * (24 - round(24 * shot.share))
-    lines = [
-        f"{spec.machine_id} · {spec.kind} · {sign} {word}",
-        f"{bar} {shot.share:4.0%}  {shot.status.message}",
-        " · ".join(f"{name} {figure}" for name, figure in facts(shot)),
-        *(f"{name}: {value}" for name, value in outcome(shot)),
-    ]
-    return "\n".join([*lines, f"lab.task('{shot.run.task_id}')"])
+    return os.path.relpath(path) if path.is_absolute() else str(path)
 
 
 # ---- HTML
 
 
-def head(shot: Snapshot) -> str:
-    """Return the title line: machine, kind, state and share."""
-    spec, (sign, word, colour) = shot.run.spec, shot.word
-    share = "" if shot.status.state.final else f" {shot.share:.0%}"
+def page(*parts: str, width_px: int = WIDTH) -> str:
+    """Return the parts of a view one below the other."""
+    style = f"{FONT};font-size:13px;line-height:20px;{NUMBERS};max-width:{width_px}px"
+    return f'<div style="{style};overflow-wrap:anywhere">{"".join(parts)}</div>'
+
+
+def bar(share: float, colour: str, width: str = "100%", height: str = "8px") -> str:
+    """Return a bar that is not live."""
+    size, full = f"height:{height};width:{width}", f"height:{height};width:{100 * share:.1f}%"
     return (
-        f'<div style="{FONT};font-size:14px;line-height:22px;display:flex;gap:10px">'
-        f"<b>{escape(spec.machine_id)}</b> <span>{spec.kind}</span> "
-        f'<b style="color:{colour};{NUMBERS}">{sign} {word}{share}</b></div>'
+        f'<div style="background-color:rgba(128,128,128,.25);margin:4px 0px;{size}">'
+        f'<div style="background-color:{colour};{full}"></div></div>'
     )
 
 
-def bar(shot: Snapshot) -> str:
-    """Return the bar of a view that is not live."""
-    return (
-        f'<div style="background-color:{TRACK};height:8px;margin:4px 0px">'
-        f'<div style="background-color:{shot.word[2]};height:8px;width:{100 * shot.share:.1f}%">'
-        "</div></div>"
-    )
-
-
-def body(shot: Snapshot, inline: bool = False) -> str:
-    """Return what stands under the bar: figures, curve, result or failure.
-
-    `inline` draws the curve into the page instead of as an image: no flicker when it is redrawn.
-    """
-    parts = [_pairs(facts(shot)), _message(shot)]
-    if shot.epochs > 1:
-        parts.append(_legend(shot) + curve(shot, inline))
-    parts += [_pairs(outcome(shot)), _failure(shot)]
-    return (
-        f'<div style="{FONT};font-size:13px;line-height:20px;{NUMBERS};max-width:{CURVE_WIDTH}px">'
-        f"{''.join(parts)}</div>"
-    )
-
-
-def html(shot: Snapshot) -> str:
-    """Return the whole view for wherever there is no live kernel."""
-    return f'<div style="max-width:{CURVE_WIDTH}px">{head(shot)}{bar(shot)}{body(shot)}</div>'
-
-
-def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
+def columns(pairs: Mapping[str, str]) -> str:
+    """Return figures under their names; each keeps its place while it changes."""
     cells = [
-        f'<span style="{"overflow-wrap:anywhere" if name in FILES else "white-space:nowrap"}">'
-        f'<span style="{MUTED}">{escape(name)}</span> '
-        f"{_links(value) if name in FILES else f'<b>{escape(value)}</b>'}</span>"
-        for name, value in pairs
+        f'<div style="min-width:92px"><div style="{MUTED};{SMALL}">{escape(name)}</div>'
+        f"<b>{escape(figure)}</b></div>"
+        for name, figure in pairs.items()
     ]
-    if not cells:
-        return ""
-    return f'<div style="display:flex;flex-wrap:wrap;gap:0px 18px">{" ".join(cells)}</div>'
+    layout = "display:flex;flex-wrap:wrap;gap:0px 14px;margin:2px 0px"
+    return f'<div style="{layout}">{"".join(cells)}</div>' if cells else ""
 
 
-def _links(value: str) -> str:
-    return ", ".join(f'<a href="{escape(path)}">{escape(path)}</a>' for path in value.split(", "))
+def links(named: Mapping[str, str], between: str = " ") -> str:
+    """Return links to files; with their whole paths where they stand on lines of their own."""
+    return between.join(
+        f'<a href="{escape(path)}">{escape(name if between == " " else path)}</a>'
+        for name, path in named.items()
+    )
 
 
 def _message(shot: Snapshot) -> str:
     status = shot.status
-    told = status.metadata["stage"] == "training" or status.state in (State.SUCCESS, State.FAILURE)
-    return "" if told else f'<div style="{MUTED}">{escape(status.message)}</div>'
+    if status.state is State.SUCCESS and 0 < shot.epochs < status.total:
+        message = "Ended before its last epoch: more would not have taught it anything."
+    elif status.metadata["stage"] == "training" or status.state in (State.SUCCESS, State.FAILURE):
+        return ""
+    else:
+        message = status.message
+    told = message.lower() == shot.word[1]
+    return "" if told else f'<div style="{MUTED}">{escape(message)}</div>'
 
 
 def _failure(shot: Snapshot) -> str:
@@ -281,65 +317,63 @@ def _failure(shot: Snapshot) -> str:
 # ---- the curve
 
 
-def _legend(shot: Snapshot) -> str:
-    lines = [("training", TRAINING, "loss")]
-    if not all(map(isnan, shot.losses["validation"])):
-        lines.append(("validation", VALIDATION, "validation"))
-    spans = [
-        f'<span style="color:{colour}"><b>{"━" if name == "loss" else "╌"}</b> {word}</span>'
-        for word, colour, name in lines
-    ]
-    low, high = _range(shot.losses)
-    return (
-        '<div style="display:flex;gap:14px;font-size:11px;line-height:16px;margin-top:6px">'
-        f'{" ".join(spans)} <span style="{MUTED}">loss per row (nats), '
-        f"{number(low)} to {number(high)}</span></div>"
-    )
+def loss_range(tables: Iterable[Losses]) -> tuple[float, float]:
+    """Return the range worth seeing: all of it but what would flatten the rest.
 
-
-def _range(losses: dict[str, list[float]]) -> tuple[float, float]:
-    """The range worth seeing: the first epochs of a training may lie far above all others."""
-    first = len(losses["loss"]) // 50
-    lines = (losses["loss"], losses["validation"])
-    low = min(value for line in lines for value in line if not isnan(value))
-    high = max(value for line in lines for value in line[first:] if not isnan(value))
+    That is the first steep epochs, and a validation loss that has run away.
+    """
+    training: list[float] = []
+    validation: list[float] = []
+    for losses in tables:
+        first = len(losses["loss"]) // 50
+        training += losses["loss"][first:]
+        validation += [loss for loss in losses["validation"][first:] if loss == loss]
+    low, top = min(training + validation), max(training)
+    high = min(max(training + validation), 2 * top - low)
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def curve(shot: Snapshot, inline: bool = False) -> str:
-    """Return the loss curve over all epochs asked for, as an SVG element or as an image of it."""
-    low, high = _range(shot.losses)
-    epochs = max(shot.status.total, int(shot.losses["epoch"][-1]), 2)
-    across, down = (CURVE_WIDTH - 8) / (epochs - 1), (CURVE_HEIGHT - 12) / (high - low)
+def _legend(shot: Snapshot) -> str:
+    words = [f'<span style="color:{TRAINING}"><b>━</b> training</span>']
+    if any(loss == loss for loss in shot.losses["validation"]):
+        words.append(f'<span style="color:{VALIDATION}"><b>╌</b> validation</span>')
+    low, high = loss_range([shot.losses])
+    return (
+        f'<div style="display:flex;gap:14px;{SMALL};margin-top:6px">{" ".join(words)} '
+        f'<span style="{MUTED}">loss per row (nats), {number(low)} to {number(high)}</span></div>'
+    )
 
-    def points(name: str) -> str:
+
+def curve(shot: Snapshot) -> str:
+    """Return the losses as an SVG element, over all epochs that are asked for or were needed."""
+    low, high = loss_range([shot.losses])
+    last = int(shot.losses["epoch"][-1])
+    epochs = last if shot.status.state is State.SUCCESS else max(shot.status.total, last)
+    across, down = (WIDTH - 8) / max(1, epochs - 1), (CURVE_HEIGHT - 12) / (high - low)
+
+    def line(name: str, colour: str, dashes: str) -> str:
         pairs = list(zip(shot.losses["epoch"], shot.losses[name], strict=True))
         some = pairs[:: -max(1, len(pairs) // CURVE_POINTS)]  # the newest is always among them
-        return " ".join(
-            f"{(epoch - 1) * across + 4:.1f},{(high - min(value, high)) * down + 5:.1f}"
-            for epoch, value in some
-            if not isnan(value)
+        points = " ".join(
+            f"{(epoch - 1) * across + 4:.1f},{(high - min(loss, high)) * down + 5:.1f}"
+            for epoch, loss in some
+            if loss == loss
+        )
+        return (
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2" '
+            f'stroke-linejoin="round" stroke-dasharray="{dashes}"/>'
         )
 
-    lines = [
-        f'<polyline points="{points(name)}" fill="none" stroke="{colour}" stroke-width="2" '
-        f'stroke-linejoin="round"{dash}/>'
-        for name, colour, dash in (
-            ("loss", TRAINING, ""),
-            ("validation", VALIDATION, ' stroke-dasharray="5 3"'),
-        )
-    ]
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="100%" height="{CURVE_HEIGHT}" '
-        f'viewBox="0 0 {CURVE_WIDTH} {CURVE_HEIGHT}" preserveAspectRatio="none">'
-        f'<path d="M0 {CURVE_HEIGHT - 1}H{CURVE_WIDTH}M0 .5H{CURVE_WIDTH}" stroke="{QUIET}" '
-        f'stroke-opacity=".4"/>{"".join(lines)}</svg>'
-    )
-    if inline:
-        return svg
-    data = base64.b64encode(svg.encode()).decode()
     return (
-        f'<img alt="Loss over {epochs} epochs" width="{CURVE_WIDTH}" height="{CURVE_HEIGHT}" '
-        f'style="width:100%;max-width:{CURVE_WIDTH}px;display:block" '
-        f'src="data:image/svg+xml;base64,{data}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="100%" height="{CURVE_HEIGHT}" '
+        f'viewBox="0 0 {WIDTH} {CURVE_HEIGHT}" preserveAspectRatio="none">'
+        f'<path d="M0 {CURVE_HEIGHT - 1}H{WIDTH}M0 .5H{WIDTH}" stroke="{QUIET}" '
+        f'stroke-opacity=".4"/>'
+        f"{line('loss', TRAINING, 'none')}{line('validation', VALIDATION, '5 3')}</svg>"
     )
+
+
+def _image(svg: str) -> str:
+    data = base64.b64encode(svg.encode()).decode()
+    size = f'width="{WIDTH}" height="{CURVE_HEIGHT}" style="width:100%;display:block"'
+    return f'<img alt="Losses" {size} src="data:image/svg+xml;base64,{data}">' if svg else ""

@@ -1,71 +1,72 @@
-"""Many runs or a whole fleet as one table: a function of their records alone."""
+"""Many runs, a whole fleet or the list of all tasks as one table: a function of their records."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from gan_lab.notebook.card import (
-    CANCELLING,
-    FONT,
     GOOD,
     MUTED,
-    NUMBERS,
-    QUIET,
-    TRACK,
+    SMALL,
     TRAINING,
     VALIDATION,
     WORDS,
+    Shown,
+    Word,
+    bar,
     clock,
+    files,
     here,
+    joined,
+    links,
     number,
+    outcome,
+    page,
+    share_of,
+    word_of,
 )
-from gan_lab.runs import RunFolder
+from gan_lab.runs import RunFolder, open_run
+from gan_lab.schema import State
 
 if TYPE_CHECKING:
     from gan_lab.notebook.fleet import Fleet
-    from gan_lab.notebook.fleet import Row as FleetRow
 
+WIDE = 960
 ROWS_SHOWN = 500
+TASKS_SHOWN = 100
 # What is at work first, then what waits, then what needs a look, then what is done.
-ORDER = {
-    "running": 0,
-    "running again": 0,
-    "cancelling": 0,
-    "waiting": 1,
-    "failed": 2,
-    "interrupted": 2,
-    "unknown": 2,
-    "cancelled": 3,
-    "done": 4,
-}
-FLEET_WORDS = {
-    "waiting": ("○", "waiting", QUIET),
-    "running": ("●", "running", TRAINING),
-    "interrupted": ("!", "interrupted", VALIDATION),
-    "done": ("✓", "done", GOOD),
-    "failed": ("✕", "failed", VALIDATION),
-    "cancelled": ("■", "cancelled", QUIET),
-}
+ORDER = (
+    *("running", "running again", "cancelling", "waiting"),
+    *("failed", "interrupted", "unknown", "cancelled", "done"),
+)
+FLEET_WORDS: dict[str, Word] = {word[1]: word for word in WORDS.values()}
+FLEET_WORDS["interrupted"] = ("!", "interrupted", VALIDATION)
+FIGURE = re.compile(r"[\d.,:\u2212\u202f]*")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table."""
+    """One row of the table; `files`: names and paths to open."""
 
     machine_id: str
     kind: str
-    word: tuple[str, str, str]
+    word: Word
     share: float
     epoch: int | None
     loss: float | None
-    left: str
     message: str
-    link: str | None = None
+    files: dict[str, str]
     run: str = ""
+    time: str = ""
+    started: str = ""
 
     @property
     def state(self) -> str:
@@ -76,45 +77,45 @@ class Line:
 def run_line(run: RunFolder) -> Line:
     """Read one run's row from its folder."""
     status = run.status()
-    meta = status.metadata
-    share = status.current / status.total if status.total else 0.0
-    quiet = status.state.final and status.state.value == "SUCCESS"
+    epoch, loss, stage = (status.metadata[name] for name in ("epoch", "loss", "stage"))
+    if status.state is State.SUCCESS:
+        message = joined(outcome(status))
+    else:
+        told = stage == "training" and not status.state.final  # by the figures
+        message = "" if told else status.message
     return Line(
-        run.spec.machine_id,
-        run.spec.kind,
-        CANCELLING if meta["cancelling"] else WORDS[status.state],
-        1.0 if quiet else min(1.0, share),
-        meta["epoch"],
-        meta["loss"],
-        "",
-        "" if quiet or (meta["stage"] == "training" and not status.state.final) else status.message,
-        run=run.task_id[:8],
-    )
-
-
-def fleet_line(row: FleetRow) -> Line:
-    """Read one machine's row of a fleet."""
-    return Line(
-        row.machine_id,
-        row.stage,
-        FLEET_WORDS[row.state],
-        row.progress / 100,
-        row.epoch,
-        row.loss,
-        clock(row.seconds) if row.seconds else "",
-        row.message,
-        here(str(row.notebook)) if row.notebook else None,
-    )
+        run.spec.machine_id, run.spec.kind, word_of(status), share_of(status), epoch, loss,
+        message, files(run, status), run=run.task_id[:8],
+    )  # fmt: skip
 
 
 def fleet_lines(fleet: Fleet) -> list[Line]:
-    """Read every row of a fleet, what is at work first."""
-    return in_order([fleet_line(row) for row in fleet.rows()])
+    """Read one row per machine of a fleet."""
+    return [
+        Line(
+            row.machine_id, row.stage, FLEET_WORDS[row.state], row.progress / 100, row.epoch,
+            row.loss, row.message, {"notebook": here(row.notebook)} if row.notebook else {},
+            time=clock(row.seconds) if row.seconds else "",
+        )
+        for row in fleet.rows()
+    ]  # fmt: skip
 
 
-def in_order(lines: Sequence[Line]) -> list[Line]:
-    """Sort what is at work first; the order within a state stays."""
-    return sorted(lines, key=lambda line: ORDER[line.state])
+def show(lines: Sequence[Line], title: str = "") -> Shown:
+    """Return runs as they are shown: what is at work first, the order within a state stays."""
+    lines = sorted(lines, key=lambda line: ORDER.index(line.state))
+    counted = summary(lines)
+    share = total_share(lines)
+    head = f'<div style="font-size:14px;line-height:22px"><b>{escape(title)}</b>{counted}</div>'
+    colour, body = TRAINING if share < 1 else GOOD, table(lines)
+    return Shown(
+        page(head),
+        share,
+        colour,
+        page(body, width_px=WIDE),
+        html=page(head, bar(share, colour), body, width_px=WIDE),
+        text="\n".join([f"{title}{counted}", *map(_text, lines[:ROWS_SHOWN])]),
+    )
 
 
 def total_share(lines: Sequence[Line]) -> float:
@@ -126,94 +127,94 @@ def total_share(lines: Sequence[Line]) -> float:
 def summary(lines: Sequence[Line]) -> str:
     """Return the counts as a sentence: `50 runs: 2 running, 40 waiting, 8 done`."""
     counts = Counter(line.state for line in lines)
-    words = ", ".join(f"{counts[word]} {word}" for word in sorted(counts, key=lambda w: ORDER[w]))
+    words = ", ".join(f"{counts[word]} {word}" for word in ORDER if word in counts)
     return f"{len(lines)} runs: {words}" if lines else "Nothing yet"
 
 
-def text(title: str, lines: Sequence[Line]) -> str:
-    """Return the table as plain lines."""
-    rows = [
-        f"{line.word[0]} {line.machine_id:<34} {line.kind:<9}{line.state:<11}{line.share:5.0%}  "
-        f"{_epoch(line):>9} {number(line.loss):>9}  {line.message}".rstrip()
-        for line in lines[:ROWS_SHOWN]
-    ]
-    return "\n".join([f"{title}{summary(lines)}", *rows])
-
-
-def head(title: str, lines: Sequence[Line]) -> str:
-    """Return the title line."""
+def _text(line: Line) -> str:
     return (
-        f'<div style="{FONT};font-size:14px;line-height:22px;{NUMBERS}"><b>{escape(title)}</b>'
-        f"{escape(summary(lines))}</div>"
-    )
-
-
-def total_bar(lines: Sequence[Line]) -> str:
-    """Return the bar of a table that is not live."""
-    return _bar(total_share(lines), TRAINING if total_share(lines) < 1 else GOOD, "100%", "8px")
+        f"{line.word[0]} {line.machine_id:<34} {line.kind:<9}{line.state:<11}{line.share:5.0%}  "
+        f"{'' if line.epoch is None else line.epoch:>9} {number(line.loss):>9}  {line.message}"
+    ).rstrip()
 
 
 def table(lines: Sequence[Line]) -> str:
-    """Return the rows as an HTML table."""
-    filled = {
-        "run": any(line.run for line in lines),
-        "epoch": any(line.epoch is not None for line in lines),
-        "loss": any(line.loss is not None for line in lines),
-        "time": any(line.left for line in lines),
-    }
-    names = ("machine", "task", "run", "state", "progress", "epoch", "loss", "time", "")
-    used = [name for name in names if filled.get(name, True)]
-    header = "".join(
-        f'<th style="text-align:{_side(name)};padding:1px 14px 1px 0px;font-weight:normal;{MUTED}">'
-        f"{name}</th>"
-        for name in used
-    )
-    rows = "".join(
-        f"<tr>{''.join(_cell(name, line) for name in used)}</tr>" for line in lines[:ROWS_SHOWN]
-    )
+    """Return the rows as an HTML table that scrolls where it is long."""
+    rows = html_table([_cells(line) for line in lines[:ROWS_SHOWN]])
     more = len(lines) - ROWS_SHOWN
     rest = f'<div style="{MUTED}">and {more} more</div>' if more > 0 else ""
-    return (
-        f'<div style="{FONT};font-size:13px;line-height:18px;{NUMBERS};'
-        'max-height:460px;overflow:auto">'
-        f'<table style="border-collapse:collapse;margin:0px"><thead><tr>{header}</tr></thead>'
-        f"<tbody>{rows}</tbody></table>{rest}</div>"
-    )
+    return f'<div style="max-height:460px;overflow:auto">{rows}{rest}</div>'
 
 
-def html(title: str, lines: Sequence[Line]) -> str:
-    """Return the whole table for wherever there is no live kernel."""
-    return f"<div>{head(title, lines)}{total_bar(lines)}{table(lines)}</div>"
-
-
-def _side(name: str) -> str:
-    return "right" if name in ("epoch", "loss", "time") else "left"
-
-
-def _epoch(line: Line) -> str:
-    return "" if line.epoch is None else str(line.epoch)
-
-
-def _cell(name: str, line: Line) -> str:
+def _cells(line: Line) -> dict[str, str]:
     sign, word, colour = line.word
-    machine = escape(line.machine_id)
-    shown = {
-        "machine": f'<a href="{escape(line.link)}">{machine}</a>' if line.link else machine,
+    message = f'<span style="{MUTED}">{escape(line.message[:120])}</span> ' if line.message else ""
+    return {
+        "machine": escape(line.machine_id),
         "task": escape(line.kind),
-        "run": f"<code>{line.run}</code>",
-        "state": f'<span style="color:{colour};white-space:nowrap">{sign} {word}</span>',
-        "progress": _bar(line.share, colour, "110px", "6px"),
-        "epoch": _epoch(line),
+        "run": f"<code>{line.run}</code>" if line.run else "",
+        "state": f'<span style="color:{colour}">{sign} {word}</span>',
+        "progress": bar(line.share, colour, "90px", "6px"),
+        "epoch": "" if line.epoch is None else str(line.epoch),
         "loss": number(line.loss),
-        "time": line.left,
-        "": f'<span style="{MUTED}">{escape(line.message[:120])}</span>',
-    }[name]
-    return f'<td style="text-align:{_side(name)};padding:1px 14px 1px 0px">{shown}</td>'
+        "time": line.time,
+        "started": line.started,
+        "": message + links(line.files),
+    }
 
 
-def _bar(share: float, colour: str, width: str, height: str) -> str:
-    return (
-        f'<div style="background-color:{TRACK};height:{height};width:{width};margin:4px 0px">'
-        f'<div style="background-color:{colour};height:{height};width:{100 * share:.1f}%">'
-        "</div></div>"
+def html_table(rows: Sequence[dict[str, str]]) -> str:
+    """Return a quiet table of cells that are HTML; columns with nothing in them are left out."""
+    names = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
+
+    figures = {name for name in names if all(FIGURE.fullmatch(row[name]) for row in rows)}
+
+    def cell(tag: str, name: str, inside: str, style: str) -> str:
+        side = "right" if name in figures else "left"
+        shape = f"text-align:{side};white-space:{'normal' if name == '' else 'nowrap'}"
+        return f'<{tag} style="{shape};padding:1px 14px 1px 0px{style}">{inside}</{tag}>'
+
+    quiet = f";font-weight:normal;{MUTED};{SMALL}"
+    header = "".join(cell("th", name, escape(name), quiet) for name in names)
+    body = "".join(
+        f"<tr>{''.join(cell('td', name, row[name], '') for name in names)}</tr>" for row in rows
     )
+    return (
+        '<table style="border-collapse:collapse;margin:0px;line-height:18px">'
+        f"<thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+# ---- all tasks
+
+
+class Tasks(pd.DataFrame):
+    """The list of tasks: a DataFrame that shows itself with states and links."""
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        if self.empty:
+            return page("No task yet. Start one with lab.pipeline(machine_id).")
+        lines = [_task_line(row) for row in self.head(TASKS_SHOWN).to_dict("records")]
+        more = len(self) - TASKS_SHOWN
+        rest = f'<div style="{MUTED}">and {more} more</div>' if more > 0 else ""
+        return page(table(lines), rest, width_px=WIDE)
+
+
+def _task_line(row: dict[str, Any]) -> Line:
+    """Return a task's row; whether it is lost only the list knows, which has asked the cluster."""
+    started = f"{datetime.fromisoformat(row['created']).astimezone():%Y-%m-%d %H:%M}"
+    line = replace(run_line(open_run(row["task_id"])), started=started)
+    if row["status"] == State.UNKNOWN.status:
+        return replace(line, word=WORDS[State.UNKNOWN], message=row["message"])
+    return line
+
+
+def tasks(most: int | None = None) -> Tasks:
+    """Return one row per task, newest first; `most`: only so many. Shown as a table with links."""
+    from gan_lab.cluster.submit import tasks as list_tasks
+
+    return Tasks(list_tasks(most))

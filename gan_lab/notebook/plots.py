@@ -7,18 +7,22 @@ style too. Each picture carries its message as text.
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from gan_lab.notebook.card import GOOD, QUIET, TRAINING, VALIDATION, number
+from gan_lab.notebook.card import GOOD, QUIET, TRAINING, VALIDATION, loss_range, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +38,22 @@ REAL, SYNTHETIC = QUIET, TRAINING
 DPI = 160
 WIDTH = 8.0  # inches; a notebook's column
 LIVES_ASKED = 12
+STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
+    "font.size": 9,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), QUIET),
+    **dict.fromkeys(("xtick.color", "ytick.color"), QUIET),
+    **dict.fromkeys(("axes.facecolor", "figure.facecolor", "savefig.facecolor"), "none"),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 8),
+    "axes.linewidth": 0.7,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-4, 5),
+    "lines.linewidth": 1.6,
+}
 
 
 class Picture(Figure):
@@ -55,32 +75,13 @@ class Picture(Figure):
 
 def style() -> AbstractContextManager[None]:
     """Return the context in which pictures are made."""
-    return rc_context(
-        {
-            "font.family": "sans-serif",
-            "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
-            "font.size": 9,
-            "text.color": QUIET,
-            "axes.labelcolor": QUIET,
-            "axes.edgecolor": QUIET,
-            "axes.linewidth": 0.7,
-            "axes.facecolor": "none",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlesize": 9,
-            "axes.titlelocation": "left",
-            "axes.formatter.useoffset": False,
-            "axes.formatter.limits": (-4, 5),
-            "figure.facecolor": "none",
-            "savefig.facecolor": "none",
-            "xtick.color": QUIET,
-            "ytick.color": QUIET,
-            "xtick.labelsize": 8,
-            "ytick.labelsize": 8,
-            "lines.linewidth": 1.6,
-            "legend.frameon": False,
-        }
-    )
+    return rc_context(STYLE)
+
+
+def image_tag(png: bytes, alt: str) -> str:
+    """Return an HTML element with the image in it."""
+    data = base64.b64encode(png).decode()
+    return f'<img alt="{escape(alt)}" width="640" src="data:image/png;base64,{data}">'
 
 
 def grid(
@@ -109,64 +110,43 @@ def loss_curve(*runs: RunFolder) -> Picture:
 
     Several runs lie over each other, each in a colour of its own.
     """
+    tables, ends = [run.losses() for run in runs], []
     with style():
         picture, (axis,) = grid(1, height=2.6)
-        ends = []
-        for number_, run in enumerate(runs):
-            ends += _losses_of(axis, run, number_, alone=len(runs) == 1)
+        for at, (run, losses) in enumerate(zip(runs, tables, strict=True)):
+            if len(runs) == 1:
+                names = {"loss": ("training", TRAINING), "validation": ("validation", VALIDATION)}
+            else:
+                colour = COLOURS[at % len(COLOURS)]
+                names = {"loss": (run.task_id[:8], colour), "validation": ("", colour)}
+            for column, (word, colour) in names.items():
+                drawn, dashes = losses[["epoch", column]].dropna(), LINES[column == "validation"]
+                axis.plot(*drawn.to_numpy().T, color=colour, linestyle=dashes)
+                if word and len(drawn):
+                    ends.append((*drawn.to_numpy()[-1], word, colour))
+        known = [table.to_dict("list") for table in tables if len(table)]
+        if known:
+            low, high = loss_range(known)
+            margin = 0.05 * (high - low)
+            axis.set_ylim(low - margin, high + margin)
         _name_ends(axis, ends)
-        _ordinary_range(axis, runs)
         axis.set_xlabel("epoch")
         axis.set_title("loss per row (nats)")
-    picture.alt = "\n".join(_loss_sentence(run) for run in runs)
+    picture.alt = "\n".join(map(_loss_sentence, runs, tables))
     return picture
 
 
-def _losses_of(
-    axis: Axes, run: RunFolder, at: int, alone: bool
-) -> list[tuple[float, float, str, str]]:
-    losses, ends = run.losses(), []
-    for name in ("loss", "validation"):
-        drawn = losses[["epoch", name]].dropna()
-        if drawn.empty:
-            continue
-        validation = name == "validation"
-        colour = (VALIDATION if validation else TRAINING) if alone else COLOURS[at % len(COLOURS)]
-        axis.plot(drawn["epoch"], drawn[name], color=colour, linestyle=LINES[validation])
-        word = ("validation" if validation else "training") if alone else run.task_id[:8]
-        if alone or not validation:
-            ends.append((drawn["epoch"].iloc[-1], drawn[name].iloc[-1], word, colour))
-    return ends
-
-
 def _name_ends(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Write each line's name at its end, pushed apart where ends lie close."""
+    """Write each line's name and last value at its end, pushed apart where ends lie close."""
     low, high = axis.get_ylim()
     last = -np.inf
-    for x, y, word, colour in sorted(ends, key=lambda end: end[1]):
-        last = max(y, last + (high - low) * 0.08)
-        axis.annotate(
-            f" {word} {number(y)}",
-            (x, y),
-            (x, last),
-            color=colour,
-            va="center",
-            annotation_clip=False,
-        )
+    for epoch, loss, word, colour in sorted(ends, key=lambda end: end[1]):
+        last = max(min(loss, high), last + (high - low) * 0.08)
+        words = f" {word} {number(loss)}"
+        axis.annotate(words, (epoch, last), color=colour, va="center", annotation_clip=False)
 
 
-def _ordinary_range(axis: Axes, runs: Sequence[RunFolder]) -> None:
-    """Leave the first steep epochs above the picture, where the rest would else be a flat line."""
-    tables = [run.losses()[["loss", "validation"]] for run in runs]
-    ordinary = [table[len(table) // 50 :].to_numpy(float) for table in tables if len(table) >= 50]
-    if ordinary:
-        low = min(np.nanmin(part) for part in ordinary)
-        high = max(np.nanmax(part) for part in ordinary)
-        axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-
-
-def _loss_sentence(run: RunFolder) -> str:
-    losses = run.losses()
+def _loss_sentence(run: RunFolder, losses: pd.DataFrame) -> str:
     if losses.empty:
         return f"{run.spec.machine_id}: no epoch yet."
     first, last = losses["loss"].iloc[0], losses["loss"].iloc[-1]
@@ -187,7 +167,7 @@ def distributions(
 ) -> Picture:
     """Draw how often each value occurs, real filled and synthetic as a line, a panel a column.
 
-    By default the `most` columns that vary most evenly; constants are left out.
+    By default the first `most` columns of numbers that vary.
     """
     names = list(columns or _worth_drawing(real))[:most]
     with style():
@@ -202,9 +182,8 @@ def distributions(
 
 def _worth_drawing(table: pd.DataFrame) -> list[str]:
     numbers = table.select_dtypes("number")
-    varied = numbers.nunique().sort_values(ascending=False, kind="stable")
-    few = [name for name in varied.index[varied > 1] if name.lower() not in ("life", "rul", "unit")]
-    return sorted(few, key=list(table.columns).index)
+    known = ("life", "rul", "unit")  # counted, not measured
+    return [name for name in numbers if name.lower() not in known and numbers[name].nunique() > 1]
 
 
 def _distribution(axis: Axes, real: pd.Series[Any], synthetic: pd.Series[Any]) -> None:
@@ -222,6 +201,7 @@ def _distribution(axis: Axes, real: pd.Series[Any], synthetic: pd.Series[Any]) -
 
 def _shares(axis: Axes, real: pd.Series[Any], synthetic: pd.Series[Any]) -> None:
     shares = real.value_counts(normalize=True).head(8)
+    shares = shares.sort_index() if real.dtype.kind in "iuf" else shares
     drawn = synthetic.value_counts(normalize=True).reindex(shares.index, fill_value=0)
     places = np.arange(len(shares))
     axis.bar(places, shares, width=0.7, color=REAL, alpha=0.45)
@@ -230,16 +210,12 @@ def _shares(axis: Axes, real: pd.Series[Any], synthetic: pd.Series[Any]) -> None
 
 
 def _key(picture: Picture, words: Sequence[tuple[str, str]], dashed: str = "") -> None:
-    from matplotlib.lines import Line2D
-
     handles = [
         Line2D([], [], color=colour, linewidth=2.5, label=word, linestyle=LINES[word == dashed])
         for word, colour in words
     ]
-    legend = picture.legend(
-        handles=handles, loc="outside upper left", ncols=len(words), handlelength=1.8, fontsize=9
-    )
-    legend.set_in_layout(True)
+    legend = {"ncols": len(words), "handlelength": 1.8, "fontsize": 9}
+    picture.legend(handles=handles, loc="outside upper left", **legend)
 
 
 def correlation_difference(real: pd.DataFrame, synthetic: pd.DataFrame) -> Picture:
@@ -264,8 +240,6 @@ def correlation_difference(real: pd.DataFrame, synthetic: pd.DataFrame) -> Pictu
 
 def _difference_colours() -> Any:
     """From blue through nothing, whatever the page's colour is, to vermilion."""
-    from matplotlib.colors import LinearSegmentedColormap
-
     ends = [(TRAINING, 1.0), (TRAINING, 0.0), (VALIDATION, 0.0), (VALIDATION, 1.0)]
     places = (0.0, 0.5, 0.5, 1.0)
     return LinearSegmentedColormap.from_list("difference", list(zip(places, ends, strict=True)))
@@ -281,7 +255,7 @@ def life_with_rul(
     columns: Sequence[str] | None = None,
     most: int = 4,
 ) -> Picture:
-    """Draw one life over its share: a few sensors and its remaining useful life at the bottom.
+    """Draw one life row by row: a few sensors, and its remaining useful life at the bottom.
 
     The life of median length of each table; by default the sensors that follow the wear most.
     """
@@ -337,15 +311,10 @@ def machine_picture(profile: Profile, life: pd.DataFrame) -> Picture:
             axis.plot(across, life[name], color=TRAINING, linewidth=0.8)
             _levels(axis, profile, name)
             axis.set_title(name, fontsize=8)
-        axes[-1].set_xlabel(
-            "share of the life (%)" if roles.life else "share of the rows shown (%)"
-        )
+        axes[-1].set_xlabel(f"share of the {'life' if roles.life else 'rows shown'} (%)")
         if profile.sensors:
-            _key(
-                picture,
-                [("one life", TRAINING), ("warning", QUIET), ("critical", VALIDATION)],
-                "warning",
-            )
+            words = [("one life", TRAINING), ("warning", QUIET), ("critical", VALIDATION)]
+            _key(picture, words, dashed="warning")
     picture.alt = f"{profile.machine_id}: {len(names)} sensors over one life of {len(life)} rows."
     return picture
 
@@ -355,10 +324,8 @@ def _levels(axis: Axes, profile: Profile, name: str) -> None:
     if sensor is None:
         return
     low, high = axis.get_ylim()
-    for level, colour, line in (
-        (sensor.warning, QUIET, LINES[1]),
-        (sensor.critical, VALIDATION, "-"),
-    ):
+    levels = (sensor.warning, QUIET, LINES[1]), (sensor.critical, VALIDATION, LINES[0])
+    for level, colour, line in levels:
         if level is not None:
             axis.axhline(level, color=colour, linestyle=line, linewidth=1)
             low, high = min(low, level), max(high, level)

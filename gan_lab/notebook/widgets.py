@@ -13,11 +13,11 @@ import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gan_lab.errors import BadParameter, GanLabError
-from gan_lab.events import follow
+from gan_lab.events import Doorbell
 from gan_lab.notebook import card, overview
 from gan_lab.runs import RunFolder
 from gan_lab.terminal import in_headless_notebook
@@ -25,12 +25,17 @@ from gan_lab.terminal import in_headless_notebook
 if TYPE_CHECKING:
     from gan_lab.notebook.fleet import Fleet
 
-REDRAW_S = 0.2
-TABLE_REDRAW_S = 0.5
-QUICK_ROWS = 60  # a longer table is redrawn less often
-BAR = {"width": "auto", "height": "16px", "margin": "0px 2px"}
+REDRAW_S, TABLE_REDRAW_S = 0.2, 0.5
+RESTING = 9  # times as long as a drawing took: the kernel is there for others
 KEPT = 20  # finished views whose widgets stay, for pages that were closed when their run ended
 WIDGET = "application/vnd.jupyter.widget-view+json"
+# Where the kernel is gone, a widget is marked by a red icon at each of its parts. One line says it.
+STYLE = """<style>
+.gan-lab .jupyter-widgets-disconnected::before, .gan-lab.jupyter-widgets-disconnected::before,
+.gan-lab.jupyter-widgets-disconnected button {display: none !important}
+.gan-lab.jupyter-widgets-disconnected::after
+  {content: "As it was when its kernel ended: run the cell again."; opacity: .65; font-size: 11px}
+</style>"""
 
 _views: dict[tuple[str, ...], View] = {}
 _lock = threading.Lock()
@@ -79,62 +84,45 @@ def _forget(key: tuple[str, ...]) -> None:
 class View(ABC):
     """What `watch` returns: shows itself in a notebook, moves by itself, ends with its runs."""
 
+    redraw_s = TABLE_REDRAW_S
+
     def __init__(self) -> None:
         self._display_id = uuid.uuid4().hex
         self._published = ""
-        self._shown = False
         self._stop = threading.Event()
         self._drawing = threading.Lock()
         self._thread: threading.Thread | None = None
         self._widgets: dict[str, Any] = {}
-
-    # ---- what every kind of view says of itself
 
     @abstractmethod
     def over(self) -> bool:
         """Whether all that is shown has ended."""
 
     @abstractmethod
-    def _follow(self) -> None:
-        """Call `_draw` whenever something has changed, until the end."""
+    def now(self) -> card.Shown:
+        """Look at the record."""
 
-    @abstractmethod
-    def _draw(self) -> int:
-        """Look at the record and set the traits; returns how far the record was read."""
-
-    @abstractmethod
-    def _build(self) -> dict[str, Any]:
-        """Make the widgets; the one named `box` holds the others."""
-
-    @abstractmethod
-    def _forms(self) -> dict[str, Any]:
+    def forms(self) -> dict[str, Any]:
         """Return the view as it is now, by MIME type."""
-
-    @abstractmethod
-    def line(self) -> str:
-        """Return where things stand, as one line."""
+        now = self.now()
+        return {"text/plain": now.text, "text/html": now.html}
 
     # ---- showing
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        forms = self._forms()
+        forms = self.forms()
         if not self.over() and has_front_end():
             with self._drawing:
                 self._widgets = self._widgets or self._build()
             self._draw()
-            forms[WIDGET] = self._model
+            model_id = self._widgets["box"].model_id
+            forms[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": model_id}
         return forms
-
-    @property
-    def _model(self) -> dict[str, Any]:
-        identity = self._widgets["box"].model_id
-        return {"version_major": 2, "version_minor": 0, "model_id": identity}
 
     def _ipython_display_(self) -> None:
         """Publish the view under a name, so that its last state can take its place."""
         from IPython.display import display
 
-        self._shown = True
         bundle = self._repr_mimebundle_()
         self._published = bundle["text/plain"]
         display(bundle, raw=True, display_id=self._display_id)
@@ -142,16 +130,35 @@ class View(ABC):
             _refresh_after_cells(self)
 
     def __repr__(self) -> str:
-        return str(self._forms()["text/plain"])
+        return self.now().text
 
     def refresh(self) -> None:
         """Replace what was published by the last state in plain forms; by the main thread."""
         from IPython.display import display
 
-        forms = self._forms()
-        if self._shown and forms["text/plain"] != self._published:
+        forms = self.forms()
+        if self._published and forms["text/plain"] != self._published:
             self._published = forms["text/plain"]
             display(forms, raw=True, display_id=self._display_id, update=True)
+
+    def _build(self) -> dict[str, Any]:
+        """Make the widgets; the one named `box` holds the others."""
+        import ipywidgets as w
+
+        head, body, style = w.HTML(layout=w.Layout(flex="1 1 auto")), w.HTML(), w.HTML(STYLE)
+        bar = w.FloatProgress(max=1.0, layout=w.Layout(width="auto", height="16px", margin="0 2px"))
+        style.layout.display = "none"
+        top = w.HBox([head], layout=w.Layout(align_items="center"))
+        box = w.VBox([top, bar, body, style], layout=w.Layout(overflow="hidden"))
+        box.add_class("gan-lab")
+        return {"head": head, "bar": bar, "body": body, "style": style, "top": top, "box": box}
+
+    def _draw(self) -> None:
+        now = self.now()
+        with self._drawing:
+            if parts := self._widgets:
+                parts["head"].value, parts["body"].value = now.head, now.body
+                parts["bar"].value, parts["bar"].style.bar_color = now.share, now.colour
 
     # ---- living
 
@@ -163,11 +170,21 @@ class View(ABC):
 
     def _live(self) -> None:
         try:
-            self._follow()
+            self.draw_until_over()
         finally:
             self._draw()
-            if self._shown and not self._stop.is_set():
+            if self._published and not self._stop.is_set():
                 on_main_thread(self.refresh)
+
+    def draw_until_over(self, wait: Callable[[threading.Event], None] | None = None) -> None:
+        """Draw until the end or `close`, whenever `wait` says that something may have changed."""
+        while not self._stop.is_set() and not self.over():
+            started = time.monotonic()
+            self._draw()
+            drawn_s = time.monotonic() - started
+            self._stop.wait(max(self.redraw_s - drawn_s, RESTING * drawn_s))
+            if wait:
+                wait(self._stop)
 
     def close(self) -> None:
         """Stop following and take the widgets away; the run goes on."""
@@ -179,12 +196,11 @@ class View(ABC):
                         part.close()
             self._widgets = {}
 
-    def _pause(self, seconds: float) -> None:
-        self._stop.wait(max(0.0, seconds))
-
 
 class Card(View):
     """The view of one run."""
+
+    redraw_s = REDRAW_S
 
     def __init__(self, run: RunFolder) -> None:
         super().__init__()
@@ -194,41 +210,44 @@ class Card(View):
         """Whether the run has ended."""
         return self.run.final
 
-    def _follow(self) -> None:
-        drawn, at = 0, 0.0
-        for event in follow(self.run, stop=self._stop):
-            if event.seq > drawn:
-                self._pause(at + REDRAW_S - time.monotonic())
-                drawn, at = self._draw(), time.monotonic()
+    def now(self) -> card.Shown:
+        """Look at the run's folder."""
+        return card.show(card.look(self.run))
 
-    def _draw(self) -> int:
-        shot = card.look(self.run)
-        with self._drawing:
-            if parts := self._widgets:
-                final = shot.status.state.final
-                parts["bar"].value = shot.share
-                parts["head"].value = card.head(shot)
-                parts["bar"].style.bar_color = shot.word[2]
-                parts["body"].value = card.body(shot, inline=True)
-                parts["cancel"].disabled = final or shot.status.metadata["cancelling"]
-                parts["cancel"].layout.display = "none" if final else "inline-flex"
-        return shot.seq
+    def forms(self) -> dict[str, Any]:
+        """Return the view as it is now, by MIME type; a run that has ended also as a picture."""
+        forms = super().forms()
+        if self.over() and len(self.run.losses()) > 1:
+            from gan_lab.notebook.plots import loss_curve
+
+            forms["image/png"] = loss_curve(self.run)._repr_png_()
+        return forms
+
+    def draw_until_over(self, wait: Callable[[threading.Event], None] | None = None) -> None:
+        """Draw when the wire tells of something, and once a second where it does not."""
+        with Doorbell(self.run) as doorbell:
+            super().draw_until_over(wait or doorbell.wait)
 
     def _build(self) -> dict[str, Any]:
         import ipywidgets as w
 
-        head, body = w.HTML(layout=w.Layout(flex="1 1 auto")), w.HTML()
-        bar = w.FloatProgress(max=1.0, layout=w.Layout(**BAR))
+        parts = super()._build()
         cancel = w.Button(
             description="Cancel",
             tooltip="Stop this task; what it has recorded stays",
             layout=w.Layout(width="auto", height="24px"),
         )
         cancel.on_click(self._cancel)
-        top = w.HBox([head, cancel], layout=w.Layout(align_items="center"))
-        layout = w.Layout(max_width=f"{card.CURVE_WIDTH}px", overflow="hidden")
-        box = w.VBox([top, bar, body], layout=layout)
-        return {"head": head, "body": body, "bar": bar, "cancel": cancel, "top": top, "box": box}
+        parts["top"].children = [parts["head"], cancel]
+        parts["box"].layout.max_width = f"{card.WIDTH}px"
+        return {**parts, "cancel": cancel}
+
+    def _draw(self) -> None:
+        super()._draw()
+        with self._drawing:
+            if cancel := self._widgets.get("cancel"):
+                cancel.disabled = self.over() or self.run.cancelling
+                cancel.layout.display = "none" if self.over() else "inline-flex"
 
     def _cancel(self, _button: Any) -> None:
         import gan_lab
@@ -237,27 +256,11 @@ class Card(View):
             gan_lab.task(self.run.task_id).cancel()
             self._draw()
         except GanLabError as error:
-            self._widgets["body"].value = f"<b>{error}</b>"
-
-    def _forms(self) -> dict[str, Any]:
-        shot = card.look(self.run)
-        forms: dict[str, Any] = {"text/plain": card.text(shot), "text/html": card.html(shot)}
-        if shot.status.state.final and shot.epochs > 1:
-            from gan_lab.notebook.plots import loss_curve
-
-            forms["image/png"] = loss_curve(self.run)._repr_png_()
-        return forms
-
-    def line(self) -> str:
-        """Return where the run stands, as one line."""
-        status, spec = self.run.status(), self.run.spec
-        return f"{spec.kind} {spec.machine_id}: {status.progress:3d}%  {status.message}"
+            self._widgets["body"].value = card.page(f"<b>{error}</b>")
 
 
 class Table(View):
     """The view of many runs."""
-
-    title = ""
 
     def __init__(self, runs: Sequence[RunFolder]) -> None:
         super().__init__()
@@ -268,8 +271,8 @@ class Table(View):
         """Whether every run has ended."""
         return all(run.task_id in self._ended or run.final for run in self.runs)
 
-    def lines(self) -> list[overview.Line]:
-        """Read the rows; those of runs that have ended are read once."""
+    def now(self) -> card.Shown:
+        """Look at every run's folder; those that have ended are read once."""
         lines = []
         for run in self.runs:
             line = self._ended.get(run.task_id)
@@ -279,58 +282,23 @@ class Table(View):
                 if final:
                     self._ended[run.task_id] = line
             lines.append(line)
-        return overview.in_order(lines)
-
-    def _follow(self) -> None:
-        while not self._stop.is_set() and not self.over():
-            rows = self._draw()
-            self._pause(TABLE_REDRAW_S * max(1, rows / QUICK_ROWS))
-
-    def _draw(self) -> int:
-        lines = self.lines()
-        with self._drawing:
-            if parts := self._widgets:
-                parts["head"].value = overview.head(self.title, lines)
-                parts["bar"].value = overview.total_share(lines)
-                parts["table"].value = overview.table(lines)
-        return len(lines)
-
-    def _build(self) -> dict[str, Any]:
-        import ipywidgets as w
-
-        head, table = w.HTML(), w.HTML()
-        bar = w.FloatProgress(max=1.0, layout=w.Layout(**BAR))
-        bar.style.bar_color = card.TRAINING
-        box = w.VBox([head, bar, table], layout=w.Layout(overflow="hidden"))
-        return {"head": head, "bar": bar, "table": table, "box": box}
-
-    def _forms(self) -> dict[str, Any]:
-        lines = self.lines()
-        return {
-            "text/plain": overview.text(self.title, lines),
-            "text/html": overview.html(self.title, lines),
-        }
-
-    def line(self) -> str:
-        """Return where the runs stand, as one line."""
-        return f"{self.title}{overview.summary(self.lines())}"
+        return overview.show(lines)
 
 
-class FleetTable(Table):
+class FleetTable(View):
     """The view of a fleet."""
 
     def __init__(self, fleet: Fleet) -> None:
+        super().__init__()
         self.fleet = fleet
-        super().__init__([])
-        self.title = f"Fleet {fleet.fleet_id} · "
 
     def over(self) -> bool:
         """Whether the fleet's process has ended."""
         return not self.fleet.running
 
-    def lines(self) -> list[overview.Line]:
-        """Read one row per machine."""
-        return overview.fleet_lines(self.fleet)
+    def now(self) -> card.Shown:
+        """Look at the record of every machine's notebook."""
+        return overview.show(overview.fleet_lines(self.fleet), f"Fleet {self.fleet.fleet_id} · ")
 
 
 # ---- the kernel around us
@@ -350,7 +318,7 @@ def has_front_end() -> bool:
     return _kernel() is not None and not in_headless_notebook()
 
 
-def on_main_thread(call: Any) -> None:
+def on_main_thread(call: Callable[[], None]) -> None:
     """Let the kernel's main thread make a call as soon as it is free."""
     kernel = _kernel()
     if kernel is not None:

@@ -112,12 +112,12 @@ class Kernel:
         """Return the MIME bundles that were published."""
         return [m["content"]["data"] for m in self.messages if m["msg_type"] == kind]
 
-    def wait_for(self, kind: str) -> dict[str, Any]:
-        """Return the next message of a kind that comes while no cell runs."""
+    def wait_until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Return the next message of this kind that comes while no cell runs."""
         while True:
-            message = self._client.get_iopub_msg(timeout=30)
+            message = self._client.get_iopub_msg(timeout=60)
             self.messages.append(message)
-            if message["msg_type"] == kind:
+            if wanted(message):
                 return message
 
     def stop(self) -> None:

@@ -37,8 +37,9 @@ def test_a_run_that_waits_says_so(new_run: Callable[..., RunFolder]) -> None:
     shot = card.look(new_run())
     assert shot.share == 0
     assert shot.left_s is None
-    assert "○ waiting" in card.text(shot)
-    assert "Waiting for a worker" in card.html(shot)
+    shown = card.show(shot)
+    assert "○ waiting" in shown.text
+    assert "Waiting for a worker" in shown.html
 
 
 def test_half_way_it_knows_the_time_left_and_the_trend(new_run: Callable[..., RunFolder]) -> None:
@@ -51,7 +52,7 @@ def test_half_way_it_knows_the_time_left_and_the_trend(new_run: Callable[..., Ru
     assert shot.share == 0.5
     assert shot.left_s == 60.0
     assert shot.trend == "↓"
-    assert dict(card.facts(shot)) == {
+    assert shot.facts == {
         "epoch": "30 / 60",
         "loss": "3.333 ↓",
         "rows/s": "500",
@@ -65,11 +66,12 @@ def test_a_failure_is_a_sentence_with_its_traceback_one_click_away(
 ) -> None:
     run = new_run()
     run.fail(ValueError("flow < 0 in row 7"), "Traceback (most recent call last): <module>")
-    page = card.html(card.look(run))
+    shown = card.show(card.look(run))
+    page = shown.html
     assert "<b>ValueError: flow &lt; 0 in row 7</b>" in page
     assert "<details><summary" in page
     assert "&lt;module&gt;" in page
-    assert "Traceback (most" not in card.text(card.look(run))
+    assert "Traceback (most" not in shown.text
 
 
 def test_cancelling_and_cancelled_are_told_apart(new_run: Callable[..., RunFolder]) -> None:
@@ -85,8 +87,30 @@ def test_the_curve_spans_all_epochs_asked_for_and_ends_at_the_newest(
 ) -> None:
     run = new_run()
     train(run, 1000, 0.0)
-    svg = card.curve(card.look(run), inline=True)
-    points = svg.split('points="')[1].split('"')[0].split()
-    across = sorted(float(point.split(",")[0]) for point in points)
-    assert across[-1] == card.CURVE_WIDTH - 4
+    points = across(card.curve(card.look(run)))
+    assert max(points) == card.WIDTH - 4
     assert len(points) <= 2 * card.CURVE_POINTS
+
+
+def across(svg: str) -> list[float]:
+    """Where the points of the first line lie from left to right."""
+    points = svg.split('points="')[1].split('"')[0]
+    return [float(point.split(",")[0]) for point in points.split()]
+
+
+def test_a_training_that_ended_early_fills_its_picture_and_says_so(
+    new_run: Callable[..., RunFolder],
+) -> None:
+    run = new_run()
+    train(run, 30, 0.0, asked=5_000)
+    shot = card.look(run)
+    assert shot.facts["epoch"] == "30 / 5000"
+    assert max(across(card.curve(shot))) == card.WIDTH - 4
+    assert "Ended before its last epoch" in card.show(shot).html
+
+
+def test_a_validation_loss_that_runs_away_does_not_flatten_the_rest() -> None:
+    losses = {"loss": [4.0, 3.0, 2.0], "validation": [float("nan"), 5.0, 900.0]}
+    assert card.loss_range([losses]) == (2.0, 6.0)
+    assert card.loss_range([losses | {"validation": [float("nan"), 3.5, 4.5]}]) == (2.0, 4.5)
+    assert card.loss_range([{"loss": [1.0], "validation": [float("nan")]}]) == (0.5, 1.5)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +8,10 @@ import pytest
 
 import gan_lab as lab
 from gan_lab.errors import BadParameter, UnknownMachine
-from gan_lab.notebook.compare import Tasks, compare
-from gan_lab.runs import RunFolder, create_run
-from gan_lab.schema import TaskSpec
+from gan_lab.notebook.compare import compare
+from gan_lab.notebook.overview import Tasks
+from gan_lab.notebook.widgets import watch
+from gan_lab.runs import RunFolder
 from tests.conftest import ROOT
 from tests.notebook.writer import train
 
@@ -28,7 +28,7 @@ def test_only_what_differs_is_compared(new_run: Callable[..., RunFolder]) -> Non
     assert list(comparison.table["epochs done"]) == [20, 20]
     bundle = comparison._repr_mimebundle_()
     assert bundle["image/png"].startswith(b"\x89PNG")
-    assert "batch_size" in bundle["text/html"]
+    assert "batch size" in bundle["text/html"]
 
 
 def test_the_quality_of_a_training_is_that_of_what_was_drawn_from_it(
@@ -36,16 +36,14 @@ def test_the_quality_of_a_training_is_that_of_what_was_drawn_from_it(
 ) -> None:
     trained = new_run()
     train(trained, 3, 0.0)
-    drawn = new_run("generate", model_task_id=trained.task_id)
-    spec = TaskSpec(
-        task_id=str(uuid.uuid4()),
-        kind="report",
-        machine_id="motor_siemens_001",
-        config={},
-        after=drawn.task_id,
-    )
-    create_run(spec).finish({"quality": 0.87})
-    assert list(compare(trained.task_id).table["quality"]) == [0.87]
+    report = new_run("report")
+    report.record_environment(model_task_id=trained.task_id)
+    report.finish({"quality": 0.87, "detection": 0.6, "verdict": "usable"})
+    table = compare(trained.task_id).table
+    assert list(table["quality"]) == [0.87]
+    assert list(table["detection"]) == [0.6]
+    assert "utility" not in table
+    assert "quality 0.87" in repr(watch(trained))
 
 
 def test_there_must_be_a_training(new_run: Callable[..., RunFolder]) -> None:
@@ -59,7 +57,7 @@ def test_tasks_link_to_what_they_left(new_run: Callable[..., RunFolder]) -> None
     row = {
         "task_id": run.task_id,
         "kind": "train",
-        "machine_id": "<b>",
+        "machine_id": "motor_siemens_001",
         "status": "success",
         "progress": 100,
         "message": "Done",
@@ -71,7 +69,9 @@ def test_tasks_link_to_what_they_left(new_run: Callable[..., RunFolder]) -> None
     page = Tasks([row])._repr_html_()
     assert "losses.csv" in page
     assert "✓ done" in page
-    assert "<b>" not in page
+    lost = Tasks([row | {"status": "unknown", "message": "Lost: <nobody>"}])._repr_html_()
+    assert "? unknown" in lost
+    assert "Lost: &lt;nobody&gt;" in lost
     assert "No task yet" in Tasks([])._repr_html_()
 
 

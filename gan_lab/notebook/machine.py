@@ -1,0 +1,123 @@
+"""One machine as a notebook shows it: what is known of it, and every sensor over one life."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from gan_lab.machines import Profile, load_profile
+from gan_lab.notebook.card import MUTED, page
+from gan_lab.schema import Roles, SeedConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gan_lab.notebook.plots import Picture
+
+SHOWN_ROWS = 2_000  # of the life that is simulated where there is no seed table yet
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine: its `profile`, its tables, and a picture."""
+
+    profile: Profile
+
+    @property
+    def roles(self) -> Roles:
+        """Which columns play which part."""
+        return self.profile.roles
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its seed table can be simulated."""
+        return self.profile.simulated
+
+    @property
+    def has_seed(self) -> bool:
+        """Whether there is a seed table."""
+        from gan_lab.synth.tables import seed_path
+
+        return seed_path(self.profile.machine_id).exists()
+
+    def seed(self) -> pd.DataFrame:
+        """Read the seed table; raises `NoSeedData`."""
+        from gan_lab.synth.tables import read_seed
+
+        return read_seed(self.profile.machine_id)
+
+    def synthetic(self, split: str = "train") -> pd.DataFrame:
+        """Read one split of the synthetic tables; raises `BadTable` where there is none."""
+        from gan_lab.synth.tables import read_synthetic
+
+        return read_synthetic(self.profile.machine_id, split)
+
+    @cached_property
+    def life(self) -> pd.DataFrame:
+        """The life of median length of the seed table; a simulated one where there is none yet."""
+        from gan_lab.notebook.plots import median_life
+
+        if self.simulated and not self.has_seed:
+            from gan_lab.synth.seed import simulate
+
+            config = SeedConfig.model_validate({"lives": 1, "rows": SHOWN_ROWS})
+            return simulate(self.profile, config)
+        return median_life(self.seed(), self.roles)
+
+    @cached_property
+    def picture(self) -> Picture:
+        """Every sensor over one life."""
+        from gan_lab.notebook.plots import machine_picture
+
+        return machine_picture(self.profile, self.life)
+
+    def __repr__(self) -> str:
+        lines = [f"{name}: {value}" for name, value in self._facts().items()]
+        return "\n".join([self.profile.machine_id, *lines, self.picture.alt])
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        from gan_lab.notebook.plots import image_tag
+
+        png = self.picture._repr_png_()
+        facts = [
+            f'<div><span style="{MUTED}">{name}</span> {escape(value)}</div>'
+            for name, value in self._facts().items()
+        ]
+        title = f'<div style="font-size:14px"><b>{self.profile.machine_id}</b></div>'
+        html = page(title, *facts, image_tag(png, self.picture.alt))
+        return {"text/plain": repr(self), "text/html": html, "image/png": png}
+
+    def _facts(self) -> dict[str, str]:
+        profile, life = self.profile, self.profile.life
+        made_by = " ".join(filter(None, (profile.manufacturer, profile.model)))
+        found = {
+            "what": f"{made_by} ({profile.category})".strip(),
+            "about": profile.description,
+            "life": f"{life.mean_h:,.0f} h, spread {life.spread_h:,.0f} h" if life else "",
+            "interval": _interval(profile.interval_s),
+            "fails by": _shares(profile.failure_modes),
+            "states": _shares(profile.states),
+            "sensors": str(len(profile.sensors) or ""),
+        }
+        return {name: value for name, value in found.items() if value}
+
+
+def machine(machine_id: str) -> Machine:
+    """Take hold of one machine; shown, it is what is known of it and every sensor over one life.
+
+    The life comes from the seed table, or is simulated where there is none yet. Raises
+    `UnknownMachine`.
+    """
+    return Machine(load_profile(machine_id))
+
+
+def _shares(named: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {one.share:.0%}" for name, one in named.items())
+
+
+def _interval(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds:g} s"
