@@ -32,11 +32,15 @@ from gan_lab.synth.tables import seed_path
 
 MOST_TEXTS, MOST_STATES = 500, 30
 HASHED_ROWS = 1_000_000
+FALLS = 0.3  # correlation with the remaining useful life
 PERSON = re.compile(
     r"operator|employee|user|person|e-?_?mail|phone|worker|mitarbeiter|bediener|technician|"
     r"surname|vorname|nachname|customer|kunde|inspector|pruefer|prüfer|fahrer", re.IGNORECASE,
 )  # fmt: skip
 ZONE = re.compile(r"[T ].*[+-]\d{2}:?\d{2}$")
+LIFE = re.compile(
+    r"(unit|life|engine|asset|machine|experiment|run)([\W_]?(id|no|nr|number))?$", re.I
+)
 STATE = re.compile(
     r"(^|[\W_])(state|status|mode|phase|process|regime|zustand|betriebsart)([\W_]|$)", re.IGNORECASE
 )
@@ -132,6 +136,8 @@ def import_table(
     kept = {name: column for name, column in table.facts.items() if name not in left_out}
     check_columns(kept, roles, table.paths[0])
     notes = [*table.notes, *notes_on(kept)]
+    if not roles.life and (units := [name for name in kept if LIFE.match(name)]):
+        notes.append(f"Without a life the rows have no order: is it {units[0]!r} (--life)?")
     beside = seed_path(machine_id).with_name(f".{machine_id}.{os.getpid()}.parquet")
     beside.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -303,16 +309,26 @@ def write_converted(
 def profile_from(
     machine_id: str, kept: dict[str, Column], roles: Roles, imported: Imported
 ) -> Profile:
-    """Make a profile of what the columns hold; its levels are the quantiles of 95 and 99 %."""
+    """Make a profile of what the columns hold; its levels are the quantiles of 95 and 99 %.
+
+    Of 5 and 1 % where a column falls with the remaining useful life; none where they are the same.
+    """
+    rul = kept[roles.rul].values if roles.rul in kept else np.empty(0)
     sensors = {}
     for name, column in kept.items():
         if column.kind not in ("whole", "number") or name in roles.columns or _constant(column):
             continue
-        typical, warning, critical = np.quantile(column.values, [0.5, 0.95, 0.99])
+        values = column.values
+        falls = len(values) == len(rul) and np.corrcoef(values, rul)[0, 1] > FALLS
+        typical, *levels = np.quantile(
+            values, [0.5, 0.05, 0.01] if falls else [0.5, 0.95, 0.99], method="nearest"
+        )
+        apart = len({typical, *levels}) == 3
         unit, group = guess_unit(name)
         sensors[name] = Sensor(
             unit=unit, group=group, minimum=column.minimum, typical=float(typical),
-            maximum=column.maximum, warning=float(warning), critical=float(critical),
+            maximum=column.maximum, warning=float(levels[0]) if apart else None,
+            critical=float(levels[1]) if apart else None,
             decimals=_decimals(column), source="quantiles of the imported table",
         )  # fmt: skip
     found = [name for name, c in kept.items() if c.kind in ("text", "whole") and STATE.search(name)]

@@ -30,7 +30,7 @@ def lives(units: int = 3, rows: int = 20) -> pd.DataFrame:
         {
             "unit": np.repeat(np.arange(1, units + 1), rows),
             "cycle": step + 1,
-            "Temp [°C]": np.round(20 + np.sin(step), 2),
+            "Temp [°C]": np.round(20 + np.sin(step) + step / 20, 2),
             "mode": np.where(step % 3 == 0, "idle", "full"),
             "rul": rows - 1 - step,
         }
@@ -67,11 +67,17 @@ def test_real_tables_come_in_as_they_are(
 
 
 def test_the_profile_tells_ranges_levels_units_and_origin(tmp_path: Path) -> None:
-    lives().to_csv(tmp_path / "a.csv", index=False)
-    import_table("mine_1", [tmp_path / "a.csv"], life="unit", time="cycle", rul="rul", state="mode")
+    table = lives().assign(flow_m3_h=lives()["rul"] + 0.5, flag=lives()["cycle"] == 3)
+    table.astype({"flag": int}).to_csv(tmp_path / "a.csv", index=False)
+    summary = import_table("mine_1", [tmp_path / "a.csv"])
+    assert "'unit' (--life)?" in " ".join(summary.notes)
+    roles = {"life": "unit", "time": "cycle", "rul": "rul", "state": "mode"}
+    import_table("mine_1", [tmp_path / "a.csv"], replace=True, **roles)
     profile = load_profile("mine_1")
-    sensor = profile.sensors["Temp [°C]"]
-    assert list(profile.sensors) == ["Temp [°C]"]
+    sensor, flow, flag = profile.sensors.values()
+    assert list(profile.sensors) == ["Temp [°C]", "flow_m3_h", "flag"]
+    assert flow.critical < flow.warning < flow.typical and flow.unit == "m3/h"
+    assert flag.warning is flag.critical is None
     assert (sensor.unit, sensor.group, sensor.decimals) == ("degC", "temperature", 2)
     assert sensor.minimum <= sensor.typical <= sensor.warning <= sensor.critical <= sensor.maximum
     assert profile.states["idle"].share == pytest.approx(0.35)
