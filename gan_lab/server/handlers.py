@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 from jupyter_server.utils import url_path_join
+from pydantic import BaseModel
 from tornado import web
 from tornado.http1connection import HTTP1Connection
 
@@ -25,6 +27,8 @@ from gan_lab.schema import GenerateConfig, SeedConfig, TaskStatus, TrainConfig
 from gan_lab.server.messages import (
     Accepted,
     ChainedTask,
+    MachineRow,
+    MachineStatus,
     PipelineAccepted,
     PipelineRequest,
     Replace,
@@ -71,7 +75,7 @@ class Machines(LabHandler):
 
     body_limit = 100_000
 
-    @operation("List the machines and where each stands.", list[dict[str, Any]])
+    @operation("List the machines and where each stands.", list[MachineRow])
     async def get(self) -> None:
         """Answer with one object for each machine."""
         from gan_lab.cluster import submit
@@ -116,7 +120,7 @@ def refuse_existing(machine_id: str, replace: bool) -> None:
 class Machine(LabHandler):
     """One machine."""
 
-    @operation("Where a machine stands.", dict[str, Any], errors=(404, 422))
+    @operation("Where a machine stands.", MachineStatus, errors=(404, 422))
     async def get(self, machine_id: str) -> None:
         """Answer with profile, seed, model and synthetic tables."""
         from gan_lab.cluster import submit
@@ -207,110 +211,62 @@ def _report_page(machine_id: str) -> str:
 # ---- starting tasks
 
 
-class StartTask(LabHandler):
-    """What starting any task has in common."""
+def starts(
+    kind: str, summary: str, body: type[BaseModel], answer: type[Accepted] = Accepted
+) -> type[LabHandler]:
+    """Return the handler of the call that starts tasks of a kind, or all of a pipeline."""
 
-    def websocket_url(self, task_id: str) -> str:
-        """Return the path of a task's WebSocket on this server."""
-        return url_path_join(self.base_url, "ws/gan/training", task_id)
+    class Start(LabHandler):
+        """A call that starts tasks."""
 
-    async def start(self, kind: str, machine_id: str, options: dict[str, Any]) -> list[Run]:
-        """Start one task, or several for a pipeline."""
-        from gan_lab.cluster import submit
+        @operation(summary, answer, status=202, body=body, errors=(404, 409, 413, 422, 503))
+        async def post(self, machine_id: str) -> None:
+            """Start them and answer with the last, whose end is the end of all."""
+            from gan_lab.cluster import submit
 
-        started = await self.ask(getattr(submit, kind), machine_id, **options)
-        return started if isinstance(started, list) else [started]
+            start, options = getattr(submit, kind), self.read_body(body)
+            started = await self.ask(start, machine_id, **options)
+            runs = started if isinstance(started, list) else [started]
+            facts = await self.read(_accepted, kind, runs, self.base_url)
+            fields = answer.model_fields.keys() & facts.keys()
+            self.answer(answer(**{name: facts[name] for name in fields}), 202)
 
-    async def accept(self, model: type[Accepted], kind: str, runs: list[Run], **more: Any) -> None:
-        """Answer that tasks were started; the last of them is the one to follow."""
-        from gan_lab.cluster.estimate import estimate_minutes
-
-        last = runs[-1]
-        minutes = [await self.read(estimate_minutes, run.spec) for run in runs]
-        accepted = model(
-            machine_id=last.spec.machine_id,
-            task_id=last.task_id,
-            estimated_time_minutes=round(sum(minutes), 3),
-            websocket_url=self.websocket_url(last.task_id),
-            message=f"{kind} of {last.spec.machine_id} started",
-            **more,
-        )
-        self.answer(accepted, 202)
+    return Start
 
 
-class StartSeed(StartTask):
-    """Seed tables."""
+def _accepted(kind: str, runs: list[Run], base_url: str) -> dict[str, Any]:
+    from gan_lab.cluster.estimate import estimate_minutes
 
-    @operation(
-        "Simulate a machine's seed table.",
-        Accepted,
-        status=202,
-        body=SeedConfig,
-        errors=(404, 413, 422, 503),
-    )
-    async def post(self, machine_id: str) -> None:
-        """Start a simulation."""
-        options = self.read_body(SeedConfig)
-        await self.accept(Accepted, "seed", await self.start("seed", machine_id, options))
-
-
-class StartTrain(StartTask):
-    """Trainings."""
-
-    @operation(
-        "Train a TVAE on a machine's seed table.",
-        TrainAccepted,
-        status=202,
-        body=TrainConfig,
-        errors=(404, 409, 413, 422, 503),
-    )
-    async def post(self, machine_id: str) -> None:
-        """Start a training."""
-        options = self.read_body(TrainConfig)
-        runs = await self.start("train", machine_id, options)
-        await self.accept(TrainAccepted, "train", runs, epochs=runs[0].spec.config["epochs"])
+    where = partial(url_path_join, base_url, "ws/gan/training")
+    tasks = [
+        ChainedTask(kind=run.spec.kind, task_id=run.task_id, websocket_url=where(run.task_id))
+        for run in runs
+    ]
+    machine_id = runs[-1].spec.machine_id
+    return {
+        "machine_id": machine_id,
+        "task_id": tasks[-1].task_id,
+        "websocket_url": tasks[-1].websocket_url,
+        "estimated_time_minutes": round(sum(estimate_minutes(run.spec) for run in runs), 3),
+        "message": f"{kind} of {machine_id} started",
+        "epochs": next((r.spec.config["epochs"] for r in runs if r.spec.kind == "train"), None),
+        "tasks": tasks,
+    }
 
 
-class StartGenerate(StartTask):
-    """Synthetic tables."""
-
-    @operation(
-        "Draw train, validation and test tables from a machine's model.",
-        Accepted,
-        status=202,
-        body=GenerateConfig,
-        errors=(404, 409, 413, 422, 503),
-    )
-    async def post(self, machine_id: str) -> None:
-        """Start drawing."""
-        options = self.read_body(GenerateConfig)
-        runs = await self.start("generate", machine_id, options)
-        await self.accept(Accepted, "generate", runs)
-
-
-class StartPipeline(StartTask):
-    """Everything for a machine, one after the other."""
-
-    @operation(
-        "Seed, train, generate and report, chained on the cluster.",
-        PipelineAccepted,
-        status=202,
-        body=PipelineRequest,
-        errors=(404, 409, 413, 422, 503),
-    )
-    async def post(self, machine_id: str) -> None:
-        """Start a chain; its last task ends when all have."""
-        runs = await self.start("pipeline", machine_id, self.read_body(PipelineRequest))
-        epochs = next(run.spec.config["epochs"] for run in runs if run.spec.kind == "train")
-        tasks = [
-            ChainedTask(
-                kind=run.spec.kind,
-                task_id=run.task_id,
-                websocket_url=self.websocket_url(run.task_id),
-            )
-            for run in runs
-        ]
-        await self.accept(PipelineAccepted, "pipeline", runs, epochs=epochs, tasks=tasks)
+StartSeed = starts("seed", "Simulate a machine's seed table.", SeedConfig)
+StartTrain = starts(
+    "train", "Train a TVAE on a machine's seed table.", TrainConfig, answer=TrainAccepted
+)
+StartGenerate = starts(
+    "generate", "Draw train, validation and test tables from a machine's model.", GenerateConfig
+)
+StartPipeline = starts(
+    "pipeline",
+    "Seed, train, generate and report, chained on the cluster.",
+    PipelineRequest,
+    answer=PipelineAccepted,
+)
 
 
 # ---- tasks

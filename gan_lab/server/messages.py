@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import ConfigDict, Field
 
-from gan_lab.schema import Message
+from gan_lab.schema import GenerateConfig, Message, SeedConfig, TaskStatus, TrainConfig
 
 
 class Refusal(Message):
@@ -13,6 +15,31 @@ class Refusal(Message):
     message: str
     reason: str
     problems: list[str] = Field(default_factory=list)
+
+
+class MachineRow(Message):
+    """A machine in the list: what it is, and what there is of it."""
+
+    machine_id: str
+    category: str
+    sensors: int
+    seed_rows: int
+    model: bool
+    synthetic: bool
+    last_run: str
+
+
+class MachineStatus(Message):
+    """Where a machine stands: what is not there is null."""
+
+    machine_id: str
+    profile: dict[str, Any]
+    seed: dict[str, Any] | None
+    model: dict[str, Any] | None
+    synthetic: dict[str, Any] | None
+    last_task: TaskStatus | None
+    can_train: bool
+    can_generate: bool
 
 
 class Accepted(Message):
@@ -47,9 +74,13 @@ class PipelineAccepted(TrainAccepted):
 
 
 class PipelineRequest(Message):
-    """What a pipeline can be asked for."""
+    """What a pipeline can be asked for; the seed table is made where there is none or `seed` is."""
 
     epochs: int = Field(300, strict=True, ge=1, le=1_000_000)
+    seed: SeedConfig | None = None
+    train: TrainConfig | None = None
+    generate: GenerateConfig | None = None
+    report: bool = Field(True, strict=True)
 
 
 class TaskFilter(Message):
@@ -71,6 +102,7 @@ class TableRoles(Replace):
     life: str | None = Field(None, description="The column that tells the lives apart")
     time: str | None = Field(None, description="The column that rises within a life")
     rul: str | None = Field(None, description="The column of remaining useful life")
+    state: str | None = Field(None, description="The column of the operating state")
     failure: str | None = Field(None, description="The column that says how a life failed")
 
 

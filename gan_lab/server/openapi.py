@@ -10,8 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gan_lab import __version__
-from gan_lab.schema import GenerateConfig, SeedConfig, TaskStatus, TrainConfig
-from gan_lab.server import messages
+from gan_lab.server.messages import Refusal
 from gan_lab.server.operation import LabHandler, Operation
 
 REFERENCE = "#/components/schemas/{model}"
@@ -29,13 +28,10 @@ PARAMETERS = {
 
 def document(routes: dict[str, type[LabHandler]], base_url: str) -> dict[str, Any]:
     """Describe the routes of a server."""
-    models: list[type[BaseModel]] = [TaskStatus, TrainConfig, SeedConfig, GenerateConfig]
-    models += [
-        m for m in vars(messages).values() if isinstance(m, type) and issubclass(m, BaseModel)
-    ]
     operations = [o for handler in routes.values() for o in handler.operations().values()]
-    models += [o.body for o in operations if o.body]
-    wanted = [(model, "validation") for model in dict.fromkeys(models)]
+    named = [kind for o in operations for kind in (o.answer, *get_args(o.answer), o.body)]
+    models = dict.fromkeys(kind for kind in (Refusal, *named) if _is_model(kind))
+    wanted = [(model, "validation") for model in models]
     _, definitions = models_json_schema(wanted, ref_template=REFERENCE)  # type: ignore[arg-type]
     token = {"type": "apiKey", "in": "header", "name": "Authorization"}
     return {
@@ -90,16 +86,20 @@ def _answer(operation: Operation) -> dict[str, Any]:
 
 
 def _refusal(status: int) -> dict[str, Any]:
-    content = {"application/json": {"schema": _schema(messages.Refusal)}}
+    content = {"application/json": {"schema": _schema(Refusal)}}
     return {"description": HTTPStatus(status).phrase, "content": content}
 
 
 def _schema(kind: Any) -> dict[str, Any]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
+    if _is_model(kind):
         return {"$ref": REFERENCE.format(model=kind.__name__)}
     if getattr(kind, "__origin__", None) is list:
         return {"type": "array", "items": _schema(get_args(kind)[0])}
     return {"type": "object"}
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _query(model: type[BaseModel]) -> list[dict[str, Any]]:

@@ -95,6 +95,8 @@ class LabHandler(APIHandler):
         """Let in who may come in; refuse what announces itself as too large."""
         self.body = bytearray()
         await super().prepare()
+        if self.current_user is None:
+            raise web.HTTPError(403)  # here too: nobody unknown may send a body
         announced = self.request.headers.get("Content-Length", "0")
         if announced.isdigit() and int(announced) > self.body_limit:
             raise Refused(self._too_large())

@@ -24,12 +24,19 @@ from gan_lab.schema import TaskSpec
 from tests.conftest import make_workspace
 
 START_S = 60
+OTHERS = [  # extensions that are not asked for anything here and take seconds to load
+    *("dask_labextension", "jupyter_lsp", "jupyter_server_proxy", "jupyter_server_terminals"),
+    *("jupyterlab", "notebook_shim"),
+]
 ACTOR = Path(__file__).with_name("actor.py")
 
 
 @dataclass
 class JupyterProcess:
-    """A Jupyter server as a child process; `variables` go into its environment."""
+    """A Jupyter server as a child process; `variables` go into its environment.
+
+    `extension`: whether ours is on, as `jupyter server extension disable --user` would write it.
+    """
 
     home: Path
     arguments: list[str] = field(default_factory=list)
@@ -37,6 +44,7 @@ class JupyterProcess:
     base_url: str = "/lab/"
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     port: int = 0
+    extension: bool = True
 
     def start(self) -> JupyterProcess:
         with socket.socket() as free:
@@ -53,9 +61,13 @@ class JupyterProcess:
             "IdentityProvider.token": self.token,
         }
         environment = {**os.environ, "GAN_LAB_HOME": str(self.home), **self.variables}
-        environment["JUPYTER_CONFIG_DIR"] = str(self.home / ".jupyter")
+        config = self.home / ".jupyter"
+        config.mkdir(exist_ok=True)
+        off = OTHERS if self.extension else [*OTHERS, "gan_lab.server"]
+        wanted = {"ServerApp": {"jpserver_extensions": dict.fromkeys(off, False)}}
+        (config / "jupyter_server_config.json").write_text(json.dumps(wanted))
+        environment["JUPYTER_CONFIG_DIR"] = str(config)
         self._log = (self.home / "jupyter.log").open("ab")
-        # `jupyter server` alone: only our extension, so that a start takes a second.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "jupyter_server"]
             + [f"--{name}={value}" for name, value in options.items()]

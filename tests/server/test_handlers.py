@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import uuid
 from pathlib import Path
 from typing import Any
@@ -76,8 +78,10 @@ def test_a_training_is_accepted_with_the_fields_of_the_interface(
 def test_seed_and_pipeline_are_accepted(api: httpx.Client) -> None:
     seed = api.post(f"/api/gan/machines/{MACHINE}/seed", json={"rows": 500})
     assert seed.status_code == 202, seed.text
-    chain = api.post(f"/api/gan/machines/{MACHINE}/pipeline", json={"epochs": 5})
+    body = {"seed": {"rows": 500}, "train": {"epochs": 5}, "generate": {"train": 10}}
+    chain = api.post(f"/api/gan/machines/{MACHINE}/pipeline", json=body)
     assert chain.status_code == 202, chain.text
+    assert chain.json()["epochs"] == 5
     kinds = [task["kind"] for task in chain.json()["tasks"]]
     assert kinds == ["seed", "train", "generate", "report"]
     assert chain.json()["task_id"] == chain.json()["tasks"][-1]["task_id"]
@@ -228,6 +232,20 @@ def test_a_cookie_alone_cannot_start_anything(jupyter: JupyterProcess, press: st
         assert browser.post(url, json={"epochs": 1}, headers=xsrf).status_code == 202
 
 
+def test_a_stranger_is_refused_before_a_table_is_taken(jupyter: JupyterProcess) -> None:
+    forged = f"{'0' * 32}"
+    head = [
+        "POST /lab/api/gan/machines/press_8/data HTTP/1.1",
+        f"Host: 127.0.0.1:{jupyter.port}",
+        f"Cookie: _xsrf={forged}",
+        f"X-XSRFToken: {forged}",
+        "Content-Length: 100000000",
+    ]
+    with socket.create_connection(("127.0.0.1", jupyter.port), timeout=20) as connection:
+        connection.sendall("\r\n".join([*head, "", ""]).encode())  # and not a byte of the table
+        assert connection.recv(100).startswith(b"HTTP/1.1 403")
+
+
 # ---- bringing machines
 
 
@@ -311,4 +329,6 @@ def test_the_openapi_document_names_every_operation(api: httpx.Client) -> None:
     ]
     assert sorted(described) == sorted(every_operation())
     assert document["servers"] == [{"url": "/lab"}]
-    assert json.dumps(document).count("TrainConfig") >= 2
+    text, schemas = json.dumps(document), document["components"]["schemas"]
+    assert set(re.findall(r"#/components/schemas/(\w+)", text)) == set(schemas)
+    assert {"TrainConfig", "TaskStatus", "Profile", "Refusal"} <= set(schemas)
