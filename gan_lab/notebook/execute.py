@@ -37,14 +37,19 @@ class NotebookFailed(GanLabError):
     reason = "notebook_failed"
 
 
-def import_papermill() -> Any:
-    """Return papermill, without the second that a checker of web addresses would take to load.
+def import_papermill(alone: bool = False) -> Any:
+    """Return papermill, without what takes a second to load and is not needed here.
 
-    jsonschema uses it where it is there; no field of a notebook is such an address.
+    jsonschema would load a checker of web addresses, which no field of a notebook is. `alone`: in
+    a process of our own, papermill's cloud stores are left out too.
     """
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    hidden = ["rfc3987_syntax", *(["boto3", "pyarrow"] if alone else [])]
+    hidden = [name for name in hidden if name not in sys.modules]
+    sys.modules |= dict.fromkeys(hidden)  # type: ignore[arg-type]  # importing them fails
     import papermill
 
+    for name in hidden:
+        del sys.modules[name]
     logging.getLogger("papermill").setLevel(logging.WARNING)
     return papermill
 
@@ -84,7 +89,12 @@ def notebook_parameters(notebook: Path) -> dict[str, Any]:
         raise RequestError(
             f"{notebook.name} has no cell tagged `parameters`: tag the cell that sets machine_id."
         )
-    defaults = {found.name: found.default for found in _infer_parameters(node)}
+    try:
+        defaults = {found.name: found.default for found in _infer_parameters(node)}
+    except ValueError:
+        raise RequestError(
+            f"{notebook.name} names no kernel to run it: open it in JupyterLab, choose one, save."
+        ) from None
     if "machine_id" not in defaults:
         raise RequestError(
             f"The parameters cell of {notebook.name} does not set machine_id: each notebook of a "

@@ -19,6 +19,7 @@ from gan_lab.machines import profile_ids
 from gan_lab.notebook.fleet_folder import (
     FleetFolder,
     FleetPlan,
+    NotebookRecord,
     State,
     find_fleet,
     fleet_folders,
@@ -43,14 +44,14 @@ class Row:
 
     machine_id: str
     state: State
-    stage: str
-    progress: int
-    epoch: int | None
-    loss: float | None
-    seconds: float
-    message: str
-    error: str | None
-    notebook: Path | None
+    stage: str = ""
+    progress: int = 0
+    epoch: int | None = None
+    loss: float | None = None
+    seconds: float = 0.0
+    message: str = ""
+    error: str | None = None
+    notebook: Path | None = None
 
 
 # ---- starting
@@ -257,7 +258,7 @@ class Fleet:
     def __init__(self, folder: FleetFolder, process: subprocess.Popen[bytes] | None = None) -> None:
         self._folder, self._process = folder, process
         self._runs = FleetRuns(folder.fleet_id, folder.home)
-        self._ended: dict[str, tuple[str | None, Row]] = {}
+        self._ended: dict[str, tuple[str | None, Row]] = {}  # what has ended changes no more
         self.fleet_id, self.folder = folder.fleet_id, folder.path
         self.plan = folder.plan
 
@@ -278,63 +279,70 @@ class Fleet:
 
     def rows(self) -> list[Row]:
         """Return where each machine stands, in the order of the plan."""
-        alive, by_machine = self._folder.alive, self._runs.by_machine()
+        alive, by_machine = self._folder.alive, self.by_machine()
         return [self._row(name, alive, by_machine.get(name, [])) for name in self.plan.machines]
 
     def _row(self, machine_id: str, alive: bool, found: list[RunFolder]) -> Row:
         record = self._folder.record(machine_id)
         state = self._folder.state(record, alive)
         if record is None:
-            return Row(machine_id, state, "", 0, None, None, 0.0, "", None, None)
-        if record.outcome and machine_id in self._ended:
-            ended, row = self._ended[machine_id]
-            if ended == record.ended:
-                return row
-        at_work = next((run for run in found if not run.final), found[-1] if found else None)
-        now = at_work.status() if at_work else None
-        loss = epoch = None
-        for run in found:
-            if run.spec.kind == "train":
-                seen = run.status().metadata
-                loss, epoch = seen["loss"], seen["epoch"]
-        path = self._folder.notebook(machine_id)
-        message = f"cell {record.cell} of {record.cells}" if record.cell else "starting its kernel"
-        message = now.message if now else message
-        progress = now.progress if now else 100 * max(0, record.cell - 1) // max(1, record.cells)
-        done = state == "done"
-        row = Row(
-            machine_id,
-            state,
-            "" if done or at_work is None else at_work.spec.kind,
-            100 if done else progress,
-            epoch,
-            loss,
-            record.seconds if record.ended else _seconds_since(record.started),
-            message if state == "running" else record.error or "",
-            record.error,
-            path if path.exists() else None,
-        )
-        if record.outcome:
+            return Row(machine_id, state)
+        ended, row = self._ended.get(machine_id, (None, None))
+        if row is None or record.ended is None or record.ended != ended:
+            row = self._read_row(machine_id, state, record, found)
             self._ended[machine_id] = (record.ended, row)
         return row
 
+    def _read_row(
+        self, machine_id: str, state: State, record: NotebookRecord, found: list[RunFolder]
+    ) -> Row:
+        seen = [run.status() for run in found]
+        counted = [one.progress for one in seen if one.status not in ("failure", "revoked")]
+        now = next((one for one in seen if not one.state.final), seen[-1] if seen else None)
+        trained = [one.metadata for one in seen if one.metadata["kind"] == "train"]
+        cells_done = 100 * max(0, record.cell - 1) // max(1, record.cells)
+        message, stage, error = record.error or "", "", record.error
+        if state == "running":
+            stage = now.metadata["kind"] if now else ""
+            cell = f"cell {record.cell} of {record.cells}" if record.cell else "starting its kernel"
+            message = now.message if now else cell
+        elif state == "interrupted":
+            message = error = f"cut off in cell {record.cell}"
+        path = self._folder.notebook(machine_id)
+        return Row(
+            machine_id,
+            state,
+            stage,
+            100 if state == "done" else sum(counted) // len(counted) if counted else cells_done,
+            trained[-1]["epoch"] if trained else None,
+            trained[-1]["loss"] if trained else None,
+            _seconds_since(record.started) if state == "running" else record.seconds,
+            message,
+            error,
+            path if path.exists() else None,
+        )
+
     def runs(self, machine_id: str) -> list[RunFolder]:
         """Return the run folders of one machine's tasks in this fleet, oldest first."""
-        return self._runs.by_machine().get(machine_id, [])
+        return self.by_machine().get(machine_id, [])
+
+    def by_machine(self) -> dict[str, list[RunFolder]]:
+        """Return the run folders of every machine that has tasks, oldest first."""
+        return self._runs.by_machine()
 
     def status(self) -> pd.DataFrame:
         """Return one row per machine: its state, figures and errors, then its parameters."""
         import pandas as pd
 
-        from gan_lab.notebook.fleet_report import figures
+        from gan_lab.notebook.fleet_report import entries
 
         shown = ("machine_id", "state", "progress", "epoch", "seconds")
         table = [
-            {name: getattr(row, name) for name in shown}
-            | figures(self.runs(row.machine_id))
-            | {"error": row.error, "notebook": row.notebook and str(row.notebook)}
-            | self.plan.machines[row.machine_id]
-            for row in self.rows()
+            {name: getattr(one.row, name) for name in shown}
+            | one.facts
+            | {"error": one.row.error, "notebook": one.row.notebook and str(one.row.notebook)}
+            | self.plan.machines[one.row.machine_id]
+            for one in entries(self)
         ]
         return pd.DataFrame(table)
 
@@ -353,9 +361,9 @@ class Fleet:
 
     def headline(self) -> str:
         """Return the first line of the report: what needs a person."""
-        from gan_lab.notebook.fleet_report import headline
+        from gan_lab.notebook.fleet_report import entries, headline
 
-        return headline(self)
+        return headline(self, entries(self))
 
     @property
     def seconds(self) -> float:

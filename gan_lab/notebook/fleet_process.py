@@ -72,7 +72,7 @@ def _sockets_folder(fleet_id: str) -> Path:
 
 def run_notebooks(folder: FleetFolder, at_once: int) -> None:
     """Execute every notebook that waits, until all have ended or somebody asks to stop."""
-    import_papermill()
+    import_papermill(alone=True)
     import nbconvert  # noqa: F401  (before the fork, for all)
 
     notebook = Path(folder.plan.notebook)
@@ -92,6 +92,7 @@ def run_notebooks(folder: FleetFolder, at_once: int) -> None:
             _cancel(folder, running)
         _end_overdue(folder, running)
     if folder.asked_to == "cancel":
+        in_child(cancel_tasks, folder)  # what a notebook has asked for since
         for machine_id in waiting:
             never = NotebookRecord(ended=utc_now(), outcome="cancelled", error="It had not begun.")
             folder.write_record(machine_id, never)
@@ -126,9 +127,8 @@ def _take_note(folder: FleetFolder, machine_id: str, process: ForkProcess) -> No
     if record.outcome is None:
         asked = folder.asked_to == "cancel"
         record.outcome, record.ended = ("cancelled" if asked else "failed"), utc_now()
-        record.error = (
-            f"The notebook's process ended with status {process.exitcode} in cell {record.cell}."
-        )
+        how = "Cancelled" if asked else f"The notebook's process ended ({process.exitcode})"
+        record.error = f"{how} in cell {record.cell}."
         folder.write_record(machine_id, record)
     log.info("%s: %s %s", machine_id, record.outcome, record.error or "")
     process.close()

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 UNUSUAL = 3.5  # modified z score (Iglewicz and Hoaglin 1993), from so many machines on:
 UNUSUAL_FROM = 6
 THUMBNAIL_PX = 420
+NOTHING = "nothing needs you."  # how a good first line ends
 NAMED = 4  # machines that a sentence names before it counts the rest
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bad: #c22; --odd: #b70; --good: #187a3c; }
@@ -51,6 +53,7 @@ FIGURES = {
     "final_loss": "final loss",
     "quality": "quality",
     "tstr": "TSTR",
+    "tstr_real": "with real rows",
     "privacy": "privacy",
 }
 
@@ -66,7 +69,7 @@ def figures(found: Iterable[RunFolder]) -> dict[str, Any]:
     real rows), `privacy` (largest share of synthetic points nearer to training lives than to
     held-out ones; 0.5: no memory), `verdict` (good, care, bad) and `finding`, its first sentence.
     """
-    names = ["train_seconds", *FIGURES, "tstr_real", "verdict", "finding"]
+    names = ["train_seconds", *FIGURES, "verdict", "finding"]
     facts: dict[str, Any] = dict.fromkeys(names)
     for run in found:
         result = run.result_data()
@@ -96,29 +99,45 @@ def _judged(run: RunFolder) -> dict[str, Any]:
     return facts
 
 
-def needs(row: Row, facts: dict[str, Any]) -> str | None:
-    """Return why a machine needs a person; None where it does not."""
-    if row.state in ("failed", "interrupted", "cancelled"):
-        return row.error or row.state
-    if row.state == "waiting":
-        return "has not begun"
-    loss = facts["final_loss"]
-    if loss is not None and not math.isfinite(loss):
-        return f"the training diverged (final loss {loss})"
-    return "made rows that are not to be used" if facts["verdict"] == "bad" else None
+@dataclass(frozen=True)
+class Entry:
+    """One machine in the report: where it stands, its tasks and what they left."""
+
+    row: Row
+    runs: list[RunFolder]
+    facts: dict[str, Any]
+
+    @property
+    def needs(self) -> str | None:
+        """Why the machine needs a person; None where it does not."""
+        if self.row.state in ("failed", "interrupted", "cancelled"):
+            return self.row.error or self.row.state
+        if self.row.state == "waiting":
+            return "has not begun"
+        loss = self.facts["final_loss"]
+        if loss is not None and not math.isfinite(loss):
+            return f"the training diverged (final loss {loss})"
+        return "made rows that are not to be used" if self.facts["verdict"] == "bad" else None
 
 
-def unusual(table: list[tuple[Row, dict[str, Any]]]) -> dict[str, list[str]]:
+def entries(fleet: Fleet) -> list[Entry]:
+    """Read all that is known of each machine, in the order of the plan."""
+    by_machine = fleet.by_machine()
+    read = [(row, by_machine.get(row.machine_id, [])) for row in fleet.rows()]
+    return [Entry(row, found, figures(found)) for row, found in read]
+
+
+def unusual(table: list[Entry]) -> dict[str, list[str]]:
     """Return the machines whose figures lie far from the fleet's median, with a phrase for each."""
     found: dict[str, list[str]] = {}
     for name, label in {"seconds": "seconds", **FIGURES}.items():
-        values = {
-            row.machine_id: row.seconds if name == "seconds" else facts[name]
-            for row, facts in table
-            if row.state == "done"
+        known = {
+            one.row.machine_id: value
+            for one in table
+            if one.row.state == "done"
+            and (value := {"seconds": one.row.seconds, **one.facts}[name]) is not None
         }
-        known = {key: value for key, value in values.items() if value is not None}
-        if len(known) < UNUSUAL_FROM:
+        if len(known) < UNUSUAL_FROM or name == "tstr_real":
             continue
         middle = median(known.values())
         spread = median(abs(value - middle) for value in known.values())
@@ -132,25 +151,20 @@ def unusual(table: list[tuple[Row, dict[str, Any]]]) -> dict[str, list[str]]:
 # ---- the first line
 
 
-def headline(fleet: Fleet) -> str:
+def headline(fleet: Fleet, table: list[Entry]) -> str:
     """Return one line that says what needs a person; causes that repeat are named once."""
-    table = [(row, figures(fleet.runs(row.machine_id))) for row in fleet.rows()]
-    return _headline(fleet, table)
-
-
-def _headline(fleet: Fleet, table: list[tuple[Row, dict[str, Any]]]) -> str:
-    if any(row.state == "running" for row, _ in table):
+    if any(one.row.state == "running" for one in table):
         return f"Fleet {fleet.fleet_id} is at work: {fleet.summary()}."
     reasons: dict[str, list[str]] = {}
     first: dict[str, str] = {}
-    for row, facts in table:
-        if (why := needs(row, facts)) is not None:
-            cause = re.sub(r"[0-9a-f-]{36}|\d+", "#", why.replace(row.machine_id, "*"))
-            reasons.setdefault(cause, []).append(row.machine_id)
+    for one in table:
+        if (why := one.needs) is not None:
+            cause = re.sub(r"[0-9a-f-]{36}|\d+", "#", why.replace(one.row.machine_id, "*"))
+            reasons.setdefault(cause, []).append(one.row.machine_id)
             first.setdefault(cause, why)
     if not reasons:
         who = "The machine is" if len(table) == 1 else f"All {len(table)} machines are"
-        return f"{who} done; nothing needs you."
+        return f"{who} done; {NOTHING}"
     needy = sum(map(len, reasons.values()))
     causes = sorted(reasons, key=lambda cause: -len(reasons[cause]))
     said = "; ".join(f"{_names(reasons[cause])}: {first[cause]}" for cause in causes[:NAMED])
@@ -169,29 +183,23 @@ def _names(machines: list[str]) -> str:
 
 def report_html(fleet: Fleet) -> str:
     """Return the report as a piece of HTML: the first line, then the machines, outliers first."""
-    table = [(row, figures(fleet.runs(row.machine_id))) for row in fleet.rows()]
+    table = entries(fleet)
     odd = unusual(table)
-    rank = {
-        row.machine_id: 0 if needs(row, facts) else 1 if row.machine_id in odd else 2
-        for row, facts in table
-    }
-    ordered = sorted(table, key=lambda pair: rank[pair[0].machine_id])
-    cards = "\n".join(
-        _card(fleet, row, facts, odd.get(row.machine_id, [])) for row, facts in ordered
-    )
+    ordered = sorted(table, key=lambda one: (one.needs is None, one.row.machine_id not in odd))
+    cards = "\n".join(_card(one, odd.get(one.row.machine_id, [])) for one in ordered)
     spent = f"{fleet.plan.created[:16].replace('T', ' ')} UTC, {duration(fleet.seconds)}"
-    tone = "bad" if 0 in rank.values() else "good"
+    tone = "bad" if any(one.needs for one in table) else "good"
     return (
         f"<style>{STYLE}</style><div class='fleet'>"
-        f"<h1 class='{tone}'>{_text(_headline(fleet, table))}</h1>"
+        f"<h1 class='{tone}'>{_text(headline(fleet, table))}</h1>"
         f"<p>Fleet {fleet.fleet_id}, {_text(Path(fleet.plan.notebook).name)}, {spent}: "
         f"{_text(fleet.summary())}. <a href='{runs.FLEET_TABLE}'>{runs.FLEET_TABLE}</a></p>"
         f"<div class='cards'>{cards}</div></div>"
     )
 
 
-def _card(fleet: Fleet, row: Row, facts: dict[str, Any], odd: list[str]) -> str:
-    why = needs(row, facts)
+def _card(one: Entry, odd: list[str]) -> str:
+    row, facts, why = one.row, one.facts, one.needs
     tone = "bad" if why else "odd" if odd else "good"
     lines = [f"<h2>{_text(row.machine_id)} <span class='{tone}'>{row.state}</span></h2>"]
     if why:
@@ -200,21 +208,21 @@ def _card(fleet: Fleet, row: Row, facts: dict[str, Any], odd: list[str]) -> str:
     if facts["finding"]:
         lines.append(f"<p>{_text(facts['finding'])}</p>")
     shown = {FIGURES[name]: figure(facts[name]) for name in FIGURES if facts[name] is not None}
-    if facts["tstr_real"] is not None and "TSTR" in shown:
-        shown["TSTR"] += f" <small>real {figure(facts['tstr_real'])}</small>"
     if row.seconds:
         shown = {"time": duration(row.seconds)} | shown
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in shown.items())
     lines.append(f"<dl>{cells}</dl>")
-    for run in fleet.runs(row.machine_id):
-        if run.spec.kind == "train":
-            lines.append(loss_curve(run))
-            break
+    newest = {run.spec.kind: run for run in one.runs}
+    if "train" in newest:
+        lines.append(loss_curve(newest["train"]))
+    links = {}
     if row.notebook:
         lines.append(_thumbnail(row.notebook))
-        lines.append(f"<p><a href='{row.machine_id}.html'>read the notebook</a>, ")
-        lines.append(f"<a href='{row.notebook.name}'>open it</a></p>")
-    return f"<article>{''.join(lines)}</article>"
+        links = {"read the notebook": f"{row.machine_id}.html", "open it": row.notebook.name}
+    if "report" in newest and newest["report"].report_html() is not None:
+        links["quality report"] = f"../../{newest['report'].task_id}/{runs.REPORT_HTML}"
+    shown_links = ", ".join(f"<a href='{where}'>{what}</a>" for what, where in links.items())
+    return f"<article>{''.join(lines)}<p>{shown_links}</p></article>"
 
 
 def loss_curve(run: RunFolder, width: int = 240, height: int = 48) -> str:
@@ -279,6 +287,7 @@ def notebook_page(notebook: Path, title: str) -> str:
 
     exporter = HTMLExporter(template_name="basic", exclude_input=True)
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+    exporter.exclude_anchor_links = True
     return page(title, exporter.from_filename(str(notebook))[0])
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gan_lab.notebook.fleet import Fleet, Row
-from gan_lab.notebook.fleet_report import duration, figure
+from gan_lab.notebook.fleet_report import NOTHING, duration, figure
 from gan_lab.terminal import console
 
 STATES = {
@@ -40,17 +40,18 @@ def watch_fleet(fleet: Fleet, screen: Console | None = None) -> int:
         if screen.is_terminal:
             _table(fleet, screen)
         else:
-            _lines(fleet, screen)
-    screen.print(fleet.headline(), style="green" if _all_done(fleet) else "red", soft_wrap=True)
+            for line in _news(fleet):
+                screen.print(line, soft_wrap=True)
+    counts, headline = fleet.counts(), fleet.headline()
+    tone = "green" if headline.endswith(NOTHING) else "red"
+    screen.print(headline, style=tone, soft_wrap=True)
     if fleet.report.exists():
         screen.print(f"Report: {fleet.report}", soft_wrap=True)
-    if not _all_done(fleet):
-        screen.print(f"Go on with `gan-lab fleet --resume {fleet.fleet_id}`.", soft_wrap=True)
-    return 0 if _all_done(fleet) else EXIT_FAILED
-
-
-def _all_done(fleet: Fleet) -> bool:
-    return fleet.counts().get("done") == len(fleet.plan.machines)
+    if counts.get("done") == counts["machines"]:
+        return 0
+    which = " --all" if "failed" in counts else ""
+    screen.print(f"Go on with `gan-lab fleet --resume {fleet.fleet_id}{which}`.", soft_wrap=True)
+    return EXIT_FAILED
 
 
 @contextmanager
@@ -79,11 +80,12 @@ def _ctrl_c(fleet: Fleet, screen: Console) -> Iterator[None]:
 
 def _table(fleet: Fleet, screen: Console) -> None:
     with Live(console=screen, auto_refresh=False) as live:
-        said: dict[str, str] = {}
+        told: set[str] = set()
         for rows in fleet.follow():
-            if len(rows) == 1:
-                for line in _news(rows, said):
-                    live.console.print(line, soft_wrap=True)
+            for row in rows:
+                if row.error and row.machine_id not in told:  # a table's column cuts it short
+                    told.add(row.machine_id)
+                    live.console.print(f"{row.machine_id} {row.state}: {row.error}", soft_wrap=True)
             live.update(table(fleet, rows, most=max(5, screen.height - 6)), refresh=True)
 
 
@@ -96,10 +98,11 @@ def table(fleet: Fleet, rows: list[Row], most: int) -> Group:
         view.add_column(name, no_wrap=True)
     view.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
     for row in shown:
+        tone = STATES[row.state]
         view.add_row(
             row.machine_id,
-            Text(row.state, STATES[row.state]),
-            ProgressBar(100, row.progress, width=16),
+            Text(row.state, tone),
+            ProgressBar(100, row.progress, width=12, complete_style=tone, finished_style=tone),
             "" if row.loss is None else figure(row.loss),
             duration(row.seconds) if row.seconds else "",
             Text(f"{row.stage}: {row.message}" if row.stage else row.message),
@@ -107,21 +110,16 @@ def table(fleet: Fleet, rows: list[Row], most: int) -> Group:
     rest = Counter(row.state for row in rows if row not in shown)
     more = "".join(f", {number} more {state}" for state, number in rest.items())
     busy = any(row.state in ("running", "waiting") for row in rows)
-    now = duration(fleet.seconds) if busy else "writing the report"
+    now = duration(fleet.seconds) if busy or not fleet.running else "writing the report"
     return Group(view, Text(f"{fleet.summary()}{more}, {now}", "bold"))
 
 
-def _lines(fleet: Fleet, screen: Console) -> None:
+def _news(fleet: Fleet) -> Iterator[str]:
+    """Yield a line for each machine whenever it has something new to say."""
     said: dict[str, str] = {}
     for rows in fleet.follow():
-        for line in _news(rows, said):
-            screen.print(line, soft_wrap=True)
-
-
-def _news(rows: list[Row], said: dict[str, str]) -> Iterator[str]:
-    """Yield a line for each machine that has something new to say."""
-    for row in rows:
-        what = row.message if row.state == "running" else f"{row.state} {row.message}"
-        if row.state != "waiting" and said.get(row.machine_id) != what:
-            said[row.machine_id] = what
-            yield f"{row.machine_id:<24} {row.stage:<9} {what}".rstrip()
+        for row in rows:
+            what = row.message if row.state == "running" else f"{row.state} {row.message}"
+            if row.state != "waiting" and said.get(row.machine_id) != what:
+                said[row.machine_id] = what
+                yield f"{row.machine_id:<24} {row.stage:<9} {what}".rstrip()
