@@ -33,7 +33,11 @@ Figure = Annotated[float | None, BeforeValidator(_finite)]
 
 @dataclass(frozen=True)
 class Sides:
-    """Synthetic rows beside the rows the model learned from and the rows it has never seen."""
+    """Synthetic rows beside the rows the model learned from and the rows it has never seen.
+
+    `loose`: the machine has lives, but the synthetic rows were drawn one by one and belong to none;
+    each stands as a life of its own.
+    """
 
     synthetic: pd.DataFrame
     train: pd.DataFrame
@@ -43,6 +47,7 @@ class Sides:
     profile: Profile | None = None
     seed: int = 0
     notes: list[str] = field(default_factory=list)
+    loose: bool = False
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -104,6 +109,12 @@ def compare(
     seed: int,
 ) -> Sides:
     """Bring three tables to one shape and size; raises `BadTable` where they cannot be compared."""
+    loose = roles.life is not None and roles.life not in synthetic.columns
+    if loose:
+        synthetic = synthetic.copy()
+        for name in (roles.life, roles.time):
+            if name and name not in synthetic:
+                synthetic[name] = np.arange(len(synthetic))
     for name, table in (("synthetic", synthetic), ("training", train), ("held-out", holdout)):
         if table.empty:
             raise BadTable(
@@ -129,7 +140,7 @@ def compare(
         tables[name] = _same_types(some, train, kinds)
     return Sides(
         tables["synthetic"], tables["training"], tables["held-out"],
-        roles, kinds, profile, seed, notes,
+        roles, kinds, profile, seed, notes, loose,
     )  # fmt: skip
 
 

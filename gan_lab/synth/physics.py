@@ -121,7 +121,7 @@ def physics(sides: Sides) -> Physics:
     return Physics(
         tails=[tail for name in numbers for tail in _tails(sides, name)],
         ranges=[_range(sides, n) for n in numbers + constant if n != sides.roles.rul],
-        steps=[_steps(sides, name) for name in numbers] if sides.roles.life else [],
+        steps=[_steps(sides, n) for n in numbers] if sides.roles.life and not sides.loose else [],
         relations=relations,
         missing_levels=[m for name in sides.columns("category") for m in _missing(sides, name)],
         rising_rul=_rising_rul(sides),

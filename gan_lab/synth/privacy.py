@@ -137,7 +137,7 @@ def _memories(
     units = {name: sides.units(table) for name, table in sides.tables.items()}
     views = {"rows": {name: (points[name], units[name]) for name in points}}
     columns = [n for n in win.sensors(sides.train, roles) if sides.kinds.get(n) == "number"]
-    if roles.life and columns:
+    if roles.life and columns and not sides.loose:
         width = win.window_width(sides.train, roles)
         for view, make in (
             ("windows", lambda table: win.windows(table, roles, columns, width, POINTS)),

@@ -69,7 +69,18 @@ def evaluate(
     the same figures. Raises `BadTable` where the tables cannot be compared.
     """
     seconds: dict[str, float] = {}
-    step = _Steps(on_step, seconds)
+
+    @contextmanager
+    def step(share: float, what: str) -> Iterator[None]:
+        """Announce a part and measure it."""
+        if on_step:
+            on_step(share, what)
+        start = time.perf_counter()
+        yield
+        seconds[what] = round(time.perf_counter() - start, 2)
+
+    tables = {"synthetic": synthetic, "train": train, "holdout": holdout}
+    life = roles.life
     sides = compare(synthetic, train, holdout, roles, profile, seed)
     with step(0.05, "fidelity"):
         alike = fidelity(sides)
@@ -85,11 +96,11 @@ def evaluate(
         told_apart = detection(sides)
     return QualityReport(
         machine_id=profile.machine_id if profile else None,
-        split="life" if roles.life else "row",
-        rows={"synthetic": len(synthetic), "train": len(train), "holdout": len(holdout)},
-        lives=_lives(synthetic, train, holdout, roles),
+        split="life" if life else "row",
+        rows={name: len(table) for name, table in tables.items()},
+        lives={n: int(t[life].nunique()) for n, t in tables.items() if life in t} if life else {},
         sampling=sides.notes,
-        verdict=judge(alike, tasks, in_time, memory, laws, told_apart, profile, roles.rul),
+        verdict=judge(alike, tasks, in_time, memory, laws, told_apart, sides),
         fidelity=alike,
         utility=tasks,
         life_figures=in_time,
@@ -98,27 +109,3 @@ def evaluate(
         detection=told_apart,
         seconds=seconds,
     )
-
-
-class _Steps:
-    """Announces each part and measures it."""
-
-    def __init__(self, on_step: OnStep | None, seconds: dict[str, float]) -> None:
-        self._on_step, self._seconds = on_step, seconds
-
-    @contextmanager
-    def __call__(self, share: float, what: str) -> Iterator[None]:
-        if self._on_step:
-            self._on_step(share, what)
-        start = time.perf_counter()
-        yield
-        self._seconds[what] = round(time.perf_counter() - start, 2)
-
-
-def _lives(
-    synthetic: pd.DataFrame, train: pd.DataFrame, holdout: pd.DataFrame, roles: Roles
-) -> dict[str, int]:
-    if roles.life is None:
-        return {}
-    tables = {"synthetic": synthetic, "train": train, "holdout": holdout}
-    return {name: int(table[roles.life].nunique()) for name, table in tables.items()}

@@ -218,11 +218,11 @@ def _classification(
 
 
 def life_figures(sides: Sides) -> LifeFigures | None:
-    """Judge lives as sequences; None where there are no lives, or too few or too short ones."""
+    """Judge lives as sequences; None where there are none, or nothing to see of them."""
     roles = sides.roles
     both = pd.concat([sides.train, sides.holdout])
     columns = [name for name in win.sensors(both, roles) if sides.kinds.get(name) == "number"]
-    if roles.life is None or not columns:
+    if roles.life is None or sides.loose or not columns:
         return None
     width = win.window_width(sides.train, roles)
     tables = {

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from gan_lab.machines import Profile
 from gan_lab.schema import Message
+from gan_lab.synth.comparison import Sides
 from gan_lab.synth.fidelity import ColumnFit, Fidelity
 from gan_lab.synth.physics import Detection, MissingLevel, OutOfRange, Physics, Relation, Tail
 from gan_lab.synth.privacy import Privacy
@@ -63,21 +64,21 @@ def judge(
     privacy: Privacy,
     physics: Physics,
     detection: Detection,
-    profile: Profile | None = None,
-    rul: str | None = None,
+    sides: Sides,
 ) -> Verdict:
     """Turn the figures of a report into sentences."""
     found = [
         *_physics(physics),
-        *_wear(physics.relations, rul),
+        *_wear(physics.relations, sides.roles.rul),
         *(finding for task in utility for finding in _task(task)),
         *(_lives(lives) if lives else ()),
+        *(_loose() if sides.loose else ()),
         *_privacy(privacy),
         *_shapes(fidelity.columns),
         *_relations(physics.relations),
         *_detection(detection),
     ]
-    found.extend(_praise(fidelity.columns, found, profile))
+    found.extend(_praise(fidelity.columns, found, sides.profile))
     found.sort(key=lambda finding: LEVELS.index(finding.level))
     level: Level = found[0].level if found else "good"
     level = "good" if level == "note" else level
@@ -359,6 +360,11 @@ def _lives(lives: LifeFigures) -> Iterator[Finding]:
     area = lives.c2st.get("synthetic")
     text = f"A classifier tells windows of these lives from real ones (AUC {area or 0:.2f})."
     yield from _beyond("window_detection", area, text, limit="detection")
+
+
+def _loose() -> Iterator[Finding]:
+    text = "These rows were drawn one by one and make no lives: do not teach a model of courses in "
+    yield _finding("care", "no_lives", f"{text}time with them. A sequential model draws lives.")
 
 
 # ---- privacy

@@ -55,8 +55,10 @@ def motor(profile: Profile) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def turbofan(shared_data: Path) -> pd.DataFrame:
-    table = pd.read_parquet(shared_data / "train_FD001.parquet")
-    return table.assign(rul=table["rul"].clip(upper=125))
+    """Every fourth row of the hundred engines, and a third of what is measured on them."""
+    sensors = [f"sensor_{number}" for number in (2, 4, 7, 9, 11, 12, 17)]
+    table = pd.read_parquet(shared_data / "train_FD001.parquet").iloc[::4].reset_index(drop=True)
+    return table[["unit", "cycle", *sensors]].assign(rul=table["rul"].clip(upper=125))
 
 
 def verdict(tables: Parts, roles: Roles, profile: Profile | None = None) -> Verdict:
@@ -64,7 +66,7 @@ def verdict(tables: Parts, roles: Roles, profile: Profile | None = None) -> Verd
     sides = compare(*tables, roles, profile, seed=0)
     silent = Detection(auc=None, real=None, giveaways={})
     memory = privacy(sides, tables[0], tables[1])
-    return judge(fidelity(sides), [], None, memory, physics(sides), silent, profile, roles.rul)
+    return judge(fidelity(sides), [], None, memory, physics(sides), silent, sides)
 
 
 def accused(found: Verdict) -> dict[str, set[str]]:
@@ -95,6 +97,11 @@ def copied(t: Parts, roles: Roles) -> tuple[pd.DataFrame, str, str]:
     return pd.concat([t[0], rows], ignore_index=True), "copies", ""
 
 
+def copied_in_disguise(t: Parts, roles: Roles) -> tuple[pd.DataFrame, str, str]:
+    noisy = {n: t[1][n] + t[1][n].std() / 1000 for n in t[1].select_dtypes("float")}
+    return copied((t[0], t[1].assign(**noisy), t[2]), roles)[0], "near_copies", ""
+
+
 def cut_off(t: Parts, roles: Roles) -> tuple[pd.DataFrame, str, str]:
     name = strongest(t[1], roles)
     return (
@@ -115,7 +122,7 @@ def unit_mixed_up(t: Parts, roles: Roles) -> tuple[pd.DataFrame, str, str]:
 
 
 Fault = Callable[[Parts, Roles], tuple[pd.DataFrame, str, str]]
-FAULTS = [shuffled, copied, cut_off, reversed_rul, unit_mixed_up]
+FAULTS = [shuffled, copied, copied_in_disguise, cut_off, reversed_rul, unit_mixed_up]
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +175,15 @@ def test_a_model_that_memorises_is_called_so(
     assert "memory" not in undamaged
 
 
+def test_rows_that_make_no_lives_are_judged_as_rows(
+    motor: pd.DataFrame, profile: Profile, undamaged: dict[str, set[str]]
+) -> None:
+    drawn, *real = parts(motor, "life", seed=0)
+    loose = drawn.drop(columns=["life", "timestamp"]).sample(frac=1, random_state=0)
+    found = accused(verdict((loose, *real), profile.roles, profile))
+    assert set(found) == {*undamaged, "no_lives"}
+
+
 def test_a_second_real_sample_raises_no_alarm(motor: pd.DataFrame, profile: Profile) -> None:
     for seed in range(2):
         found = verdict(parts(motor, "life", seed), profile.roles, profile)
@@ -176,7 +192,6 @@ def test_a_second_real_sample_raises_no_alarm(motor: pd.DataFrame, profile: Prof
 
 @pytest.mark.slow
 def test_twenty_second_real_samples_raise_no_alarm(turbofan: pd.DataFrame) -> None:
-    turbofan = turbofan.loc[:, turbofan.nunique() > 2]
     for seed in range(20):
         found = verdict(parts(turbofan, "unit", seed), TURBOFAN)
         assert found.level != "bad", (seed, found.headline)
