@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import time
 import uuid
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from pydantic import ValidationError
 
-from gan_lab.errors import GanLabError, TaskCancelled, TaskFailed, UnknownTask
+from gan_lab.errors import GanLabError, RequestError, TaskCancelled, TaskFailed, UnknownTask
 from gan_lab.schema import Epoch, Event, ServiceRecord, State, TaskSpec, TaskStatus, utc_now
 from gan_lab.settings import find_workspace
 
@@ -543,6 +544,29 @@ def done_runs(machine_id: str, kind: str, home: Path | None = None) -> Iterator[
     for run in all_runs(home):
         if (run.spec.machine_id, run.spec.kind) == (machine_id, kind) and run.result_data():
             yield run
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return how much room the files of a folder take; what vanishes meanwhile counts nothing."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(path) / name).lstat().st_size
+    return total
+
+
+def remove_run(run: RunFolder) -> None:
+    """Remove a run that has ended; moved aside first, so that nobody meets half of it.
+
+    Raises `RequestError` where it has not ended.
+    """
+    aside = run.path.with_name(f".{run.task_id}.removed")
+    with run.claim():
+        if not run.final or run.held:
+            raise RequestError(f"Task {run.task_id} has not ended: `gan-lab cancel` stops it.")
+        run.path.rename(aside)
+    shutil.rmtree(aside)
 
 
 def newest_run(machine_id: str, kind: str, home: Path | None = None) -> RunFolder | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
 from gan_lab.cli.show import print_json
 from gan_lab.settings import load_settings
 
-LAYOUT = "gan-lab"  # the name of our layout among JupyterLab's workspaces
+LAYOUT = "gan-lab"  # among JupyterLab's workspaces; our server extension puts it there
 
 
 @click.command()
@@ -45,20 +46,50 @@ def down() -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 def status(as_json: bool) -> None:
-    """Say which services run, and where."""
+    """Say which services run and where, what they are at, and how much room the runs take."""
     _show_services(as_json)
 
 
 def _show_services(as_json: bool) -> None:
-    from gan_lab.cluster import services
+    from gan_lab.cluster.doctor import overview
 
-    facts = services.services_status()
+    facts = overview(load_settings())
     if as_json:
         print_json(facts)
         return
-    for name, value in facts.items():
-        shown = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", str(value)) if name == "redis_url" else value
-        click.echo(f"{name.replace('_', ' '):<20} {shown}")
+    for name, value in _lines(facts):
+        click.echo(f"{name:<12} {value}")
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    from rich.filesize import decimal
+
+    yield "workspace", facts["home"]
+    kept = f", since {facts['started'][:19]} (process {facts['pid']})" if facts["pid"] else ""
+    yield "services", ("embedded" if facts["embedded"] else "of somebody else") + kept
+    secret = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", str(facts["redis_url"]))
+    yield "redis", _answer(secret if facts["redis_url"] else None, facts["redis_answers"])
+    yield "scheduler", _answer(facts["scheduler_address"], facts["scheduler_answers"])
+    if facts["scheduler_answers"]:
+        memory = f"{decimal(facts['memory_bytes'])} of memory"
+        yield "workers", f"{facts['workers']}, {facts['cores']} cores, {memory}"
+    running, lost = facts["running"], facts["lost"]
+    hint = " (`gan-lab resume --all` continues them)" if lost else ""
+    yield "tasks", f"{len(running)} running, {facts['queued']} waiting, {lost} lost{hint}"
+    for task in running:
+        what = f"{task['kind']} {task['machine_id']} {task['task_id'][:8]}"
+        yield "", f"{what} {task['progress']}%, {task['message']}"
+    room, free = decimal(facts["runs_bytes"]), decimal(facts["disk_free_bytes"])
+    yield "runs", f"{facts['runs']} in {room}, {free} are free"
+    for name, by_who in facts["version_differences"].items():
+        yield "versions", f"{name}: " + ", ".join(f"{who} {has}" for who, has in by_who.items())
+    yield from facts["links"].items()
+
+
+def _answer(address: str | None, answers: bool) -> str:
+    if not address:
+        return "not running; starts when needed"
+    return f"{address}, {'answers' if answers else 'does not answer'}"
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -72,21 +103,10 @@ def lab(jupyter_options: tuple[str, ...]) -> None:
 
     settings = load_settings()
     services.ensure_services(settings)
-    _save_layout()
     layout = f"--LabApp.default_url=/lab/workspaces/{LAYOUT}"
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={settings.home}", layout]
     environment = {**os.environ, "GAN_LAB_HOME": str(settings.home)}
     os.execve(sys.executable, [*command, *jupyter_options], environment)
-
-
-def _save_layout() -> None:
-    """Put our layout among the user's JupyterLab workspaces; one they have changed stays."""
-    from jupyterlab.commands import get_workspaces_dir
-    from jupyterlab_server.workspaces_handler import WorkspacesManager
-
-    layouts = WorkspacesManager(get_workspaces_dir())
-    if not layouts.load(LAYOUT)["data"]:
-        layouts.save(LAYOUT, Path(__file__).with_name("lab.jupyterlab-workspace").read_text())
 
 
 def add_to(group: click.Group) -> None:

@@ -8,9 +8,12 @@ cluster is asked who it is now and then; no client is connected, which would kee
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import time
 from collections.abc import Generator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -22,6 +25,7 @@ from gan_lab.cluster.supervisor import CERTIFICATE, read_security
 from gan_lab.errors import GanLabError
 from gan_lab.settings import find_workspace, load_settings
 
+LAYOUT = Path(__file__).with_name("lab.jupyterlab-workspace")
 PANEL_ID = "gan_lab-cluster-of-the-workspace"  # five words: so its addresses are made
 ASK_EVERY_S = 2.0
 ASK_TIMEOUT_S = 2.0
@@ -110,9 +114,9 @@ def _way_to_scheduler() -> tuple[str, dict[str, Any]]:
 
 
 async def show() -> None:
-    """Give the panel of this Jupyter server the workspace's cluster; starts no services.
+    """Give this Jupyter server's panel the workspace's cluster, and a layout that shows it.
 
-    Does nothing where there is no workspace or no panel.
+    Starts no services; does nothing where there is no workspace or no panel.
     """
     if "dask_labextension" not in sys.modules:
         return
@@ -128,3 +132,17 @@ async def show() -> None:
     if manager.get_cluster(PANEL_ID) is None:
         with dask.config.set({"labextension.factory.kwargs": {"start": False}}):
             await manager.start_cluster(PANEL_ID, {"name": f"gan_lab: {name}"})
+    if "jupyterlab" in sys.modules:
+        await asyncio.to_thread(_save_layout)
+
+
+def _save_layout() -> None:
+    """Put our layout among the user's JupyterLab workspaces; one they have changed stays."""
+    from jupyterlab.commands import get_workspaces_dir
+    from jupyterlab_server.workspaces_handler import WorkspacesManager
+
+    text = LAYOUT.read_text()
+    name, layouts = json.loads(text)["metadata"]["id"], WorkspacesManager(get_workspaces_dir())
+    with suppress(OSError):  # a home that is read-only has no workspaces
+        if not layouts.load(name)["data"]:
+            layouts.save(name, text)

@@ -1,0 +1,98 @@
+"""Commands for whoever looks after the workspace: logs, doctor, clean."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from gan_lab.cli.show import print_json
+from gan_lab.settings import load_settings
+
+
+@click.command()
+@click.argument("task_id")
+@click.option("--json", "as_json", is_flag=True, help="Print one object per line.")
+def logs(task_id: str, as_json: bool) -> None:
+    """Show a task's log, whichever workers ran it; that of a failure ends in its traceback."""
+    from gan_lab.runs import open_run
+
+    for line in open_run(task_id).log():
+        click.echo(json.dumps(line) if as_json else _readable(line))
+
+
+def _readable(line: dict[str, Any]) -> str:
+    words = [line[name] for name in ("state", "stage", "level", "logger") if name in line]
+    words += [f"attempt {line['attempt']}"] if line.get("attempt", 1) > 1 else []
+    about = [line["kind"], line["machine_id"], line.get("worker") or ""]
+    text = f"{line['time']} {' '.join(words)} | {' '.join(about).strip()} | {line['message']}"
+    return f"{text}\n{line['traceback'].rstrip()}" if "traceback" in line else text
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a list of findings.")
+def doctor(as_json: bool) -> int:
+    """Look for the usual troubles and say what to do; exit status 1 where there are any."""
+    from gan_lab.cluster.doctor import examine
+
+    findings = []
+    for finding in examine(load_settings()):
+        findings.append(asdict(finding) | {"ok": finding.ok})
+        if not as_json:
+            mark, colour = ("ok", "green") if finding.ok else ("trouble", "red")
+            click.echo(f"{click.style(f'{mark:<8}', fg=colour)}{finding.check:<14} {finding.says}")
+            if finding.advice:
+                click.echo(f"{'':<23}{finding.advice}")
+    if as_json:
+        print_json(findings)
+    return 0 if all(finding["ok"] for finding in findings) else 1
+
+
+@click.command()
+@click.option("--older-than", type=float, metavar="DAYS", help="Runs older than so many days.")
+@click.option("--keep", type=click.IntRange(0), metavar="RUNS", help="So many of the newest stay.")
+@click.option("--max-gb", type=click.FloatRange(0), help="The oldest, until all others fit.")
+@click.option("--yes", is_flag=True, help="Remove them; without it they are only named.")
+@click.option("--json", "as_json", is_flag=True, help="Print one object.")
+def clean(
+    older_than: float | None, keep: int | None, max_gb: float | None, yes: bool, as_json: bool
+) -> None:
+    """Remove old runs that have ended, after --yes; without it, name them.
+
+    Never the model in use of a machine, its report, what its synthetic tables come from, what a
+    task still needs, or the newest fleet.
+    """
+    from rich.filesize import decimal
+
+    from gan_lab import terminal
+    from gan_lab.cluster import cleaning
+    from gan_lab.runs import remove_run
+
+    most_bytes = None if max_gb is None else 1e9 * max_gb
+    sweep = cleaning.plan(load_settings().home, older_than, keep, most_bytes)
+    for run in sweep.removed if yes else []:
+        remove_run(run)
+    named = [
+        {name: getattr(run.spec, name) for name in ("task_id", "kind", "machine_id", "created")}
+        | {"size": decimal(sweep.sizes[run.task_id])}
+        for run in sweep.removed
+    ]
+    if as_json:
+        about = {"done": yes, "bytes": sweep.removed_bytes, "kept": sweep.kept}
+        print_json({"removed": named, **about})
+        return
+    if named:
+        terminal.show_table(named)
+    click.echo(
+        f"{'Removed' if yes else 'Would remove'} {len(named)} of {len(sweep.sizes)} runs, "
+        f"{decimal(sweep.removed_bytes)}; {len(sweep.kept)} are in use."
+        + ("" if yes or not named else " Again with --yes, it is done.")
+    )
+
+
+def add_to(group: click.Group) -> None:
+    """Add these commands."""
+    for command in (logs, doctor, clean):
+        group.add_command(command)
