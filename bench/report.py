@@ -1,7 +1,10 @@
-"""What the quality report says of real rows, of ours and of others, and how long it takes.
+"""What the quality report says of real rows, of ours and of others', and how long it takes.
 
-`python -m bench.report [--quick] [--splits]`. Reads the real tables where they are found.
-`--splits` adds the report on twenty real-against-real splits, none of which may be called bad.
+`python -m bench.report [--quick] [--only turbofan ai4i splits large] [--rows-of ours real ...]`.
+Reads the real tables where they are found; leaves each report in `bench-output/`, and prints one
+table of all that are there, so that the rows can be made one at a time. `splits`: twenty times one
+real sample against another, none of which may be called bad. `large`: seconds of the report on
+16,000 x 25 and on 500,000 rows.
 """
 
 from __future__ import annotations
@@ -25,18 +28,35 @@ from gan_lab.synth.report_page import render_html
 DATA = Path(os.environ.get("GAN_LAB_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TURBOFAN = Roles(life="unit", time="cycle", rul="rul")
 OUT = Path("bench-output")
+FAILURE = "Machine failure"
+MAKERS = ("real", "ours", "SDV TVAE", "copula", "SMOTE")
+Case = tuple[pd.DataFrame, pd.DataFrame, Roles]
 
 
-def turbofan() -> tuple[pd.DataFrame, pd.DataFrame, Roles]:
+def turbofan() -> Case:
     table = pd.read_parquet(DATA / "train_FD001.parquet")
     table["rul"] = table["rul"].clip(upper=125)
     return table[table["unit"] <= 80], table[table["unit"] > 80], TURBOFAN
 
 
-def ai4i() -> tuple[pd.DataFrame, pd.DataFrame, Roles]:
+def ai4i() -> Case:
     table = pd.read_csv(DATA / "ai4i2020.csv").drop(columns=["UDI", "Product ID"])
     order = np.random.default_rng(0).permutation(len(table))
     return table.iloc[order[2000:]], table.iloc[order[:2000]], Roles()
+
+
+def rows_of(
+    maker: str, train: pd.DataFrame, holdout: pd.DataFrame, roles: Roles, epochs: int
+) -> pd.DataFrame | None:
+    """Return as many rows as there are to learn from."""
+    if maker == "real":
+        return train
+    if maker == "ours":
+        return ours(train, roles, epochs)
+    if maker == "SDV TVAE":
+        return sdv(train, roles, epochs)
+    sides = compare(train, train, holdout, roles, None, 0)
+    return copula(sides) if maker == "copula" else interpolate(sides, roles.rul or FAILURE)
 
 
 def ours(train: pd.DataFrame, roles: Roles, epochs: int) -> pd.DataFrame:
@@ -63,76 +83,87 @@ def sdv(train: pd.DataFrame, roles: Roles, epochs: int) -> pd.DataFrame:
     return drawn["table"] if isinstance(drawn, dict) else drawn
 
 
-def row(name: str, seconds: float, report: QualityReport) -> dict[str, Any]:
-    task, lives = report.utility[0], report.life_figures
-    scores = report.fidelity.synthetic
-    shares = [m.share or 0 for m in report.privacy.memory.values()]
-    return {
-        "rows of": name,
+def line(maker: str, seconds: float, report: QualityReport) -> dict[str, Any]:
+    """Return what the table shows; training rows held against themselves have no privacy."""
+    task, lives, scores = report.utility[0], report.life_figures, report.fidelity.synthetic
+    both = task.scores.get("both", {}).get(task.metric)
+    memory = {view: each.share for view, each in report.privacy.memory.items()}
+    found = {
+        "rows of": maker,
         "made in s": round(seconds, 1),
         "quality": scores.overall,
         "shapes": scores.shapes,
         "pairs": scores.pairs,
         **task.scores.get("synthetic", {}),
+        f"{task.metric} with real": both,
         "window r2": lives.r2.get("synthetic") if lives else None,
+        "acf 1/5/20": [round(e or 0, 3) for e in lives.acf["synthetic"]] if lives else None,
+        "window auc": lives.c2st.get("synthetic") if lives else None,
+        "row auc": report.detection.auc,
         "copies": report.privacy.copies,
-        "memory": max(shares, default=None),
-        "detection": report.detection.auc,
+        "nearer rows/windows/lives": [round(share or 0, 2) for share in memory.values()],
         "verdict": report.verdict.level,
         "report s": round(sum(report.seconds.values()), 1),
     }
+    unfair = ("copies", "nearer rows/windows/lives", "verdict", f"{task.metric} with real")
+    return {name: None if maker == "real" and name in unfair else found[name] for name in found}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--splits", action="store_true")
-    parser.add_argument("--only", nargs="*", default=["turbofan", "ai4i"])
-    options = parser.parse_args()
-    OUT.mkdir(exist_ok=True)
-    for case in (turbofan, ai4i):
-        if case.__name__ in options.only:
-            table(case.__name__, *case(), 30 if options.quick else 300, sdv_too=not options.quick)
-    if options.splits:
-        splits()
-
-
-def table(
-    name: str, train: pd.DataFrame, holdout: pd.DataFrame, roles: Roles, epochs: int, sdv_too: bool
-) -> None:
-    plain = Roles(rul=roles.rul)
-    sides = compare(train, train, holdout, roles, None, 0)
-    target = roles.rul or "Machine failure"
-    makers: dict[str, tuple[Roles, Any]] = {
-        "real": (roles, lambda: train),
-        "ours": (roles, lambda: ours(train, roles, epochs)),
-        "copula": (plain, lambda: copula(sides)),
-        "SMOTE": (plain, lambda: interpolate(sides, target)),
-    }
-    if sdv_too:
-        makers["SDV TVAE"] = (plain, lambda: sdv(train, roles, 300))
-    found = []
-    for maker, (of, make) in makers.items():
+def measure(name: str, case: Case, makers: list[str], epochs: int) -> None:
+    train, holdout, roles = case
+    for maker in makers:
         start = time.perf_counter()
-        drawn = make()
+        drawn = rows_of(maker, train, holdout, roles, epochs)
         seconds = time.perf_counter() - start
-        kept = list(drawn.columns)
-        report = evaluate(drawn, train[kept], holdout[kept], of)
-        (OUT / f"report-{name}-{maker.replace(' ', '-')}.html").write_text(render_html(report))
-        found.append(row(maker, seconds, report))
-        print(json.dumps(found[-1]), flush=True)
-    print(pd.DataFrame(found).round(3).to_string(index=False))
+        report = evaluate(drawn, train, holdout, roles)
+        path = OUT / f"report-{name}-{maker.replace(' ', '-')}"
+        path.with_suffix(".html").write_text(render_html(report))
+        path.with_suffix(".json").write_text(json.dumps(line(maker, seconds, report)))
+        print(maker, report.verdict.headline, flush=True)
+    paths = [OUT / f"report-{name}-{maker.replace(' ', '-')}.json" for maker in MAKERS]
+    table = pd.DataFrame([json.loads(path.read_text()) for path in paths if path.exists()])
+    print(f"\n{name}\n{table.round(3).T.to_string(header=False)}\n", flush=True)
 
 
 def splits() -> None:
     whole = pd.concat(turbofan()[:2])
     for seed in range(20):
-        lives = np.random.default_rng(seed).permutation(100)
-        groups = [
-            whole[whole["unit"].isin(lives[a:b] + 1)] for a, b in ((0, 40), (40, 80), (80, 100))
-        ]
+        lives = np.random.default_rng(seed).permutation(100) + 1
+        groups = [whole[whole["unit"].isin(lives[a:b])] for a, b in ((0, 40), (40, 80), (80, 100))]
         verdict = evaluate(*groups, TURBOFAN).verdict
         print(seed, verdict.level, verdict.headline, flush=True)
+
+
+def large() -> None:
+    train, holdout, roles = turbofan()
+    for times in (1, 31):
+        rows, asked = repeated(train, times), repeated(holdout, times)
+        start = time.perf_counter()
+        report = evaluate(rows, rows, asked, roles)
+        seconds = time.perf_counter() - start
+        print(f"{len(rows):,} x {rows.shape[1] - 2}: {seconds:.1f} s, {report.seconds}", flush=True)
+
+
+def repeated(table: pd.DataFrame, times: int) -> pd.DataFrame:
+    """Return the lives so many times, each time under other names."""
+    parts = [table.assign(unit=table["unit"] + 1000 * number) for number in range(times)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="*", default=["turbofan", "ai4i", "large"])
+    parser.add_argument("--rows-of", nargs="*", choices=MAKERS)
+    options = parser.parse_args()
+    OUT.mkdir(exist_ok=True)
+    makers = options.rows_of or [m for m in MAKERS if not (options.quick and m == "SDV TVAE")]
+    for case in (turbofan, ai4i):
+        if case.__name__ in options.only:
+            measure(case.__name__, case(), makers, 30 if options.quick else 300)
+    for part in (splits, large):
+        if part.__name__ in options.only:
+            part()
 
 
 if __name__ == "__main__":
