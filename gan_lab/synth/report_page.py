@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from gan_lab.synth.finding import percent
 from gan_lab.synth.thresholds import THRESHOLDS
 from gan_lab.synth.utility import CONTESTANTS, Task
-from gan_lab.synth.verdict import HEADLINES, percent
+from gan_lab.synth.verdict import HEADLINES
 
 if TYPE_CHECKING:
     from gan_lab.synth.fidelity import ColumnFit

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal
-
-from pydantic import Field
 
 from gan_lab.machines import Profile
 from gan_lab.schema import Message
 from gan_lab.synth.comparison import Sides
 from gan_lab.synth.fidelity import ColumnFit, Fidelity
+from gan_lab.synth.finding import (
+    Finding,
+    beyond,
+    columns_beyond,
+    finding,
+    listed,
+    percent,
+    verb,
+)
 from gan_lab.synth.physics import Detection, MissingLevel, OutOfRange, Physics, Relation, Tail
 from gan_lab.synth.privacy import Privacy
 from gan_lab.synth.thresholds import (
@@ -30,16 +37,6 @@ from gan_lab.synth.thresholds import (
 from gan_lab.synth.utility import LifeFigures, Task
 
 MOST_FINDINGS = 5  # of one kind; the tables of the report have them all
-
-
-class Finding(Message):
-    """One sentence of the verdict, the columns it is about, the figure held to a threshold."""
-
-    level: Level
-    kind: str
-    text: str
-    columns: list[str] = Field(default_factory=list)
-    value: float | None = None
 
 
 class Verdict(Message):
@@ -70,7 +67,7 @@ def judge(
     found = [
         *_physics(physics),
         *_wear(physics.relations, sides.roles.rul),
-        *(finding for task in utility for finding in _task(task)),
+        *(each for task in utility for each in _task(task)),
         *(_lives(lives) if lives else ()),
         *(_loose() if sides.loose else ()),
         *_privacy(privacy),
@@ -79,57 +76,11 @@ def judge(
         *_detection(detection),
     ]
     found.extend(_praise(fidelity.columns, found, sides.profile))
-    found.sort(key=lambda finding: LEVELS.index(finding.level))
+    found.sort(key=lambda each: LEVELS.index(each.level))
     level: Level = found[0].level if found else "good"
     level = "good" if level == "note" else level
     reason = f" {found[0].text}" if level != "good" else ""
     return Verdict(level=level, headline=HEADLINES[level] + reason, findings=found)
-
-
-def listed(names: Iterable[str], most: int = 4) -> str:
-    """Return names as one says them: a, b and c; what goes beyond `most` is counted."""
-    names = list(names)
-    if len(names) > most:
-        names = [*names[: most - 1], f"{len(names) - most + 1} more"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def percent(share: float | None) -> str:
-    """Return a share in per cent, with two digits that count."""
-    points = 100 * (share or 0.0)
-    return f"{points:.0f} %" if points >= 9.95 or points == 0 else f"{points:.2g} %"
-
-
-def _finding(
-    level: Level, kind: str, text: str, columns: Iterable[str] = (), value: float | None = None
-) -> Finding:
-    return Finding(level=level, kind=kind, text=text, columns=list(columns), value=value)
-
-
-def _beyond(
-    kind: str, value: float | None, text: str, columns: Iterable[str] = (), limit: str = ""
-) -> Iterator[Finding]:
-    """A finding where the figure is beyond the threshold of its kind (or another `limit`)."""
-    level = THRESHOLDS[limit or kind].level(value)
-    if level != "good":
-        yield _finding(level, kind, text, columns, value)
-
-
-def _columns_beyond(
-    kind: str, excess: dict[str, float], text: Callable[[list[str], str], str]
-) -> Iterator[Finding]:
-    """One finding for the columns of each level; `text` is told them and the worst of them."""
-    by_level: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(excess, key=lambda name: -excess[name]):
-        by_level[THRESHOLDS[kind].level(excess[name])].append(name)
-    for level in ("bad", "care"):
-        if names := by_level[level]:
-            worst = excess[names[0]]
-            yield from _beyond(kind, worst, text(names, names[0]), names)
-
-
-def _verb(names: list[str], one: str, many: str) -> str:
-    return one if len(names) == 1 else many
 
 
 # ---- physics
@@ -139,11 +90,11 @@ def _physics(physics: Physics) -> Iterator[Finding]:
     yield from _ranges(physics.ranges)
     yield from _tails(physics.tails)
     fast = {s.column: (s.synthetic or 0) - (s.real or 0) for s in physics.steps}
-    yield from _columns_beyond(
+    yield from columns_beyond(
         "steps",
         fast,
         lambda names, worst: (
-            f"{listed(names)} {_verb(names, 'changes', 'change')} faster than a real machine: "
+            f"{listed(names)} {verb(names, 'changes', 'change')} faster than a real machine: "
             f"{percent(fast[worst])} of the steps of {worst} beat all but 0.1 % of real ones."
         ),
     )
@@ -152,7 +103,7 @@ def _physics(physics: Physics) -> Iterator[Finding]:
     rising = ours - max(real)
     text = f"Remaining useful life rises at {percent(rising)} of the steps within a life"
     text += ", which it cannot: do not train sequence models on these lives."
-    yield from _beyond("rising_rul", rising, text)
+    yield from beyond("rising_rul", rising, text)
 
 
 def _ranges(ranges: list[OutOfRange]) -> Iterator[Finding]:
@@ -161,15 +112,15 @@ def _ranges(ranges: list[OutOfRange]) -> Iterator[Finding]:
     for r in mixed:
         size = "large" if (r.factor or 0) > 1 else "small"
         text = f"{r.column} is about {times[r.column]:,.0f} times as {size} as in the real rows"
-        yield _finding("bad", "unit", f"{text}: a unit was mixed up.", [r.column], r.factor)
+        yield finding("bad", "unit", f"{text}: a unit was mixed up.", [r.column], r.factor)
     outside = {r.column: (r.synthetic or 0) - (r.real or 0) for r in ranges if r not in mixed}
     spans = {"profile": "its measuring range", "real rows": "anything seen in real rows"}
     span = {r.column: spans[r.of] for r in ranges}
-    yield from _columns_beyond(
+    yield from columns_beyond(
         "outside",
         outside,
         lambda names, worst: (
-            f"{listed(names)} {_verb(names, 'leaves', 'leave')} the possible: "
+            f"{listed(names)} {verb(names, 'leaves', 'leave')} the possible: "
             f"{percent(outside[worst])} of the rows of {worst} lie outside {span[worst]}."
         ),
     )
@@ -183,7 +134,7 @@ def _missing_levels(missing: list[MissingLevel]) -> Iterator[Finding]:
                 f"{each.column} is never {each.level!r}, which it is in {percent(each.real)} of "
                 "the real rows: these rows know nothing of that case."
             )
-            yield _finding(level, "missing_level", text, [each.column], each.real)
+            yield finding(level, "missing_level", text, [each.column], each.real)
 
 
 def _tails(tails: list[Tail]) -> Iterator[Finding]:
@@ -197,17 +148,17 @@ def _tails(tails: list[Tail]) -> Iterator[Finding]:
         yield from _tail(swollen, ("has too much of", "have too much of"), advice)
 
 
-def _tail(tails: list[Tail], verb: tuple[str, str], advice: str) -> Iterator[Finding]:
+def _tail(tails: list[Tail], says: tuple[str, str], advice: str) -> Iterator[Finding]:
     if tails:
         names, first = [tail.column for tail in tails], tails[0]
         its, what, it = ("its", "tail", "it") if len(names) == 1 else ("their", "tails", "them")
         text = (
-            f"{listed(names)} {_verb(names, *verb)} {its} {first.end} {what} "
+            f"{listed(names)} {verb(names, *says)} {its} {first.end} {what} "
             f"({percent(first.synthetic)} of the rows of {first.column} are "
             f"{'above' if first.end == 'upper' else 'below'} {first.limit:.6g}, "
             f"{percent(first.real)} of the real rows): {advice} {it}."
         )
-        yield _finding("care", f"{first.end}_tail", text, names, first.synthetic)
+        yield finding("care", f"{first.end}_tail", text, names, first.synthetic)
 
 
 def _wear(relations: list[Relation], rul: str | None) -> Iterator[Finding]:
@@ -227,12 +178,12 @@ def _wear(relations: list[Relation], rul: str | None) -> Iterator[Finding]:
             f"{rul} runs backwards against {listed(names)} ({len(against)} of {len(shown)} columns "
             "that show wear): what announces a failure in real lives announces its absence here."
         )
-        yield _finding("bad", "wear", text, names, len(against) / len(shown))
+        yield finding("bad", "wear", text, names, len(against) / len(shown))
     elif shown and not broken:
         text = "The column that shows wear does so here as in real lives."
         if len(shown) > 1:
             text = f"All {len(shown)} columns that show wear do so here as in real lives."
-        yield _finding("good", "wear", text)
+        yield finding("good", "wear", text)
 
 
 def _relations(relations: list[Relation]) -> Iterator[Finding]:
@@ -257,7 +208,7 @@ def _relations(relations: list[Relation]) -> Iterator[Finding]:
             f"{worst.synthetic or 0:.2f} instead of {worst.real or 0:.2f}{because}): do not learn "
             "from these columns together."
         )
-        yield from _beyond("relation", worst.gap, text, [name, *others])
+        yield from beyond("relation", worst.gap, text, [name, *others])
         broken = [relation for relation in broken if relation not in some]
 
 
@@ -269,7 +220,7 @@ def _promises(promised: list[Relation]) -> Iterator[Finding]:
             f"All {len(promised)} pairs of columns that the profile ties together stay together, "
             f"such as {' and '.join(best.columns)} ({best.because})."
         )
-        yield _finding("good", "promise", text)
+        yield finding("good", "promise", text)
 
 
 # ---- utility and lives
@@ -284,10 +235,10 @@ def _task(task: Task) -> Iterator[Finding]:
         text = f"Real rows cannot predict {task.target} either"
         text += "" if real is None else f" ({name} {real:.2f})"
         text += ", so nothing can be said of it."
-        yield _finding("note", "not_predictable", text, about, real)
+        yield finding("note", "not_predictable", text, about, real)
     elif ours is None:
         text = f"{task.target} does not vary in these rows, so nothing can be learned about it."
-        yield _finding("bad", "utility", text, about)
+        yield finding("bad", "utility", text, about)
     else:
         loss = real - ours if task.number else (real - ours) / room
         level = THRESHOLDS["r2_loss" if task.number else "ap_loss"].level(loss)
@@ -300,7 +251,7 @@ def _task(task: Task) -> Iterator[Finding]:
             f"A model trained on these rows {how} one trained on real rows "
             f"({name} {ours:.2f} against {real:.2f})."
         )
-        yield _finding(level, "utility", text, about, loss)
+        yield finding(level, "utility", text, about, loss)
         yield from _rivals(task.target, name, ours, score)
         yield from _augmentation(task.target, name, real, score.get("both"))
 
@@ -317,7 +268,7 @@ def _rivals(
         if other is not None and other > ours + HELPS:
             level: Level = "care" if other > ours + THRESHOLDS["r2_loss"].care else "note"
             text = f"{said} {target} better, row by row ({name} {other:.2f} against {ours:.2f})."
-            yield _finding(level, f"beaten_by_{rival}", text, [target], other - ours)
+            yield finding(level, f"beaten_by_{rival}", text, [target], other - ours)
 
 
 def _augmentation(target: str, name: str, real: float, both: float | None) -> Iterator[Finding]:
@@ -328,7 +279,7 @@ def _augmentation(target: str, name: str, real: float, both: float | None) -> It
             f"Adding these rows to the real ones {effect} for {target} "
             f"({name} {both:.3f} against {real:.3f} with real rows alone)."
         )
-        yield _finding("note", "augmentation", text, [target], change)
+        yield finding("note", "augmentation", text, [target], change)
 
 
 def _lives(lives: LifeFigures) -> Iterator[Finding]:
@@ -345,13 +296,13 @@ def _lives(lives: LifeFigures) -> Iterator[Finding]:
             f"(R2 {ours:.2f} against {real:.2f}; real rows with their lives mixed up: "
             f"{mixed or 0:.2f})."
         )
-        yield _finding(level, "windows", text, value=real - ours)
+        yield finding(level, "windows", text, value=real - ours)
     ours_off, real_off = (
         max((e for e in lives.acf.get(side, []) if e is not None), default=None)
         for side in ("synthetic", "real")
     )
     if ours_off is not None and real_off is not None:
-        yield from _beyond(
+        yield from beyond(
             "acf",
             ours_off - real_off,
             "Courses in time are rougher or smoother than real ones: the autocorrelation is off by "
@@ -359,12 +310,12 @@ def _lives(lives: LifeFigures) -> Iterator[Finding]:
         )
     area = lives.c2st.get("synthetic")
     text = f"A classifier tells windows of these lives from real ones (AUC {area or 0:.2f})."
-    yield from _beyond("window_detection", area, text, limit="detection")
+    yield from beyond("window_detection", area, text, limit="detection")
 
 
 def _loose() -> Iterator[Finding]:
     text = "These rows were drawn one by one and make no lives: do not teach a model of courses in "
-    yield _finding("care", "no_lives", f"{text}time with them. A sequential model draws lives.")
+    yield finding("care", "no_lives", f"{text}time with them. A sequential model draws lives.")
 
 
 # ---- privacy
@@ -375,17 +326,17 @@ def _privacy(privacy: Privacy) -> Iterator[Finding]:
     yield from alarms
     if not alarms:
         text = "No sign of memory: no copies, and what was held out is as near as what was seen"
-        yield _finding("good", "privacy", f"{text}, as far as chance can tell.")
+        yield finding("good", "privacy", f"{text}, as far as chance can tell.")
 
 
 def _copies(privacy: Privacy) -> Iterator[Finding]:
-    yield from _beyond(
+    yield from beyond(
         "copies",
         (privacy.copies or 0) - (privacy.copies_real or 0),
         f"The table holds copies: {percent(privacy.copies)} of its rows are training rows to the "
         f"last digit ({percent(privacy.copies_real)} of held-out rows are).",
     )
-    yield from _beyond(
+    yield from beyond(
         "near_copies",
         (privacy.near_copies or 0) - (privacy.near_copies_real or 0),
         f"{percent(privacy.near_copies)} of the rows lie so close to a training row as only "
@@ -402,14 +353,14 @@ def _memory(privacy: Privacy) -> Iterator[Finding]:
     }
     if shares:
         said = listed(f"{percent(share)} of the {view}" for view, share in shares.items())
-        yield from _beyond(
+        yield from beyond(
             "memory",
             max(shares.values()),
             f"The model memorises: {said} are nearer to what it has seen than to what was held out "
             "(50 % would be no memory at all).",
         )
     loss = privacy.adversarial.get("loss")
-    yield from _beyond(
+    yield from beyond(
         "adversarial",
         loss,
         "The rows lie closer to what the model has seen than to what it has not: the "
@@ -430,11 +381,11 @@ def column_excess(column: ColumnFit) -> float:
 
 def _shapes(columns: list[ColumnFit]) -> Iterator[Finding]:
     score = {column.name: column.score or 0.0 for column in columns}
-    yield from _columns_beyond(
+    yield from columns_beyond(
         "shape",
         {column.name: column_excess(column) for column in columns},
         lambda names, worst: (
-            f"{listed(names)} {_verb(names, 'is', 'are')} not distributed as in "
+            f"{listed(names)} {verb(names, 'is', 'are')} not distributed as in "
             f"real rows: {percent(1 - score[worst])} of the rows of {worst} would have to move."
         ),
     )
@@ -444,7 +395,7 @@ def _detection(detection: Detection) -> Iterator[Finding]:
     names = list(detection.giveaways)[:3]
     by = f", most of all by {listed(names)}" if names else ""
     text = f"A classifier tells these rows from real ones (AUC {detection.auc or 0:.2f}){by}."
-    yield from _beyond("detection", detection.auc, text, names)
+    yield from beyond("detection", detection.auc, text, names)
 
 
 def _praise(
@@ -465,4 +416,4 @@ def _praise(
         text = f"{len(fine)} of {len(columns)} columns are good: nothing was found against them."
     else:
         return
-    yield _finding("good", "columns", text, fine)
+    yield finding("good", "columns", text, fine)
