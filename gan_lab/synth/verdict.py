@@ -410,7 +410,7 @@ def _praise(
             groups[sensors[column.name].group].append(column.name)
     good = sorted(group for group, names in groups.items() if not accused & set(names))
     fine = [column.name for column in columns if column.name not in accused]
-    if good:
+    if good and len(groups) > 1:
         text = f"The {listed(good)} columns are good."
     elif fine:
         text = f"{len(fine)} of {len(columns)} columns are good: nothing was found against them."
