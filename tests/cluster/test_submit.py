@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import gan_lab as lab
+from gan_lab.cluster import submit
 from gan_lab.cluster.tasks import lives_of_splits
 from gan_lab.errors import BadParameter, NoModel, NoSeedData, TaskFailed, UnknownMachine
 from gan_lab.events import follow
@@ -79,10 +80,18 @@ def test_a_chain_runs_to_its_end_and_can_be_reused(lab_home: Path) -> None:
     assert lab.get_task_status(runs[1].task_id).state is State.SUCCESS
     assert lab.get_machine_status(MACHINE)["can_generate"]
     assert set(lab.tasks()["task_id"]) >= {run.task_id for run in runs}
+    drawn = lab.generate(MACHINE, reuse=True, **wanted)
+    assert drawn.task_id == runs[2].task_id
+    judged = lab.task(lab.report(MACHINE).task_id)
+    assert judged.spec.after == drawn.task_id
+    assert lab.leaderboard(MACHINE)["verdict"][0] == judged.result()["level"]
     again = lab.train(MACHINE, reuse=True, **options)
     assert again.task_id == runs[1].task_id
     assert lab.train(MACHINE, reuse=True, **{**options, "epochs": 2}).task_id != again.task_id
     assert runs[1].environment()["seed_sha256"] and runs[1].spec.versions["torch"]
+    lab.seed(MACHINE, rows=700).result(timeout=250)
+    with pytest.raises(TaskFailed, match="learned from"):
+        submit.report(MACHINE).result(timeout=250)
 
 
 @pytest.mark.slow
