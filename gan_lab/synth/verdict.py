@@ -182,7 +182,8 @@ def _wear(relations: list[Relation], rul: str | None) -> Iterator[Finding]:
     elif shown and not broken:
         text = "The column that shows wear does so here as in real lives."
         if len(shown) > 1:
-            text = f"All {len(shown)} columns that show wear do so here as in real lives."
+            all_of = "Both" if len(shown) == 2 else f"All {len(shown)}"
+            text = f"{all_of} columns that show wear do so here as in real lives."
         yield finding("good", "wear", text)
 
 
