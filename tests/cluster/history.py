@@ -1,12 +1,20 @@
-"""Run folders of tasks in every state, written by what a worker writes them with."""
+"""Tasks in every state, written by what a worker writes them with, and a dashboard of them."""
 
 from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
+from distributed import Client, LocalCluster, Scheduler
+
+from gan_lab.cluster import monitor
+from gan_lab.cluster.handover import task_key
 from gan_lab.cluster.recipe import record_cancelled
 from gan_lab.errors import TaskFailed
 from gan_lab.events import Announcer
@@ -26,6 +34,27 @@ def make_history(home: Path, tasks: int = 100, states: tuple[str, ...] = STATES)
     """Make so many runs, every state in turn, each an hour older than the one before."""
     settings = Settings(home=home, redis_url=os.environ.get("GAN_LAB_REDIS_URL"))
     return [_make(number, states[number % len(states)], settings) for number in range(tasks)]
+
+
+@contextmanager
+def serve_dashboard(home: Path, runs: list[RunFolder]) -> Iterator[str]:
+    """Start a scheduler with our page and without workers, where the pending of the runs wait.
+
+    Gives the address of its server.
+    """
+    options: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_LAB_HOME", str(home))
+        with LocalCluster(n_workers=0, **options) as cluster, Client(cluster) as client:
+            client.run_on_scheduler(_install)
+            pending = runs[STATES.index("pending") :: len(STATES)]
+            waiting = [client.submit(len, "", key=task_key(run)) for run in pending]
+            yield cluster.dashboard_link.removesuffix("/status")
+            del waiting
+
+
+def _install(dask_scheduler: Scheduler) -> None:
+    monitor.dask_setup(dask_scheduler)
 
 
 def _make(number: int, state: str, settings: Settings) -> RunFolder:

@@ -17,7 +17,6 @@ import httpx
 import pytest
 import yaml
 from dask.utils import key_split
-from distributed import Client, LocalCluster, Scheduler
 from distributed.utils import color_of
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -30,7 +29,15 @@ from gan_lab.cluster.supervisor import ValkeyChild
 from gan_lab.events import Announcer
 from gan_lab.runs import RunFolder
 from gan_lab.settings import load_settings
-from tests.cluster.history import FLEETS, KINDS, MACHINES, SENTENCE, STATES, make_history
+from tests.cluster.history import (
+    FLEETS,
+    KINDS,
+    MACHINES,
+    SENTENCE,
+    STATES,
+    make_history,
+    serve_dashboard,
+)
 
 ROOT = Path(__file__).parents[2]
 TASKS = 24  # every kind in every state
@@ -64,22 +71,11 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     valkey = ValkeyChild(tmp_path_factory.mktemp("valkey"))
     valkey.start()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAN_LAB_HOME", str(home))
         patch.setenv("GAN_LAB_REDIS_URL", valkey.url)
         runs = make_history(home, TASKS)
-        options: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-        with LocalCluster(n_workers=0, **options) as cluster, Client(cluster) as client:
-            client.run_on_scheduler(_install)
-            url = cluster.dashboard_link.removesuffix("/status")
-            pending = runs[STATES.index("pending") :: len(STATES)]
-            futures = [client.submit(len, "", key=task_key(run)) for run in pending]
+        with serve_dashboard(home, runs) as url:
             yield Dashboard(url, runs, valkey)
-            del futures
     valkey.stop()
-
-
-def _install(dask_scheduler: Scheduler) -> None:
-    monitor.dask_setup(dask_scheduler)
 
 
 @pytest.fixture(scope="module")
