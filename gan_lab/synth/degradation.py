@@ -47,7 +47,7 @@ class Curve(nn.Module):
         self.network = nn.Sequential(
             nn.Linear(inputs + EMBEDDING, width), nn.SiLU(),
             nn.Linear(width, width), nn.SiLU(),
-            nn.Linear(width, outputs),
+            nn.Linear(width, max(outputs, 1)),
         )  # fmt: skip
         self.log_sigma = nn.Parameter(torch.zeros(outputs))
         self.mean = nn.Parameter(0.01 * torch.randn(lives, EMBEDDING))
@@ -65,7 +65,7 @@ class Curve(nn.Module):
         """Return the curve's value for each row: (rows, columns), in units of the regime's
         spread."""
         found: Tensor = self.network(torch.cat([features, w], dim=1))
-        return found
+        return found[:, : len(self.log_sigma)]
 
 
 @dataclass

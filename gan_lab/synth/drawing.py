@@ -19,7 +19,7 @@ from gan_lab.synth.degradation import EMBEDDING
 from gan_lab.synth.lifetable import LEFT, ROWS, START
 from gan_lab.synth.regimes import Floats, Ints, Packed
 from gan_lab.synth.tables import LATE_LIFE
-from gan_lab.synth.trajectories import Lives
+from gan_lab.synth.trajectories import STEP_BINS, Lives
 
 if TYPE_CHECKING:
     from gan_lab.synth.lives import SequentialTVAE
@@ -66,7 +66,7 @@ class Drawing:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         ids = np.arange(done, done + count)
         combo, w, traits = self._lives(ids, rng)
-        lives, packed = self._course(traits, rng)
+        lives, packed = self._course(combo, traits, rng)
         lives.regime, features = self._regimes(lives, traits, combo, packed, rng)
         told = np.concatenate([features, w[packed.life]], axis=1).astype(np.float32)
         residual, cells = self.model.residual.draw(told, lives.regime, packed, generator)
@@ -101,18 +101,24 @@ class Drawing:
                 used += 1
         found[ROWS] = np.maximum(np.round(found[ROWS]), 1)
         clock = self.table.clock
-        if clock.name is not None and len(clock.steps) == 1 and clock.step > 0:
-            lowest = self.table.traits[START].values[0]
-            found[START] = lowest + np.round((found[START] - lowest) / clock.step) * clock.step
+        found[START] = clock.on_grid(found[START], self.table.traits[START].values[0])
         return found
 
     def _inside(self, drawn: Floats) -> NDArray[np.bool_]:
-        if self.within is None:
+        """Return which lives have as many rows as was asked for, and late ones where asked."""
+        if self.within is None and self.asked.late_life is None:
             return np.ones(len(drawn), dtype=bool)
-        rows = self._traits(drawn[:, EMBEDDING:])[ROWS]
-        return np.asarray((rows >= self.within[0]) & (rows <= self.within[1]))
+        traits = self._traits(drawn[:, EMBEDDING:])
+        rows, left = traits[ROWS], traits[LEFT]
+        least, most = self.within or (1, np.inf)
+        inside = (rows >= least) & (rows <= most)
+        if self.asked.late_life is not None:
+            inside &= left <= LATE_LIFE / 2 * (rows + left)
+        return np.asarray(inside)
 
-    def _course(self, traits: dict[str, Floats], rng: np.random.Generator) -> tuple[Lives, Packed]:
+    def _course(
+        self, combo: Ints, traits: dict[str, Floats], rng: np.random.Generator
+    ) -> tuple[Lives, Packed]:
         """Draw when the rows of each life are taken, and how far from its end each is."""
         rows = traits[ROWS].astype(np.int64)
         packed, clock = Packed(rows), self.table.clock
@@ -120,16 +126,18 @@ class Drawing:
         chain = self.model.situation.chains.get("step")
         if chain is not None:
             symbols = chain.draw(np.zeros(len(steps), dtype=np.int64), packed, rng)
-            levels = np.array(clock.steps)
-            steps = levels[symbols]
+            steps = np.array(clock.steps)
             if clock.varying:
-                above = levels[np.minimum(symbols + 1, len(levels) - 1)]
-                steps = steps + (above - steps) * rng.random(len(steps))
+                place = (symbols + rng.random(len(symbols))) / STEP_BINS
+                steps = clock.on_grid(np.interp(place, np.linspace(0, 1, len(steps)), steps))
+            else:
+                steps = steps[symbols]
         steps = np.where(packed.age > 0, steps, 0.0)
         total = np.cumsum(steps) / clock.step
         elapsed = total - total[packed.starts[packed.life]]
         ends = packed.starts[1:] - 1
-        remaining = (elapsed[ends] + traits[LEFT])[packed.life] - elapsed
+        left = np.where(self.table.endless[combo], np.nan, traits[LEFT])
+        remaining = (elapsed[ends] + left)[packed.life] - elapsed
         none = np.zeros((len(steps), 0))
         zeros = np.zeros(len(steps), dtype=np.int64)
         return Lives(
@@ -195,6 +203,9 @@ class Drawing:
     def _chances(self) -> Floats:
         """Return the chance of each combination of conditions, as asked for or as in training."""
         chances = np.array(self.model.facts["combo_counts"], dtype=np.float64)
+        if self.asked.late_life is not None:
+            self._check_late_life()
+            chances[self.table.endless] = 0.0
         chances /= chances.sum()
         if self.asked.failure_modes is None:
             return chances
@@ -210,6 +221,15 @@ class Drawing:
             mine = mode == number
             chances[mine] *= share / max(chances[mine].sum(), 1e-300)
         return chances / chances.sum()
+
+    def _check_late_life(self) -> None:
+        if self.table.wear is None:
+            raise BadParameter(
+                "late_life cannot be chosen: the training table has no remaining useful life."
+            )
+        left, rows = self.table.traits[LEFT].values[0], self.table.traits[ROWS].values[-1]
+        if self.table.endless.all() or left > LATE_LIFE / 2 * (rows + left):
+            raise BadParameter("late_life cannot be chosen: no training life is seen to its end.")
 
     def _within(self) -> tuple[int, int] | None:
         asked = self.asked.life_rows

@@ -34,7 +34,7 @@ from gan_lab.synth.regimes import Floats, Packed
 from gan_lab.synth.residual import Residual
 from gan_lab.synth.situation import Situation
 from gan_lab.synth.training import OnCheckpoint, OnEpoch, use_bfloat16
-from gan_lab.synth.tvae import fingerprint
+from gan_lab.synth.tvae import check_names, fingerprint
 
 LEAST_LIVES = 8  # to hold some of them out
 HELD_OUT_SHARE, MOST_HELD_OUT = 0.12, 200
@@ -48,6 +48,7 @@ class Fitting:
 
     def __init__(self, table: pd.DataFrame, roles: Roles, config: TrainConfig) -> None:
         self.config = config
+        check_names(table)
         self.fingerprint = fingerprint(table, config)
         self.table, self.lives, self.traits, self.combo = LifeTable.fit(
             table, roles, config.regimes

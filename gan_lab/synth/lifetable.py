@@ -32,6 +32,7 @@ from gan_lab.synth.trajectories import (
 
 LEAST_SPREAD = 0.05  # of a column within a regime, in its spread over all regimes
 ROWS, LEFT, START = "rows", "left", "start"
+UNKNOWN = "\0unknown"  # the condition of a life whose end nobody knows (no rul at all)
 
 
 @dataclass
@@ -43,7 +44,7 @@ class LifeTable:
     the end of the record, start time, starts of counters, constants of a life).
     """
 
-    columns: list[str]
+    columns: list[Any]
     roles: Roles
     life_dtype: str | None
     clock: Clock
@@ -70,7 +71,8 @@ class LifeTable:
         `regimes` is "auto", "none", or column names with commas. Raises `BadTable` and
         `BadParameter`.
         """
-        table, rows = sorted_lives(table, roles)
+        names = list(table.columns)
+        table, rows = sorted_lives(table.set_axis(map(str, names), axis=1), roles)
         packed = Packed(rows)
         clock, steps, starts = read_clock(table, roles.time, packed)
         total = np.cumsum(steps) / clock.step
@@ -80,8 +82,18 @@ class LifeTable:
         if roles.rul is not None:
             wear, remaining = read_wear(table[roles.rul], elapsed, packed)
         sorting = _Sorting(table, roles, packed)
+        unknown = np.isnan(remaining[ends])
+        if unknown.any() and not unknown.all():
+            sorting.conditions[UNKNOWN] = unknown
         categories = Encoding.fit(sorting.words, few_values=FEW_VALUES)
+        if categories.modal:
+            raise BadTable(
+                f"Column {categories.modal[0].name!r} holds dates as text: convert it to dates, or "
+                "drop it."
+            )
         conditions = Encoding.fit(sorting.conditions, few_values=FEW_VALUES)
+        if not (sorting.tracks or categories.groups or conditions.groups):
+            raise BadTable("Every column of the table is constant: there is nothing to learn.")
         codes = categories.encode(sorting.words).codes
         combos, combo = np.unique(
             conditions.encode(sorting.conditions).codes, axis=0, return_inverse=True
@@ -89,12 +101,12 @@ class LifeTable:
         numbers = (
             np.stack(sorting.numbers, axis=1) if sorting.numbers else np.zeros((len(table), 0))
         )
-        names, regime = _regimes(regimes, roles, (categories, codes), sorting, packed)
+        settings, regime = _regimes(regimes, roles, (categories, codes), sorting, packed)
         center, spread, fixed = _levels(numbers, regime)
         found = {ROWS: rows.astype(float), LEFT: np.nan_to_num(remaining[ends]), START: starts}
         found |= sorting.life_numbers
         learned = cls(
-            columns=[str(name) for name in table.columns],
+            columns=names,
             roles=roles,
             life_dtype=str(table[roles.life].dtype) if roles.life else None,
             clock=clock,
@@ -105,17 +117,27 @@ class LifeTable:
             life_tracks=sorting.life_tracks,
             traits={name: Quantiles.of(values) for name, values in found.items()},
             tuples=combos.astype(int).tolist(),
-            regime_columns=names,
+            regime_columns=settings,
             center=center.tolist(),
             spread=spread.tolist(),
             fixed=[[None if np.isnan(v) else float(v) for v in line] for line in fixed],
-            given=_given(codes, regime),
+            given=_given(codes, regime, [str(c.name) in settings for c in categories.groups]),
         )
         missing = (
             np.stack(sorting.missing, axis=1) if sorting.missing else np.zeros(numbers.shape, bool)
         )
         lives = Lives(rows, elapsed, remaining, regime, numbers, codes, steps, missing)
         return learned, lives, found, combo.reshape(-1)
+
+    @property
+    def endless(self) -> NDArray[np.bool_]:
+        """Which combinations of conditions are of lives whose end nobody knows."""
+        groups = [str(column.name) for column in self.conditions.groups]
+        if UNKNOWN not in groups:
+            return np.zeros(len(self.tuples), dtype=bool)
+        group = groups.index(UNKNOWN)
+        unknown = self.conditions.groups[group].levels.index(True)
+        return np.array([line[group] == unknown for line in self.tuples])
 
     @property
     def regimes(self) -> int:
@@ -141,7 +163,8 @@ class LifeTable:
                 values if start is None else _counted(track, values, start, packed)
             )
         series |= self._parts(lives, ids, packed, seconds)
-        result = pd.concat([series[name].reset_index(drop=True) for name in self.columns], axis=1)
+        ordered = [series[str(name)].reset_index(drop=True) for name in self.columns]
+        result = pd.concat(ordered, axis=1)
         result.columns = pd.Index(self.columns)
         return result
 
@@ -155,7 +178,7 @@ class LifeTable:
         if self.clock.name is not None:
             found[self.clock.name] = self.clock.write(seconds)
         if self.wear is not None:
-            found[self.wear.name] = self.wear.write(lives.remaining)
+            found[self.wear.name] = self.wear.write(lives.elapsed, lives.remaining)
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -295,18 +318,20 @@ def _levels(numbers: Floats, regime: Ints) -> tuple[Floats, Floats, Floats]:
         fixed[number, lone] = some[0, lone]
     share = np.bincount(regime)[:, None] / len(regime)
     within = np.sqrt((share * spread**2).sum(axis=0))
-    return center, np.maximum(spread, np.maximum(LEAST_SPREAD * within, 1e-9)), fixed
+    return center, np.maximum(spread, np.where(within > 0, LEAST_SPREAD * within, 1.0)), fixed
 
 
-def _given(codes: NDArray[np.int16], regime: Ints) -> list[list[int]]:
-    """Return the cell that a category takes in a regime in 9,995 of 10,000 rows, else -1."""
+def _given(codes: NDArray[np.int16], regime: Ints, settings: list[bool]) -> list[list[int]]:
+    """Return the cell that a category takes in a regime in 9,995 of 10,000 rows, else -1; a column
+    that makes the regimes has one in each."""
     lines = []
     for number in range(int(regime.max()) + 1):
-        mine = codes[regime == number]
-        counts = [np.bincount(column) for column in mine.T]
-        lines.append(
-            [int(c.argmax()) if c.max() >= 0.9995 * c.sum() >= 20 * 0.9995 else -1 for c in counts]
-        )
+        counts = [np.bincount(column) for column in codes[regime == number].T]
+        sure = [
+            made or c.max() >= 0.9995 * c.sum() >= 20 * 0.9995
+            for c, made in zip(counts, settings, strict=True)
+        ]
+        lines.append([int(c.argmax()) if s else -1 for c, s in zip(counts, sure, strict=True)])
     return lines
 
 

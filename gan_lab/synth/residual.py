@@ -121,7 +121,8 @@ class Residual:
         innovation = residual - past_of(residual, packed) @ past if past.any() else residual
         dependence = Dependence.fit(innovation, regime, table.regimes)
         innovation = dependence.alone(innovation, regime)
-        frame = pd.DataFrame({f"#{i}": column for i, column in enumerate(innovation.T)})
+        names = [f"#{number}" for number in range(innovation.shape[1])]
+        frame = pd.DataFrame(innovation, columns=names)
         numbers = Encoding([number_column(name, frame[name].to_numpy()) for name in frame])
         words: list[Column] = [table.categories.groups[group] for group in groups]
         encoding = Encoding(numbers.columns + words)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gan_lab.synth.degradation import wear_features
 from gan_lab.synth.lifetable import LifeTable
 from gan_lab.synth.regimes import Chain, Floats, Ints, Packed, calendar
-from gan_lab.synth.trajectories import Lives
+from gan_lab.synth.trajectories import STEP_BINS, Clock, Lives, ranks
 
 MOST_PATTERNS = 30
 DAY_S = 86_400.0
@@ -51,18 +51,8 @@ class Situation:
             )
         none = np.zeros(len(lives.regime), dtype=np.int64)
         if len(clock.steps) > 1:
-            levels = np.array(clock.steps)
-            taken = lives.steps.copy()
-            first = packed.age == 0
-            taken[first] = np.where(
-                first[np.r_[1 : len(first), 0]], levels[0], np.r_[taken[1:], levels[0]]
-            )[first]
-            symbols = (
-                np.clip(np.searchsorted(levels, taken, side="right") - 1, 0, len(levels) - 2)
-                if clock.varying
-                else np.abs(taken[:, None] - levels).argmin(axis=1)
-            )
-            self.chains["step"] = Chain.fit(symbols, none, lives.rows, len(levels), 1)
+            symbols, count = _step_symbols(clock, lives.steps, packed)
+            self.chains["step"] = Chain.fit(symbols, none, lives.rows, count, 1)
         if lives.missing.any():
             context = lives.regime if table.regimes <= 10 else none
             for number, (patterns, symbols) in enumerate(_patterns(lives.missing)):
@@ -114,6 +104,17 @@ class Situation:
             scaled = (traits[track.name] - np.mean(values)) / (np.std(values) + 1e-9)
             parts.append(scaled[packed.life, None])
         return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def _step_symbols(clock: Clock, steps: Floats, packed: Packed) -> tuple[Ints, int]:
+    """Return which of its levels each step is, or in which sixteenth of all steps where they vary
+    freely; a life's first row counts as its second."""
+    levels, first = np.array(clock.steps), packed.age == 0
+    taken, lone = steps.copy(), first & first[np.r_[1 : len(first), 0]]
+    taken[first] = np.where(lone, levels[0], np.r_[taken[1:], levels[0]])[first]
+    if clock.varying:
+        return (ranks(taken) * STEP_BINS).astype(np.int64), STEP_BINS
+    return np.abs(taken[:, None] - levels).argmin(axis=1), len(levels)
 
 
 def _patterns(missing: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], Ints]]:

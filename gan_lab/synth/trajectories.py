@@ -19,14 +19,15 @@ from gan_lab.schema import Roles
 from gan_lab.synth.regimes import Floats, Ints, Packed
 
 FEW_VALUES = 20
-MOST_PATTERNS = 64
+MOST_VALUES = 200  # distinct ones that a column keeps to, where each comes five times or more
+STEP_BINS = 16
 
 
 @dataclass
 class Track:
-    """One column of numbers: its type, its range, and the grid its values lie on.
+    """One column of numbers: its type, its range, and the grid or the values it keeps to.
 
-    Of a counter, range and grid are those of its rises from row to row.
+    Of a counter, these are those of its rises from row to row.
     """
 
     name: str
@@ -35,22 +36,24 @@ class Track:
     maximum: float
     digits: int | None
     step: float | None
+    values: list[float]
     counter: bool = False
 
     @classmethod
     def of(cls, series: pd.Series[Any], values: Floats, counter: bool = False) -> Track:
         """Describe a column; `values` are its numbers, NaN where missing."""
-        known = np.unique(values[np.isfinite(values)])
-        digits = _digits(known)
-        dtype = str(series.dtype)
+        finite = values[np.isfinite(values)]
+        known = np.unique(finite)
+        few = len(known) <= min(MOST_VALUES, len(finite) / 5)
         return cls(
-            str(series.name),
-            dtype,
-            float(known[0]),
-            float(known[-1]),
-            digits,
-            _grid(known),
-            counter,
+            name=str(series.name),
+            dtype=str(series.dtype),
+            minimum=float(known[0]),
+            maximum=float(known[-1]),
+            digits=_digits(known),
+            step=_grid(known),
+            values=known.tolist() if few else [],
+            counter=counter,
         )
 
     def write(self, values: Floats) -> pd.Series[Any]:
@@ -63,6 +66,10 @@ class Track:
 
     def on_grid(self, values: Floats) -> Floats:
         """Return the nearest of the values that the column can take."""
+        if self.values:
+            known = np.array(self.values)
+            nearest = known[np.searchsorted((known[1:] + known[:-1]) / 2, values)]
+            return np.where(np.isnan(values), values, nearest)
         if self.step is None:
             return values
         return np.asarray(self.minimum + np.round((values - self.minimum) / self.step) * self.step)
@@ -84,13 +91,18 @@ class Quantiles:
 
     def scores(self, values: Floats) -> Floats:
         """Return the normal score of each value; equal values share their span of ranks evenly."""
-        rank = np.argsort(np.lexsort((np.random.default_rng(0).random(len(values)), values)))
-        return np.asarray(ndtri((rank + 0.5) / len(values)))
+        return np.asarray(ndtri(ranks(values)))
 
     def draw(self, scores: Floats) -> Floats:
         """Return the value of each normal score, between the smallest and the largest seen."""
         middles = (np.arange(len(self.values)) + 0.5) / len(self.values)
         return np.interp(ndtr(scores), middles, self.values)
+
+
+def ranks(values: Floats) -> Floats:
+    """Return the share of values below each, in (0, 1); equal ones share their span evenly."""
+    chance = np.random.default_rng(0).random(len(values))
+    return np.asarray((np.argsort(np.lexsort((chance, values))) + 0.5) / len(values))
 
 
 @dataclass
@@ -101,13 +113,20 @@ class Clock:
     dtype: str
     date: bool
     step: float  # mean, in the column's unit; seconds for dates
-    steps: list[float]  # the levels that steps take; one: all are equal
+    steps: list[float]  # the levels that steps take, or where they vary freely their quantiles
     digits: int | None
-    varying: bool = False  # steps between levels occur
+    grid: float  # that all times lie on, counted from the first; 0: none
+    varying: bool = False
+
+    def on_grid(self, times: Floats, origin: float = 0.0) -> Floats:
+        """Return the nearest times (or steps) that can occur."""
+        if not self.grid:
+            return times
+        return np.asarray(origin + np.round((times - origin) / self.grid) * self.grid)
 
     def write(self, seconds: Floats) -> pd.Series[Any]:
         """Return times in the column's unit as the column holds them."""
-        digits = 6 if self.date else self.digits
+        digits = 6 if self.date and self.digits is None else self.digits
         return _typed(seconds if digits is None else np.round(seconds, digits), self.dtype)
 
 
@@ -115,7 +134,8 @@ class Clock:
 class Wear:
     """The column of remaining useful life as a function of the distance to the life's end.
 
-    `rate` per mean step, `cap` where it is capped, `curve` (distance, rul) where it is not linear.
+    `rate` per mean step, `cap` where it is capped; where it is not linear, `curve` (distance, rul),
+    the distance in mean steps or, where `relative`, as a share of the life.
     """
 
     name: str
@@ -124,11 +144,14 @@ class Wear:
     cap: float | None
     lowest: float
     curve: tuple[list[float], list[float]] | None = None
+    relative: bool = False
 
-    def write(self, remaining: Floats) -> pd.Series[Any]:
-        """Return the remaining useful life at so many mean steps before the end; NaN is missing."""
+    def write(self, elapsed: Floats, remaining: Floats) -> pd.Series[Any]:
+        """Return the remaining useful life so many mean steps after the start and before the end;
+        NaN is missing."""
         if self.curve is not None:
-            values = np.interp(remaining, *self.curve)
+            distance = share_left(elapsed, remaining) if self.relative else remaining
+            values = np.interp(distance, *self.curve)
         else:
             values = self.lowest + self.rate * remaining
         if self.cap is not None:
@@ -166,7 +189,7 @@ def sorted_lives(table: pd.DataFrame, roles: Roles) -> tuple[pd.DataFrame, Ints]
             raise BadTable(
                 f"Column {name!r} is missing in {table[name].isna().sum():,} rows: drop these rows."
             )
-    for name in table.select_dtypes("number"):
+    for name in table.select_dtypes(["number"], ["complex", "timedelta"]):
         if np.isinf(table[name].to_numpy(np.float64, na_value=np.nan)).any():
             raise BadTable(
                 f"Column {name!r} holds infinite values: make them missing or drop the rows."
@@ -182,13 +205,14 @@ def sorted_lives(table: pd.DataFrame, roles: Roles) -> tuple[pd.DataFrame, Ints]
 
 
 def numbers_of(series: pd.Series[Any]) -> Floats | None:
-    """Return a column as numbers (dates as seconds), None where it holds words or booleans."""
+    """Return a column as numbers (dates and times as seconds), None where it holds words or
+    booleans."""
     if pd.api.types.is_bool_dtype(series) or isinstance(series.dtype, pd.CategoricalDtype):
         return None
-    if pd.api.types.is_datetime64_any_dtype(series):
+    if series.dtype.kind in "mM":
         stamps = series.dt.as_unit("ns").astype("int64").to_numpy() / 1e9
         return np.where(series.isna(), np.nan, stamps)
-    if pd.api.types.is_numeric_dtype(series):
+    if pd.api.types.is_numeric_dtype(series) and series.dtype.kind != "c":
         return series.to_numpy(np.float64, na_value=np.nan)
     return None
 
@@ -229,9 +253,9 @@ def read_clock(
 ) -> tuple[Clock, Floats, Floats]:
     """Return the clock, each row's step since the row before (0 at a life's first) and its
     start."""
-    rows = len(packed.life)
     if name is None:
-        return Clock(None, "int64", False, 1.0, [1.0], 0), (packed.age > 0) * 1.0, np.zeros(rows)
+        clock = Clock(None, "int64", False, 1.0, [1.0], 0, 1.0)
+        return clock, (packed.age > 0) * 1.0, np.zeros(len(packed.starts) - 1)
     seconds = numbers_of(table[name])
     if seconds is None:
         raise BadTable(
@@ -242,17 +266,18 @@ def read_clock(
     taken = steps[packed.age > 0]
     distinct = np.unique(np.round(taken, 6)) if len(taken) else np.array([1.0])
     varying = len(distinct) > FEW_VALUES
-    levels = np.unique(np.quantile(taken, np.linspace(0, 1, 17))) if varying else distinct
+    levels = np.quantile(taken, np.linspace(0, 1, STEP_BINS**2 + 1)) if varying else distinct
     mean = float(taken.mean()) if len(taken) and taken.mean() > 0 else 1.0
-    date = pd.api.types.is_datetime64_any_dtype(table[name])
+    digits = _digits(np.unique(seconds))
     clock = Clock(
-        name,
-        str(table[name].dtype),
-        date,
-        mean,
-        [float(x) for x in levels],
-        None if date else _digits(np.unique(seconds)),
-        varying,
+        name=name,
+        dtype=str(table[name].dtype),
+        date=pd.api.types.is_datetime64_any_dtype(table[name]),
+        step=mean,
+        steps=[float(x) for x in levels],
+        digits=digits,
+        grid=0.0 if digits is None else _greatest_step(seconds - seconds.min(), digits),
+        varying=varying,
     )
     return clock, steps, seconds[packed.starts[:-1]]
 
@@ -284,24 +309,35 @@ def read_wear(series: pd.Series[Any], elapsed: Floats, packed: Packed) -> tuple[
     rate = float(slopes.mean()) if len(slopes) and slopes.mean() > 0 else 1.0
     lowest = float(np.nanmin(rul[ends])) if np.isfinite(rul[ends]).any() else track.minimum
     wear = Wear(str(series.name), track, rate, cap, lowest)
-    left = (rul[ends] - lowest) / rate  # of a censored life
-    remaining = (elapsed[ends] + left)[packed.life] - elapsed
-    error = np.abs(wear.write(remaining).to_numpy(np.float64) - rul)
+    known = pd.Series(np.where(np.isfinite(rul), np.arange(len(rul)), -1))
+    last = known.groupby(packed.life).max().to_numpy()  # -1: censored, nobody knows how long before
+    whole = np.where(last < 0, np.nan, elapsed[last] + (rul[last] - lowest) / rate)
+    remaining = whole[packed.life] - elapsed
+    error = np.abs(wear.write(elapsed, remaining).to_numpy(np.float64) - rul)
     if np.nanquantile(error, 0.99) > 0.02 * max(top - lowest, 1e-9):
-        remaining = elapsed[ends][packed.life] - elapsed
-        remaining[np.isnan(rul)] = np.nan
-        wear.curve = _falling_curve(remaining, rul)
+        remaining = np.where(last < 0, np.nan, elapsed[ends])[packed.life] - elapsed
+        views = remaining, share_left(elapsed, remaining)
+        curves = [_falling_curve(view, rul) for view in views]
+        wear.relative = curves[1][0] < curves[0][0]
+        wear.curve = curves[wear.relative][1]
     return wear, remaining
 
 
-def _falling_curve(remaining: Floats, rul: Floats) -> tuple[list[float], list[float]]:
-    """Return knots of the mean rul at each distance to the end, made to rise with it."""
+def share_left(elapsed: Floats, remaining: Floats) -> Floats:
+    """Return which share of its life a row has before it."""
+    return np.asarray(remaining / np.maximum(elapsed + remaining, 1e-9))
+
+
+def _falling_curve(distance: Floats, rul: Floats) -> tuple[float, tuple[list[float], list[float]]]:
+    """Return the error of the mean rul at each distance to the end, and knots of it, made to rise
+    with the distance."""
     from sklearn.isotonic import IsotonicRegression
 
-    known = np.isfinite(rul) & np.isfinite(remaining)
-    knots = np.unique(np.quantile(remaining[known], np.linspace(0, 1, 200)))
-    model = IsotonicRegression(out_of_bounds="clip").fit(remaining[known], rul[known])
-    return knots.tolist(), model.predict(knots).tolist()
+    known = np.isfinite(rul) & np.isfinite(distance)
+    knots = np.unique(np.quantile(distance[known], np.linspace(0, 1, 200)))
+    model = IsotonicRegression(out_of_bounds="clip").fit(distance[known], rul[known])
+    curve = knots.tolist(), model.predict(knots).tolist()
+    return float(np.abs(np.interp(distance[known], *curve) - rul[known]).mean()), curve
 
 
 def _digits(values: Floats) -> int | None:
@@ -320,12 +356,22 @@ def _grid(distinct: Floats) -> float | None:
     return step if np.abs(places - np.round(places)).max() < 1e-3 else None
 
 
+def _greatest_step(distances: Floats, digits: int) -> float:
+    """Return the greatest step that divides all distances of so many decimals."""
+    whole = np.round(distances * 10.0**digits)
+    if whole.max(initial=0) >= 2**53:
+        return 0.0
+    return float(np.gcd.reduce(whole.astype(np.int64))) / 10**digits
+
+
 def _typed(values: Floats, dtype: str) -> pd.Series[Any]:
     if dtype.startswith("datetime64"):
         stamps = pd.to_datetime(pd.Series(np.round(np.nan_to_num(values) * 1e9).astype(np.int64)))
         if "," in dtype:
             stamps = stamps.dt.tz_localize("UTC")
         return stamps.mask(np.isnan(values)).astype(dtype)
+    if dtype.startswith("timedelta"):
+        return pd.to_timedelta(pd.Series(values), unit="s").astype(dtype)
     wanted = pd.api.types.pandas_dtype(dtype)
     if pd.api.types.is_extension_array_dtype(wanted):
         return pd.Series(values).astype("Float64").round(9).astype(wanted)

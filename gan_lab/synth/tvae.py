@@ -171,7 +171,14 @@ def fingerprint(table: pd.DataFrame, config: TrainConfig) -> str:
     digest = hashlib.sha256(config.model_dump_json().encode())
     digest.update(repr([(str(name), str(table[name].dtype)) for name in table.columns]).encode())
     for name in table.columns:
-        digest.update(pd.util.hash_pandas_object(table[name], index=False).to_numpy().tobytes())
+        try:
+            hashes = pd.util.hash_pandas_object(table[name], index=False)
+        except TypeError:
+            raise BadTable(
+                f"Column {name!r} holds lists or other things that cannot be modelled: numbers, "
+                "text, booleans and dates can. Convert or drop the column."
+            ) from None
+        digest.update(hashes.to_numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -179,16 +186,22 @@ def _part(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
+def check_names(table: pd.DataFrame) -> None:
+    """Raise `BadTable` where two columns have one name, or a name is neither text nor number."""
+    for name in table.columns:
+        if not isinstance(name, str | int | np.integer):
+            raise BadTable(f"The column name {name!r} is neither text nor a number. Rename it.")
+    names = table.columns.map(str)
+    if not names.is_unique:
+        twice = names[names.duplicated()][0]
+        raise BadTable(f"The table has two columns named {twice!r}. Rename one of them.")
+
+
 def _check_table(table: pd.DataFrame) -> None:
     rows, columns = table.shape
     if not columns:
         raise BadTable("The table has no columns to learn.")
-    for name in table.columns:
-        if not isinstance(name, str | int | np.integer):
-            raise BadTable(f"The column name {name!r} is neither text nor a number. Rename it.")
-    if not table.columns.is_unique:
-        twice = table.columns[table.columns.duplicated()][0]
-        raise BadTable(f"The table has two columns named {twice!r}. Rename one of them.")
+    check_names(table)
     if rows < max(2, columns):
         raise BadTable(
             f"The table has {rows:,} rows and {columns} columns: fewer rows than columns cannot be "
