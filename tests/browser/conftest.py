@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent.parent.parent
 SCREENSHOTS = ROOT / "test-output" / "browser"
 MACHINES = ("motor_siemens_001.yaml", "pump_grundfos_cr3_004.yaml")
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+START_S = 180  # most that a busy host needs to start JupyterLab
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -46,9 +47,10 @@ class Lab:
     env: dict[str, str]
 
     def write(self, name: str, *cells: str) -> str:
-        """Put a notebook with these code cells into the workspace; returns its name."""
+        """Put a notebook with these code cells, the first of parameters; returns its name."""
         notebook = nbformat.v4.new_notebook()
         notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+        notebook.cells[0].metadata["tags"] = ["parameters"]
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         nbformat.write(notebook, self.home / "notebooks" / name)
         return name
@@ -73,12 +75,13 @@ def make_workspace(home: Path, machines: tuple[str, ...] = MACHINES) -> dict[str
 
 @pytest.fixture(scope="package")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
-    """A workspace with a seed table; its services end with the tests."""
+    """A workspace whose seed table is being made; its services end with the tests."""
     home = tmp_path_factory.mktemp("workspace")
     env = make_workspace(home)
     seed = "import gan_lab as lab; lab.seed('motor_siemens_001', rows=2000).result()"
-    subprocess.run([sys.executable, "-c", seed], env=env, cwd=home, check=True, timeout=120)
+    seeding = subprocess.Popen([sys.executable, "-c", seed], env=env, cwd=home)
     yield home, env
+    seeding.wait(60)
     down = "from gan_lab.cluster.services import stop_services; stop_services()"
     subprocess.run([sys.executable, "-c", down], env=env, cwd=home, check=False, timeout=60)
 
@@ -87,7 +90,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
 def lab(
     workspace: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Lab]:
-    """JupyterLab on the workspace's notebooks, on a free port of the loopback interface."""
+    """What `gan-lab lab` opens, on a free port, below a base_url such as JupyterHub's."""
     home, env = workspace
     private = tmp_path_factory.mktemp("jupyter")
     env = env | {
@@ -99,22 +102,17 @@ def lab(
     write_settings(private / "settings", THEMES["light"])
     token = secrets.token_urlsafe(16)
     command = [
-        *(
-            sys.executable,
-            "-m",
-            "jupyterlab",
-            "--no-browser",
-            "--allow-root",
-            "--expose-app-in-browser",
-        ),
+        *(sys.executable, "-c", "from gan_lab.cli import main; main()", "lab"),
+        *("--no-browser", "--allow-root", "--expose-app-in-browser"),
         *("--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", f"--IdentityProvider.token={token}"),
-        f"--ServerApp.root_dir={home}",
-        "--LabApp.extension_manager=readonly",
+        *("--ServerApp.base_url=/user/anna/", "--LabApp.extension_manager=readonly"),
     ]
     with (private / "log").open("wb") as log:
         server = subprocess.Popen(command, env=env, cwd=home, stdout=log, stderr=log)
     try:
-        yield Lab(_address(server, private), token, home, env)
+        address = _address(server, private)
+        wait_for_file(home / "data" / "seed" / "motor_siemens_001.parquet")
+        yield Lab(address, token, home, env)
     finally:
         server.terminate()
         server.wait(30)
@@ -133,9 +131,19 @@ def write_settings(folder: Path, theme: str) -> None:
         path.write_text(json.dumps(value))
 
 
+def wait_for_file(path: Path) -> None:
+    """Wait until a file that another process makes is there."""
+    wait = threading.Event()
+    for _ in range(10 * START_S):
+        if path.exists():
+            return
+        wait.wait(0.1)
+    raise AssertionError(f"{path} was not made")
+
+
 def _address(server: subprocess.Popen[bytes], private: Path) -> str:
     wait = threading.Event()
-    for _ in range(600):
+    for _ in range(10 * START_S):
         for record in (private / "RUNTIME").glob("jpserver-*.json"):
             text = record.read_text()
             if text:
@@ -162,32 +170,52 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def open_notebook(browser: Browser, lab: Lab) -> Iterator[Callable[[str], Page]]:
-    """Return what opens a notebook in a page of its own and waits for its kernel."""
+@pytest.fixture(scope="package")
+def jupyterlab(browser: Browser, lab: Lab) -> Iterator[Page]:
+    """One page with JupyterLab in it, for all tests: it takes seconds to load."""
     context = browser.new_context(viewport={"width": 1060, "height": 900}, device_scale_factor=2)
-    pages: list[Page] = []
-
-    def opened(name: str) -> Page:
-        page = context.new_page()
-        pages.append(page)
-        page.set_default_timeout(90_000)
-        page.goto(f"{lab.url}lab/tree/notebooks/{name}?reset&token={lab.token}")
-        wait_for_kernel(page)
-        page.evaluate("window.jupyterapp.shell.mode = 'single-document'")
-        page.evaluate("window.jupyterapp.shell.collapseLeft()")
-        return page
-
-    yield opened
-    for page in pages:
-        page.evaluate(SHUTDOWN)
+    page = context.new_page()
+    page.set_default_timeout(90_000)
+    page.goto(f"{lab.url}lab?token={lab.token}")
+    wait_for_lab(page)
+    yield page
     context.close()
 
 
-SHUTDOWN = """async () => {
-  const panel = window.jupyterapp.shell.currentWidget;
-  if (panel && panel.sessionContext) await panel.sessionContext.shutdown();
-}"""
+def wait_for_lab(page: Page) -> None:
+    """Wait until JupyterLab is there, and let it show one document at a time."""
+    page.wait_for_function("() => window.jupyterapp && window.jupyterapp.restored")
+    page.evaluate(
+        """async () => {
+          await window.jupyterapp.restored;
+          window.jupyterapp.shell.mode = 'single-document';
+          window.jupyterapp.shell.collapseLeft();
+        }"""
+    )
+
+
+@pytest.fixture
+def open_notebook(jupyterlab: Page) -> Iterator[Callable[[str], Page]]:
+    """Return what opens a notebook and waits for its kernel, which ends with the test."""
+
+    def opened(name: str) -> Page:
+        jupyterlab.evaluate(
+            """path => window.jupyterapp.commands.execute('docmanager:open',
+              {path, factory: 'Notebook', kernel: {name: 'python3'}})""",
+            f"notebooks/{name}",
+        )
+        wait_for_kernel(jupyterlab)
+        return jupyterlab
+
+    yield opened
+    jupyterlab.evaluate(
+        """async () => {
+          for (const panel of [...window.jupyterapp.shell.widgets('main')]) {
+            if (panel.sessionContext) await panel.sessionContext.shutdown();
+            panel.dispose();
+          }
+        }"""
+    )
 
 
 def wait_for_kernel(page: Page) -> None:
@@ -210,6 +238,24 @@ def command(page: Page, name: str) -> None:
 def run_all(page: Page) -> None:
     """Run all cells of the notebook in front."""
     command(page, "notebook:run-all-cells")
+
+
+def saved(page: Page, lab: Lab, name: str, word: str) -> list[Any]:
+    """Save the notebook in front and return its outputs, as soon as the file has the word.
+
+    The command's promise is not waited for: it hangs behind a dialog where Jupyter thinks that the
+    file has changed on disk, and that dialog is answered here.
+    """
+    command(page, "docmanager:save")
+    for _ in range(300):
+        outputs = [output for cell in lab.read(name).cells for output in cell.get("outputs", [])]
+        if word in str(outputs):
+            return outputs
+        dialog = page.locator(".jp-Dialog button.jp-mod-warn, .jp-Dialog button.jp-mod-accept")
+        if dialog.count():
+            dialog.last.click()
+        page.wait_for_timeout(200)
+    raise AssertionError(f"{name} was not saved with {word!r} in it")
 
 
 def set_theme(page: Page, theme: str) -> None:

@@ -25,7 +25,7 @@ WATCH = """() => {
   window.seen = {};
   const look = () => {
     for (const view of document.querySelectorAll('.jp-OutputArea-output')) {
-      const found = view.innerText.match(/epoch (\\d+) /);
+      const found = view.innerText.match(/epoch\\s+(\\d+) /);
       if (found && !(found[1] in window.seen))
         requestAnimationFrame(() => { window.seen[found[1]] ??= Date.now(); });
     }
