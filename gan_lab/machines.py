@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -181,10 +182,20 @@ def profile_ids() -> list[str]:
 
 
 def load_profile(machine_id: str) -> Profile:
-    """Read a profile; raises `UnknownMachine` (with the ids that look alike) or `BadProfile`."""
+    """Return a profile, which all who ask share; the file is read again when it has changed.
+
+    Raises `UnknownMachine` (with the ids that look alike) or `BadProfile`.
+    """
     path = profile_path(machine_id)
-    if not path.exists():
-        raise UnknownMachine(_unknown(machine_id))
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise UnknownMachine(_unknown(machine_id)) from None
+    return _read_profile(path, found.st_mtime_ns, found.st_ino, found.st_size)
+
+
+@lru_cache(maxsize=1000)
+def _read_profile(path: Path, *as_of: int) -> Profile:
     return parse_profile(read_yaml(path), str(path))
 
 

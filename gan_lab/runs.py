@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +119,19 @@ def _write_all(file: RawIOBase, data: bytes) -> None:
         data = data[file.write(data) or 0 :]
 
 
+@lru_cache(maxsize=50_000)
+def _read_spec(run: Path, changed_ns: int) -> TaskSpec:
+    """Read a request, once for all who look through all runs."""
+    text = (run / SPEC).read_text()
+    written = json.loads(text).get("format")
+    if written != FORMAT:
+        raise UnknownTask(
+            f"Task {run.name} was recorded in format {written}; this version reads format "
+            f"{FORMAT}. Read it with the version of gan_lab that wrote it."
+        )
+    return TaskSpec.model_validate_json(text)
+
+
 class EventReader:
     """Reads a growing event log from where it stopped, line by whole line."""
 
@@ -145,18 +158,12 @@ class RunFolder:
     @cached_property
     def spec(self) -> TaskSpec:
         """What was asked for; raises `UnknownTask` where there is no readable request."""
-        text = _read(self.path / SPEC)
-        if text is None:
+        try:
+            return _read_spec(self.path, (self.path / SPEC).stat().st_mtime_ns)
+        except FileNotFoundError:
             raise UnknownTask(
                 f"No task {self.task_id} under {self.path.parent}: see `gan-lab tasks`."
-            )
-        written = json.loads(text).get("format")
-        if written != FORMAT:
-            raise UnknownTask(
-                f"Task {self.task_id} was recorded in format {written}; this version reads format "
-                f"{FORMAT}. Read it with the version of gan_lab that wrote it."
-            )
-        return TaskSpec.model_validate_json(text)
+            ) from None
 
     # ---- reading
 

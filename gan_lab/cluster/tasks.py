@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, cast
@@ -420,12 +421,17 @@ def _record_environment(work: Work, **facts: Any) -> None:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of what a result depends on, and the commit where there is one."""
+    commit = git_commit(Path(__file__).parent.parent.parent)
+    return {**_installed_versions(), **({"commit": commit} if commit else {})}
+
+
+@cache
+def _installed_versions() -> dict[str, str]:
     found = {}
     for name in ("gan-lab", "torch", "ctgan", "sdv", "rdt", "numpy", "pandas", "distributed"):
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-    commit = git_commit(Path(__file__).parent.parent.parent)
-    return {**found, **({"commit": commit} if commit else {})}
+    return found
 
 
 def git_commit(folder: Path) -> str | None:

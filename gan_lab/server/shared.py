@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 
-from pydantic import ValidationError
-
-from gan_lab.errors import GanLabError, UnknownTask
+from gan_lab.errors import GanLabError
 from gan_lab.events import Broadcast
-from gan_lab.runs import RunFolder, open_run, run_paths, runs_folder
+from gan_lab.runs import RunFolder, all_runs, open_run
 from gan_lab.schema import TaskStatus
 from gan_lab.settings import Settings, load_settings
 
@@ -65,7 +61,6 @@ class Standing:
     """Where tasks stand: from their folders, and from the cluster's queue, asked seldom."""
 
     def __init__(self) -> None:
-        self._runs: dict[Path, RunFolder] = {}
         self._lock = threading.Lock()
         self._known: frozenset[str] = frozenset()
         self._known_at = float("-inf")
@@ -76,21 +71,8 @@ class Standing:
 
     def newest(self, limit: int, machine_id: str | None) -> list[TaskStatus]:
         """Return where the newest tasks stand, those of one machine only if it is named."""
-        found = [run for run in self._all() if machine_id in (None, run.spec.machine_id)]
-        found.sort(key=lambda run: run.spec.created, reverse=True)
+        found = [run for run in all_runs() if machine_id in (None, run.spec.machine_id)]
         return [self._status(run) for run in found[:limit]]
-
-    def _all(self) -> list[RunFolder]:
-        """All runs; each folder's request, which never changes, is read once."""
-        paths = run_paths(runs_folder())
-        for path in set(paths) - self._runs.keys():
-            run = RunFolder(path)
-            try:
-                _ = run.spec
-            except (UnknownTask, ValidationError, json.JSONDecodeError):
-                continue  # just being made, or of another version
-            self._runs[path] = run
-        return [self._runs[path] for path in paths if path in self._runs]
 
     def _status(self, run: RunFolder) -> TaskStatus:
         from gan_lab.cluster.handover import task_key
