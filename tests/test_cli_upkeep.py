@@ -210,7 +210,7 @@ def past(home: Path) -> list[RunFolder]:
 
 
 def left() -> list[int]:
-    return sorted(int(run.task_id[-4:], 16) - 1 for run in all_runs())
+    return sorted(int(run.task_id[:8], 16) - 1 for run in all_runs())
 
 
 def test_clean_names_what_would_go_and_removes_it_only_when_told(
@@ -240,7 +240,7 @@ def test_clean_goes_by_age_and_by_size(home: Path, gan_lab: Command, past: list[
     assert all_named["kept"][past[4].task_id] == "not ended"
     by_age = json.loads(gan_lab("clean", "--older-than", str(14.5 / 24), "--json")[1])
     assert {run["task_id"] for run in by_age["removed"]} == {
-        run["task_id"] for run in all_named["removed"] if int(run["task_id"][-4:], 16) > 14
+        run["task_id"] for run in all_named["removed"] if int(run["task_id"][:8], 16) > 14
     }
     assert json.loads(gan_lab("clean", "--max-gb", "1", "--json")[1])["removed"] == []
     assert (

@@ -60,7 +60,7 @@ def _install(dask_scheduler: Scheduler) -> None:
 def _make(number: int, state: str, settings: Settings) -> RunFolder:
     kind = KINDS[number // len(STATES) % len(KINDS)]
     spec = TaskSpec(
-        task_id=str(uuid.UUID(int=number + 1)),
+        task_id=str(uuid.UUID(int=(number + 1) << 96)),
         kind=kind,
         machine_id=MACHINES[number % 7 % len(MACHINES)],
         config={},
