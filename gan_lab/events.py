@@ -136,7 +136,7 @@ class Announcer:
     def _publish(self, event: Event) -> None:
         import redis
 
-        if time.monotonic() < self._try_again:
+        if time.monotonic() < self._try_again and not event.final:
             return
         try:
             if self._client is None:

@@ -495,6 +495,9 @@ def _known_dead(lease: dict[str, Any]) -> bool:
     if lease["host"] != socket.gethostname():
         return False
     try:
+        # One whose parent died with it stays behind as a zombie where nobody reaps it.
+        if psutil.Process(lease["pid"]).status() == psutil.STATUS_ZOMBIE:
+            return True
         return abs(_started(lease["pid"]) - lease["process_started"]) > 1
     except psutil.NoSuchProcess:
         return True
