@@ -19,13 +19,14 @@ from typing import Any
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 SCREENSHOTS = ROOT / "test-output" / "browser"
 MACHINES = ("motor_siemens_001.yaml", "pump_grundfos_cr3_004.yaml")
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 START_S = 180  # most that a busy host needs to start JupyterLab
+PATIENCE_MS = 90_000  # and to show anything
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -164,6 +165,7 @@ def browser() -> Iterator[Browser]:
     )
     if path is None:
         pytest.fail("These tests need Chromium: install it (on Debian: apt-get install chromium).")
+    expect.set_options(timeout=PATIENCE_MS)  # of what is expected of pages; by default 5 s
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
         yield chromium
@@ -175,7 +177,7 @@ def jupyterlab(browser: Browser, lab: Lab) -> Iterator[Page]:
     """One page with JupyterLab in it, for all tests: it takes seconds to load."""
     context = browser.new_context(viewport={"width": 1060, "height": 900}, device_scale_factor=2)
     page = context.new_page()
-    page.set_default_timeout(90_000)
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(f"{lab.url}lab?token={lab.token}")
     wait_for_lab(page)
     yield page

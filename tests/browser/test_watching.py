@@ -72,7 +72,7 @@ def test_a_long_run_survives_reload_and_restart_and_is_cancelled_by_its_button(
 
     page.reload()
     wait_for_lab(page)
-    wait_for_kernel(page)
+    open_notebook("long.ipynb")
     next_epoch(page)  # the same view, moving again
     screenshot(page, "running")
 
