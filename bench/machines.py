@@ -26,9 +26,10 @@ MACHINE = "motor_siemens_001"
 TWENTIETH = Sensor(minimum=-20, typical=22, maximum=60, follows={"ambient": 1.0}, lag_s=600)
 PROFILES = Path(__file__).parents[1] / "data" / "machines"
 IMPORT = """
-import json, resource, sys, time
+import json, sys, time
+from pathlib import Path
 from gan_lab.synth.imports import import_table
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+peak = lambda: 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 import_table("small_1", [sys.argv[1]], life="life", time="timestamp", rul="rul")
 before, began = peak(), time.perf_counter()
 summary = import_table("large_1", [sys.argv[2]], life="life", time="timestamp", rul="rul")

@@ -31,7 +31,7 @@ from gan_lab.synth.survey import Column, convert, guess_unit, target_type
 from gan_lab.synth.tables import seed_path
 
 MOST_TEXTS, MOST_STATES = 500, 30
-HASHED_ROWS = 1_000_000
+HASHED_ROWS = 400_000
 FALLS = 0.3  # correlation with the remaining useful life
 PERSON = re.compile(
     r"operator|employee|user|person|e-?_?mail|phone|worker|mitarbeiter|bediener|technician|"
@@ -279,7 +279,7 @@ def write_converted(
     """Write the kept columns in their types; returns how many values of each lie far outside.
 
     Far outside: more than three times the span of the middle 98 % beyond it. Rows that are there
-    more than once (among the first million) are noted.
+    more than once (among the first `HASHED_ROWS`) are noted.
     """
     limits = {}
     for name, column in kept.items():

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from gan_lab.errors import BadTable
 
-BLOCK_BYTES = 4 * 1024 * 1024
+BLOCK_BYTES = 2 * 1024 * 1024
 BLOCK_ROWS = 100_000
 HEAD_BYTES = 256 * 1024
 SAMPLE_LINES = 200

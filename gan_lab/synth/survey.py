@@ -154,7 +154,7 @@ class Column:
             steps = np.diff(finite, prepend=finite[0] - 1 if self.last is None else self.last)
             self.rising_by_one = bool((steps == 1).all())
             self.last = float(finite[-1])
-        self.sample.append(finite[:: self.stride])
+        self.sample.append(finite[:: self.stride].copy())  # a view would keep the whole chunk
         while sum(map(len, self.sample)) > 2 * SAMPLE_ROWS:
             self.sample, self.stride = [np.concatenate(self.sample)[::2]], self.stride * 2
 
