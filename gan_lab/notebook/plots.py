@@ -329,4 +329,5 @@ def _levels(axis: Axes, profile: Profile, name: str) -> None:
         if level is not None:
             axis.axhline(level, color=colour, linestyle=line, linewidth=1)
             low, high = min(low, level), max(high, level)
-    axis.set_ylim(low, high + 0.04 * (high - low))
+    margin = 0.04 * (high - low)  # a level on the edge would hide behind the axis
+    axis.set_ylim(low - margin, high + margin)
