@@ -152,7 +152,7 @@ def show(shot: Snapshot) -> Shown:
         f"{sign} {word}{'' if status.state.final else f' {shot.share:.0%}'}</b></div>"
     )
     above = columns(shot.facts) + _message(shot)
-    below = columns(left) + _failure(shot) + links(made, "<br>")
+    below = columns(left) + _failure(shot)
     svg = curve(shot) if shot.epochs > 1 else ""
     legend = _legend(shot) if svg else ""
     full = round(24 * shot.share)
@@ -167,9 +167,11 @@ def show(shot: Snapshot) -> Shown:
         head,
         shot.share,
         colour,
-        # Drawn into a live page: there an image flickers each time that it is replaced.
+        # In a live page an image would flicker, and a widget's links lead nowhere.
         body=page(above, legend, svg, below),
-        html=page(head, bar(shot.share, colour), above, legend, _image(svg), below),
+        html=page(
+            head, bar(shot.share, colour), above, legend, _image(svg), below, links(made, "<br>")
+        ),
         text="\n".join(lines),
     )
 

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gan_lab.notebook.card import (
-    GOOD,
     MUTED,
+    QUIET,
     SMALL,
-    TRAINING,
     VALIDATION,
     WORDS,
     Shown,
@@ -101,19 +100,18 @@ def fleet_lines(fleet: Fleet) -> list[Line]:
     ]  # fmt: skip
 
 
-def show(lines: Sequence[Line], title: str = "") -> Shown:
+def show(lines: Sequence[Line], title: str = "", what: str = "runs") -> Shown:
     """Return runs as they are shown: what is at work first, the order within a state stays."""
     lines = sorted(lines, key=lambda line: ORDER.index(line.state))
-    counted = summary(lines)
-    share = total_share(lines)
+    counted, share = summary(lines, what), total_share(lines)
     head = f'<div style="font-size:14px;line-height:22px"><b>{escape(title)}</b>{counted}</div>'
-    colour, body = TRAINING if share < 1 else GOOD, table(lines)
+    colour = lines[0].word[2] if lines else QUIET
     return Shown(
         page(head),
         share,
         colour,
-        page(body, width_px=WIDE),
-        html=page(head, bar(share, colour), body, width_px=WIDE),
+        page(table(lines, live=True), width_px=WIDE),
+        html=page(head, bar(share, colour), table(lines), width_px=WIDE),
         text="\n".join([f"{title}{counted}", *map(_text, lines[:ROWS_SHOWN])]),
     )
 
@@ -124,11 +122,11 @@ def total_share(lines: Sequence[Line]) -> float:
     return sum(1.0 if line.state in over else line.share for line in lines) / max(1, len(lines))
 
 
-def summary(lines: Sequence[Line]) -> str:
+def summary(lines: Sequence[Line], what: str = "runs") -> str:
     """Return the counts as a sentence: `50 runs: 2 running, 40 waiting, 8 done`."""
     counts = Counter(line.state for line in lines)
     words = ", ".join(f"{counts[word]} {word}" for word in ORDER if word in counts)
-    return f"{len(lines)} runs: {words}" if lines else "Nothing yet"
+    return f"{len(lines)} {what}: {words}" if lines else "Nothing yet"
 
 
 def _text(line: Line) -> str:
@@ -138,15 +136,18 @@ def _text(line: Line) -> str:
     ).rstrip()
 
 
-def table(lines: Sequence[Line]) -> str:
-    """Return the rows as an HTML table that scrolls where it is long."""
-    rows = html_table([_cells(line) for line in lines[:ROWS_SHOWN]])
+def table(lines: Sequence[Line], live: bool = False) -> str:
+    """Return the rows as an HTML table that scrolls where it is long.
+
+    A live one has no links: inside a widget Jupyter does not find what they lead to.
+    """
+    rows = html_table([_cells(line, live) for line in lines[:ROWS_SHOWN]])
     more = len(lines) - ROWS_SHOWN
     rest = f'<div style="{MUTED}">and {more} more</div>' if more > 0 else ""
     return f'<div style="max-height:460px;overflow:auto">{rows}{rest}</div>'
 
 
-def _cells(line: Line) -> dict[str, str]:
+def _cells(line: Line, live: bool) -> dict[str, str]:
     sign, word, colour = line.word
     message = f'<span style="{MUTED}">{escape(line.message[:120])}</span> ' if line.message else ""
     return {
@@ -159,7 +160,7 @@ def _cells(line: Line) -> dict[str, str]:
         "loss": number(line.loss),
         "time": line.time,
         "started": line.started,
-        "": message + links(line.files),
+        "": message if live else message + links(line.files),
     }
 
 

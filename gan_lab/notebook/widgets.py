@@ -298,7 +298,9 @@ class FleetTable(View):
 
     def now(self) -> card.Shown:
         """Look at the record of every machine's notebook."""
-        return overview.show(overview.fleet_lines(self.fleet), f"Fleet {self.fleet.fleet_id} · ")
+        return overview.show(
+            overview.fleet_lines(self.fleet), f"Fleet {self.fleet.fleet_id} · ", "machines"
+        )
 
 
 # ---- the kernel around us
