@@ -25,7 +25,7 @@ from gan_lab.synth.prior import Prior
 from gan_lab.synth.training import OnCheckpoint, OnEpoch, choose_device, one_thread, train
 
 CHUNK_ROWS = 25_000
-PRIOR_COMPONENTS = 20
+PRIOR_COMPONENTS, PRIOR_ROWS = 20, 20_000
 
 
 class TabularTVAE:
@@ -79,7 +79,9 @@ class TabularTVAE:
             on_checkpoint,
             fingerprint(table, config),
         )
-        return cls(encoding, network, _fit_prior(network, rows, config), roles, config, history)
+        prior = _fit_prior(network, rows, config)
+        _calibrate(network, prior, rows, config.seed)
+        return cls(encoding, network, prior, roles, config, history)
 
     def sample(
         self,
@@ -224,9 +226,31 @@ def _fit_prior(network: Network, rows: Batch, config: TrainConfig) -> Prior:
     if config.prior == "normal":
         return Prior.normal(config.embedding_dim)
     generator = torch.Generator().manual_seed(config.seed)
-    some = torch.randperm(len(rows), generator=generator)[:20_000].to(rows.cells.device)
+    some = torch.randperm(len(rows), generator=generator)[:PRIOR_ROWS].to(rows.cells.device)
     mu, log_variance = network.encode(rows[some])
     return Prior.fit(mu, log_variance, PRIOR_COMPONENTS, config.seed)
+
+
+@torch.no_grad()
+def _calibrate(network: Network, prior: Prior, rows: Batch, seed: int) -> None:
+    """Shift the logits of the cells until each is drawn as often as it occurs.
+
+    A prior that reaches too little of where the rows of a rare class lie would else halve it
+    (prior shift, Saerens et al. 2002).
+    """
+    last = network.decoder[-1]
+    assert isinstance(last, torch.nn.Linear)
+    z = prior.sample(PRIOR_ROWS, torch.Generator(device=rows.cells.device).manual_seed(seed))
+    real = torch.bincount(rows.cells.flatten(), minlength=network.layout.cells) / len(rows)
+    bias = last.bias[network.layout.deviations :]
+    for _ in range(3):
+        logits = network.decode(z)[1]
+        for bucket in network.layout.buckets:
+            place = slice(bucket.start, bucket.stop)
+            part = logits[:, place].unflatten(1, (len(bucket.groups), bucket.width))
+            drawn = part.softmax(dim=2).mean(dim=0).flatten()
+            ratio = torch.where(real[place] * drawn > 0, real[place] / drawn, 1.0)
+            bias[place] += ratio.log().clamp(-2, 2)
 
 
 def _check_request(rows: int | None, lives: int | None, conditions: GenerateConfig | None) -> None:
