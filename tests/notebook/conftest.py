@@ -90,7 +90,7 @@ class Kernel:
         self._manager.start_kernel(cwd=str(home / "notebooks"))
         self._client = self._manager.client()
         self._client.start_channels()
-        self._client.wait_for_ready(timeout=60)
+        self._client.wait_for_ready(timeout=180)
         self.messages: list[dict[str, Any]] = []
 
     def run(self, code: str, front_end: bool = True) -> str:
@@ -103,7 +103,7 @@ class Kernel:
                 printed.append(message["content"]["text"])
 
         reply = self._client.execute_interactive(
-            code, allow_stdin=front_end, output_hook=hook, timeout=60, store_history=True
+            code, allow_stdin=front_end, output_hook=hook, timeout=180, store_history=True
         )
         assert reply["content"]["status"] == "ok", reply["content"]
         return "".join(printed)
@@ -115,7 +115,7 @@ class Kernel:
     def wait_until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Return the next message of this kind that comes while no cell runs."""
         while True:
-            message = self._client.get_iopub_msg(timeout=60)
+            message = self._client.get_iopub_msg(timeout=180)
             self.messages.append(message)
             if wanted(message):
                 return message
