@@ -28,7 +28,7 @@ from gan_lab.synth.prior import Prior
 from gan_lab.synth.regimes import Chain
 from gan_lab.synth.residual import Residual
 from gan_lab.synth.situation import Situation
-from gan_lab.synth.training import OnCheckpoint, OnEpoch
+from gan_lab.synth.training import OnCheckpoint, OnEpoch, one_thread
 from gan_lab.synth.tvae import build_network
 
 
@@ -51,6 +51,7 @@ class SequentialTVAE:
         self.config, self.facts, self.history = config, facts, history
 
     @classmethod
+    @one_thread()
     def fit(
         cls,
         table: pd.DataFrame,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
@@ -158,6 +159,22 @@ def test_resumed_training_draws_the_same_rows(table: pd.DataFrame, interrupted: 
     pd.testing.assert_frame_equal(draw(whole, rows=200), draw(resumed, rows=200))
     with pytest.raises(BadParameter, match="another table"):
         SequentialTVAE.fit(table.iloc[:-1], ROLES, SMALL, resume=states[interrupted])
+
+
+def test_training_computes_on_one_thread_however_many_there_are(table: pd.DataFrame) -> None:
+    threads, within = torch.get_num_threads(), []
+
+    def look(_: Epoch) -> bool:
+        within.append(torch.get_num_threads())
+        return True
+
+    torch.set_num_threads(2)
+    try:
+        SequentialTVAE.fit(table, ROLES, SMALL, on_epoch=look)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert within == [1]
 
 
 def test_saved_model_draws_the_same_rows(model: SequentialTVAE, tmp_path: Path) -> None:
