@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gan_lab.errors import BadParameter
+from gan_lab.runs import write_beside
 
 FORMAT = 1
 _SEAL = re.compile(rb"gan-lab-sha256:([0-9a-f]{64})")
@@ -54,9 +54,7 @@ def unpack(data: bytes, what: str = "The model file") -> tuple[dict[str, Tensor]
 
 def save_file(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """Write a sealed file beside `path` and move it into place."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    beside.write_bytes(pack(tensors, meta))
-    beside.replace(path)
+    write_beside(path, pack(tensors, meta))
 
 
 def load_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
