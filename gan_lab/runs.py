@@ -74,13 +74,23 @@ LOSS_COLUMNS = [
 ]
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in an error of writing to it: the system's own says only why."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def write_beside(path: Path, data: bytes | str, mode: int = 0o644) -> None:
     """Write a whole file beside its place and move it there, so that no reader sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
+        with naming(path), os.fdopen(descriptor, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
@@ -349,7 +359,8 @@ class RunFolder:
             self._append(LOG, json.dumps(about | fields, default=str))
 
     def _append(self, name: str, line: str) -> None:
-        with (self.path / name).open("ab", buffering=0) as file:
+        path = self.path / name
+        with naming(path), path.open("ab", buffering=0) as file:
             end = file.tell()
             try:
                 _write_all(file, line.encode() + b"\n")
@@ -444,31 +455,35 @@ class RunFolder:
             self._write_lease(owner, attempt, lease_s)
             return attempt
 
-    def count_attempt(self, owner: str, lease_s: float) -> int:
-        """Begin another attempt under the lease one holds; returns its number."""
+    def record_attempt(self, owner: str, attempt: int, lease_s: float) -> None:
+        """Write the number of another attempt into the lease that one holds."""
         with self.claim():
-            attempt = int((self.lease() or {"attempt": 0})["attempt"]) + 1
             self._write_lease(owner, attempt, lease_s)
-            return attempt
 
     def _write_lease(self, owner: str, attempt: int, lease_s: float) -> None:
+        import psutil
+
         lease = {"owner": owner, "attempt": attempt, "lease_s": lease_s}
-        me = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": _started()}
+        # When it started tells a process from a later one of its number.
+        started = psutil.Process().create_time()
+        me = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": started}
         write_beside(self.path / LEASE, json.dumps({**lease, **me}))
 
     def renew_lease(self, owner: str) -> bool:
         """Say that the owner is still at work; False if somebody else has taken over."""
-        held = self.lease()
-        if held is None or held["owner"] != owner:
-            return False
-        os.utime(self.path / LEASE)
-        return True
+        with self.claim():
+            held = self.lease()
+            if held is None or held["owner"] != owner:
+                return False
+            os.utime(self.path / LEASE)
+            return True
 
     def drop_lease(self, owner: str) -> None:
         """Give the lease back."""
-        held = self.lease()
-        if held is not None and held["owner"] == owner:
-            (self.path / LEASE).unlink(missing_ok=True)
+        with self.claim():
+            held = self.lease()
+            if held is not None and held["owner"] == owner:
+                (self.path / LEASE).unlink(missing_ok=True)
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -481,13 +496,6 @@ def _short_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _started(pid: int | None = None) -> float:
-    """When a process started: with its number, what tells it from a later one of that number."""
-    import psutil
-
-    return psutil.Process(pid).create_time()
-
-
 def _known_dead(lease: dict[str, Any]) -> bool:
     """Whether the holder was a process of this host that is no more."""
     import psutil
@@ -495,10 +503,10 @@ def _known_dead(lease: dict[str, Any]) -> bool:
     if lease["host"] != socket.gethostname():
         return False
     try:
+        process = psutil.Process(lease["pid"])
         # One whose parent died with it stays behind as a zombie where nobody reaps it.
-        if psutil.Process(lease["pid"]).status() == psutil.STATUS_ZOMBIE:
-            return True
-        return abs(_started(lease["pid"]) - lease["process_started"]) > 1
+        ended = process.status() == psutil.STATUS_ZOMBIE
+        return ended or abs(process.create_time() - lease["process_started"]) > 1
     except psutil.NoSuchProcess:
         return True
 

@@ -59,7 +59,12 @@ class Settings(BaseSettings):
     lease_s: float = Field(
         30, gt=0, description="A task whose lease was not renewed for so long is lost (s)"
     )
-    retries: int = Field(2, ge=0, description="How often a task is tried again after a lost worker")
+    retries: int = Field(
+        2, ge=0, description="How often a task is tried again after a lost worker or a full disk"
+    )
+    retry_pause_s: float = Field(
+        2, ge=0, description="Pause before the second attempt (s); each later one is four times it"
+    )
     notify: str = Field(
         "", description="Apprise URLs, separated by spaces: told when a long task or fleet ends"
     )

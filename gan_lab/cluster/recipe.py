@@ -31,8 +31,8 @@ Body = Callable[["Work"], dict[str, Any]]
 
 LOOK_S = 0.1  # how often a task's keeper looks at memory
 FLAG_S = 1.0  # and at the cancel flag
-RETRY_PAUSE_S = 2.0  # before the second attempt; each later pause is four times as long
-MEMORY_SHARE = 0.9  # of a worker's limit; Dask kills it at 0.95
+LONGER = 4  # each pause before another attempt is so many times the last one
+MEMORY_SHARE = 0.9  # of a worker's limit; Dask holds new tasks back at 0.8 of it
 ENDED_BY_US = 75  # exit status of a worker that ends itself
 
 TRANSIENT = {
@@ -72,6 +72,8 @@ class Work:
         self.owner = owner
         self.attempt = attempt
         self.announcer = Announcer(run, settings, attempt, _worker_address())
+        self.renewed_at = time.monotonic()
+        self.peak_b = 0
         self.cancelled = threading.Event()
         self.lost = threading.Event()
         self.stop = threading.Event()  # either of the two
@@ -88,14 +90,45 @@ class Work:
 
     def say(self, stage: Stage, current: int, total: int, message: str, **fields: Any) -> None:
         """Record and publish one event."""
+        self.hold()
         self.announcer.say(stage, current, total, message, **fields)
 
     def check(self) -> None:
         """Raise `TaskCancelled` or `LeaseLost` if the work is to stop; called where it may."""
-        if self.lost.is_set():
-            raise LeaseLost(self.run.task_id)
+        self.hold()
         if self.cancelled.is_set() or self.run.cancelling:
             raise TaskCancelled("Cancelled")
+
+    def look_at_memory(self) -> int:
+        """Return the resident memory of this process (bytes), and remember the most of it."""
+        import psutil
+
+        used = int(psutil.Process().memory_info().rss)
+        self.peak_b = max(self.peak_b, used)
+        return used
+
+    def hold(self) -> None:
+        """Raise `LeaseLost` if somebody else has taken over; called before anything is written."""
+        if not self.ours():
+            raise LeaseLost(self.run.task_id)
+
+    def ours(self) -> bool:
+        """Whether the lease is held still.
+
+        Whoever stood still for longer than a lease is good may have been given up by the others.
+        """
+        if time.monotonic() - self.renewed_at > self.settings.lease_s:
+            self.renew()
+        return not self.lost.is_set()
+
+    def renew(self) -> None:
+        """Say that this is still at work; if somebody else has taken over, stop it."""
+        now = time.monotonic()
+        if self.run.renew_lease(self.owner):
+            self.renewed_at = now
+        else:
+            self.lost.set()
+            self.stop.set()
 
 
 def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body: Body) -> Outcome:
@@ -143,14 +176,14 @@ def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None
     try:
         work.run.mend_logs()
         logging.getLogger().addHandler(log_of_run)
-        work.run.reserve()
         _work(work, waits_for, body)
-    except LeaseLost:
-        log.warning("Task %s was taken over by somebody else.", work.run.task_id)
     except TaskCancelled as why:
         record_cancelled(work.run, work.announcer, str(why))
     except Exception as error:
-        _record_failure(work, error)
+        if work.ours():
+            _record_failure(work, error)
+        else:
+            log.warning("Task %s was taken over by somebody else.", work.run.task_id)
     finally:
         logging.getLogger().removeHandler(log_of_run)
         keeper.finish()
@@ -165,6 +198,9 @@ def _work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None:
     _check_attempts(work)
     result = _try(work, body)
     work.check()
+    work.look_at_memory()
+    work.run.release_reserve()  # a disk that is full by now still takes the result
+    work.run.record_environment(peak_memory_mb=round(work.peak_b / 1e6))
     work.run.finish(result)
     last = work.run.last_event()
     total = last.total if last else 1
@@ -184,18 +220,21 @@ def _check_chain(waits_for: Sequence[Outcome]) -> None:
 
 
 def _check_attempts(work: Work) -> None:
-    """Say that this is another attempt, or raise where there have been enough of them."""
-    if work.attempt == 1:
-        return
+    """Raise where there have been enough of them."""
     if work.attempt > work.settings.retries + 1:
         raise WorkerLost(
             f"The worker that ran it died {work.attempt - 1} times. Memory is the usual "
             f"reason. `gan-lab resume {work.run.task_id}` goes on from the last checkpoint."
         )
-    _say_again(work, "its worker died")
 
 
-def _say_again(work: Work, why: str) -> None:
+def _begin_again(work: Work, why: str) -> None:
+    """Pause, longer each time, then record and say that this is another attempt."""
+    work.stop.wait(work.settings.retry_pause_s * LONGER ** (work.attempt - 2))
+    work.check()
+    work.run.mend_logs()
+    work.run.record_attempt(work.owner, work.attempt, work.settings.lease_s)
+    work.announcer.attempt = work.attempt
     last = work.run.last_event()
     current, total = (last.current, last.total) if last else (0, 1)
     text = f"Attempt {work.attempt} of {work.settings.retries + 1}: {why}"
@@ -204,21 +243,20 @@ def _say_again(work: Work, why: str) -> None:
 
 def _try(work: Work, body: Body) -> dict[str, Any]:
     """Run the body; what may pass is tried again after a growing pause, anything else raised."""
+    why = "its worker died" if work.attempt > 1 else None
     while True:
         try:
+            if why is not None:
+                _begin_again(work, why)
+            work.run.reserve()
             return body(work)
         except OSError as error:
-            if error.errno not in TRANSIENT and not isinstance(error, ConnectionError):
+            passes = error.errno in TRANSIENT or isinstance(error, ConnectionError)
+            if not passes or work.attempt > work.settings.retries:
                 raise
-            if work.attempt > work.settings.retries:
-                raise
-            pause_s = RETRY_PAUSE_S * 4 ** (work.attempt - 1)
-            log.warning("Task %s: %s; again in %g s", work.run.task_id, error, pause_s)
-            work.stop.wait(pause_s)
-            work.check()
-            work.attempt = work.run.count_attempt(work.owner, work.settings.lease_s)
-            work.announcer.attempt = work.attempt
-            _say_again(work, sentence(error))
+            why = sentence(error)
+            log.warning("Task %s, attempt %d: %s", work.run.task_id, work.attempt, why)
+            work.attempt += 1  # not only in the lease: a full disk cannot record it
 
 
 def sentence(error: BaseException) -> str:
@@ -227,12 +265,14 @@ def sentence(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError) and error.errno:
         path = f" {error.filename}" if error.filename else ""
-        return f"Cannot use{path}: {error.strerror or error} ({errno.errorcode[error.errno]})."
+        return f"Cannot use{path}: {os.strerror(error.errno)} ({errno.errorcode[error.errno]})."
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _record_failure(work: Work, error: Exception) -> None:
     text = "".join(traceback.format_exception(error))
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):  # NumPy's, PyTorch's
+        error = OutOfMemory(f"Out of memory: {sentence(error)}")
     known = error if isinstance(error, GanLabError) else TaskFailed(sentence(error))
     work.run.fail(known, "" if isinstance(error, RequestError) else text)
     last = work.run.last_event()
@@ -268,7 +308,7 @@ class Keeper(threading.Thread):
 
     def run(self) -> None:
         """Look after the work until it is finished."""
-        renewed = looked = time.monotonic()
+        looked = time.monotonic()
         while not self._finished.wait(LOOK_S):
             now = time.monotonic()
             try:
@@ -276,19 +316,13 @@ class Keeper(threading.Thread):
                 if now - looked >= FLAG_S:
                     looked = now
                     self._read_flag(now)
-                if now - renewed >= self.work.settings.lease_s / 3:
-                    renewed = now
-                    self._renew()
+                if now - self.work.renewed_at >= self.work.settings.lease_s / 3:
+                    self.work.renew()
             except OSError as error:  # a full disk; it may pass
                 log.warning("Cannot look after task %s: %s", self.work.run.task_id, error)
 
-    def _renew(self) -> None:
-        if not self.work.run.renew_lease(self.work.owner):
-            self.work.lost.set()
-            self.work.stop.set()
-
     def _read_flag(self, now: float) -> None:
-        if not self.work.run.cancelling:
+        if not self.work.run.cancelling or self.work.run.final or self.work.lost.is_set():
             return
         if self._asked_at is None:
             self._asked_at = now
@@ -301,12 +335,8 @@ class Keeper(threading.Thread):
                 self._end_worker()
 
     def _watch_memory(self) -> None:
-        if not self._memory_limit or not self._alone:
-            return
-        import psutil
-
-        used = psutil.Process().memory_info().rss
-        if used < MEMORY_SHARE * self._memory_limit:
+        used = self.work.look_at_memory()
+        if not self._alone or not self._memory_limit or used < MEMORY_SHARE * self._memory_limit:
             return
         with self.work.announcer.lock:
             _record_failure(self.work, OutOfMemory(out_of_memory(used, self._memory_limit)))

@@ -186,8 +186,7 @@ class TrainingProgress:
 
     def on_epoch(self, epoch: Epoch) -> bool:
         """Record an epoch; True: stop."""
-        if self.work.lost.is_set():
-            return True
+        self.work.hold()
         self.work.run.append_epoch(epoch)
         self.last = epoch
         if self._due(epoch):
@@ -415,6 +414,7 @@ def _record_environment(work: Work, **facts: Any) -> None:
         host=socket.gethostname(),
         threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
         seed_sha256=table_sha256(path) if path.exists() and work.spec.kind != "seed" else None,
+        versions=package_versions(),
         **facts,
     )
 
@@ -436,11 +436,16 @@ def _installed_versions() -> dict[str, str]:
 
 def git_commit(folder: Path) -> str | None:
     """Return the commit a checkout stands on, read from its files; None where it is no checkout."""
+    git = folder / ".git"
     try:
-        head = (folder / ".git" / "HEAD").read_text().strip()
-        if not head.startswith("ref: "):
+        head = (git / "HEAD").read_text().strip()
+        name = head.removeprefix("ref: ")
+        if name == head:
             return head
-        return (folder / ".git" / head.removeprefix("ref: ")).read_text().strip()
+        if (git / name).exists():
+            return (git / name).read_text().strip()
+        packed = [line.split(" ") for line in (git / "packed-refs").read_text().splitlines()]
+        return next((line[0] for line in packed if line[1:] == [name]), None)
     except OSError:
         return None
 

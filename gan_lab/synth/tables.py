@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from gan_lab.errors import BadTable, GanLabError, NoSeedData
 from gan_lab.machines import check_machine_id
+from gan_lab.runs import naming
 from gan_lab.schema import Roles, utc_now
 from gan_lab.settings import find_workspace
 
@@ -51,7 +52,8 @@ def write_seed(machine_id: str, table: pd.DataFrame) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        table.to_parquet(beside, index=False)
+        with naming(path):
+            table.to_parquet(beside, index=False)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -131,7 +133,9 @@ class SplitWriter:
             self._writers[split] = pq.ParquetWriter(self._beside / f"{split}.parquet", schema)
             self.rows[split] = 0
         writer = self._writers[split]
-        writer.write_table(pa.Table.from_pandas(chunk, schema=writer.schema, preserve_index=False))
+        rows = pa.Table.from_pandas(chunk, schema=writer.schema, preserve_index=False)
+        with naming(self._folder / f"{split}.parquet"):
+            writer.write_table(rows)
         self.rows[split] += len(chunk)
 
     def __exit__(
@@ -141,8 +145,9 @@ class SplitWriter:
         trace: TracebackType | None,
     ) -> None:
         try:
-            for writer in self._writers.values():
-                writer.close()
+            for split, writer in self._writers.items():
+                with naming(self._folder / f"{split}.parquet"):
+                    writer.close()
             if error is None:
                 self._move_into_place()
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 import gan_lab as lab
 from gan_lab.cluster import submit
-from gan_lab.cluster.tasks import lives_of_splits
+from gan_lab.cluster.tasks import git_commit, lives_of_splits, package_versions
 from gan_lab.errors import BadParameter, NoModel, NoSeedData, TaskFailed, UnknownMachine
 from gan_lab.events import follow
 from gan_lab.runs import all_runs
@@ -63,6 +64,17 @@ def test_lives_are_shared_out_in_proportion_to_rows() -> None:
     assert shares["train"] == 6 and min(shares.values()) >= 1
 
 
+def test_a_commit_is_found_where_git_has_packed_its_branches(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "m"]):
+        subprocess.run([*git, *command], check=True)
+    asked = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+    assert git_commit(tmp_path) == asked.stdout.strip()
+    subprocess.run([*git, "pack-refs", "--all"], check=True)
+    assert git_commit(tmp_path) == asked.stdout.strip()
+    assert git_commit(tmp_path / "elsewhere") is None
+
+
 @pytest.mark.slow
 def test_a_chain_runs_to_its_end_and_can_be_reused(lab_home: Path) -> None:
     options = {**SMALL, "epochs": 3}
@@ -88,7 +100,9 @@ def test_a_chain_runs_to_its_end_and_can_be_reused(lab_home: Path) -> None:
     again = lab.train(MACHINE, reuse=True, **options)
     assert again.task_id == runs[1].task_id
     assert lab.train(MACHINE, reuse=True, **{**options, "epochs": 2}).task_id != again.task_id
-    assert runs[1].environment()["seed_sha256"] and runs[1].spec.versions["torch"]
+    made_with = runs[1].environment()
+    assert made_with["seed_sha256"] and made_with["peak_memory_mb"] > 100
+    assert made_with["versions"] == runs[1].spec.versions == package_versions()
     lab.seed(MACHINE, rows=700).result(timeout=250)
     with pytest.raises(TaskFailed, match="learned from"):
         submit.report(MACHINE).result(timeout=250)

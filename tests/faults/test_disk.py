@@ -1,0 +1,166 @@
+"""A full disk and one that cannot be written, for real: small file systems in memory."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from gan_lab.cluster.recipe import Body, Work, perform
+from gan_lab.runs import RunFolder, create_run, write_beside
+from gan_lab.schema import State, TaskSpec
+from gan_lab.settings import Settings
+from gan_lab.synth.tables import read_parquet, seed_path, write_seed
+
+from .conftest import MACHINE
+
+Mount = Callable[[Path, str], None]
+Perform = Callable[[Body], RunFolder]
+
+
+@pytest.fixture
+def mount() -> Iterator[Mount]:
+    """Mounts small file systems in memory; skips for who may not."""
+    mounted: list[Path] = []
+
+    def mount(folder: Path, options: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("a file system of one megabyte can be mounted by root only")
+        mounted.append(folder)
+
+    yield mount
+    for folder in reversed(mounted):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def small(tmp_path: Path, mount: Mount, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace on a disk of one megabyte."""
+    mount(tmp_path, "size=1m")
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def performed(small: Path) -> Perform:
+    """Does a task's work as a worker does it; returns its run."""
+
+    def performed(body: Body) -> RunFolder:
+        spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config={})
+        run = create_run(spec, small)
+        perform(run.task_id, Settings(home=small, retries=2, retry_pause_s=0.01), [], body)
+        return run
+
+    return performed
+
+
+def fill(home: Path) -> Path:
+    """Write until there is no room left; returns what takes it."""
+    filler = home / "filler"
+    with filler.open("ab", buffering=0) as file:
+        while True:
+            try:
+                file.write(bytes(4096))
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+                return filler
+
+
+class RoomAfter(logging.Handler):
+    """Makes room once an attempt of this number has failed."""
+
+    def __init__(self, attempt: int, filler: Path) -> None:
+        super().__init__()
+        self.attempt, self.filler = attempt, filler
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if f"attempt {self.attempt}:" in record.getMessage():
+            self.filler.unlink()
+
+
+def test_a_disk_that_is_full_for_a_while_costs_nothing_but_time(
+    small: Path, performed: Perform
+) -> None:
+    table, begun = small / "table", []
+
+    def body(work: Work) -> dict[str, Any]:
+        begun.append(work.attempt)
+        if work.attempt == 1:
+            fill(small)
+        write_beside(table, bytes(100_000))
+        return {"attempt": work.attempt}
+
+    # Still full after the first pause: not even that there is another attempt can be recorded.
+    room = RoomAfter(2, small / "filler")
+    log = logging.getLogger("gan_lab.cluster.recipe")
+    log.addHandler(room)
+    try:
+        run = performed(body)
+    finally:
+        log.removeHandler(room)
+    assert (run.status().state, run.result_data()) == (State.SUCCESS, {"attempt": 3})
+    assert begun == [1, 3]
+    events = run.events()
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    again = next(event for event in events if event.status is State.RETRY)
+    assert again.attempt == 3 and "No space left on device" in again.message
+
+
+def test_a_disk_that_stays_full_fails_the_task_with_path_and_reason(
+    small: Path, performed: Perform
+) -> None:
+    before = pd.DataFrame({"rpm": [1.0, 2.0]})
+    path = write_seed(MACHINE, before)
+    large = pd.DataFrame({"rpm": range(200_000)})
+
+    def body(work: Work) -> dict[str, Any]:
+        write_seed(work.spec.machine_id, large)
+        return {}
+
+    run = performed(body)
+    assert run.status().state is State.FAILURE
+    failure = run.error_data()
+    assert failure is not None
+    assert failure["message"] == f"Cannot use {path}: No space left on device (ENOSPC)."
+    assert run.events()[-1].attempt == 3
+    # What was there before is intact, and nothing half written is left.
+    pd.testing.assert_frame_equal(read_parquet(path), before)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_result_fits_on_a_disk_that_is_full_by_now(small: Path, performed: Perform) -> None:
+    def body(_: Work) -> dict[str, Any]:
+        fill(small)
+        return {"samples_generated": 7}
+
+    run = performed(body)
+    assert (run.status().state, run.result_data()) == (State.SUCCESS, {"samples_generated": 7})
+    assert run.events()[-1].stage == "completed"
+
+
+def test_a_disk_that_cannot_be_written_fails_the_task_at_once(
+    small: Path, performed: Perform, mount: Mount
+) -> None:
+    path = seed_path(MACHINE)
+    mount(path.parent, "size=1m,ro")
+
+    def body(work: Work) -> dict[str, Any]:
+        write_seed(work.spec.machine_id, pd.DataFrame({"rpm": [1.0]}))
+        return {}
+
+    run = performed(body)
+    failure = run.error_data()
+    assert failure is not None
+    assert failure["message"].startswith(f"Cannot use {path.parent}{os.sep}")
+    assert failure["message"].endswith("Read-only file system (EROFS).")
+    assert {event.attempt for event in run.events()} == {1}
