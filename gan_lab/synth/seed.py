@@ -218,7 +218,9 @@ def operate(
     weekend = ((day + 3) % 7) >= 5  # 2015-01-01 was a Thursday
     memory = np.exp(-rows.step_s / DEMAND_MEMORY_S)
     noise = rng.standard_normal(len(day)) * np.sqrt(1 - np.where(rows.step_s > 0, memory, 0) ** 2)
-    demand = recur(noise, memory, rows) + np.cos(2 * np.pi * (day - 14 / 24)) - 0.8 * weekend
+    daily, weekly = resolved(rows, 1), resolved(rows, 7)
+    pattern = daily * np.cos(2 * np.pi * (day - 14 / 24)) - 0.8 * weekly * weekend
+    demand = recur(noise, memory, rows) + pattern
     resting = float(shares[[item.load[1] < WORKING_LOAD for item in states.values()]].sum())
     at_work = rng.uniform(min(resting, 0.999), 1, len(rows.lengths))
     demand[rows.starts + rows.lengths - 1] = np.quantile(demand, at_work)
@@ -232,8 +234,20 @@ def operate(
     )
     load = loads[state, 0] + within * (loads[state, 1] - loads[state, 0])
     speed = speeds[state, 0] + within * (speeds[state, 1] - speeds[state, 0])
-    ambient = _ambient(profile.ambient, day, rng)
+    ambient = _ambient(profile.ambient, day, daily, rng)
     return state, {"load": load, "losses": load**2, "speed": speed, "ambient": ambient}
+
+
+def resolved(rows: Rows, period_days: float) -> float:
+    """Return how much of a periodic pattern shows at the interval of the rows: 1 all, 0 none.
+
+    What a mean over each interval leaves of a sine, sin(x) / x with x = pi interval / period, and
+    nothing beyond the period: rows at one hour of every fifth day would always meet the machine in
+    the same state.
+    """
+    steps_s = rows.step_s[rows.step_s > 0]
+    periods = float(np.median(steps_s)) / 86_400 / period_days if len(steps_s) else 0.0
+    return float(np.sinc(min(periods, 1.0)))
 
 
 def maintain(rows: Rows, every_h: float | None) -> tuple[Ints, Floats]:
@@ -436,13 +450,15 @@ def choose_shares(usual: dict[str, float], wanted: dict[str, float] | None, word
     )
 
 
-def _ambient(climate: tuple[float, float], day: Floats, rng: np.random.Generator) -> Floats:
+def _ambient(
+    climate: tuple[float, float], day: Floats, daily: float, rng: np.random.Generator
+) -> Floats:
     """The mean, and the amplitude shared between year (coldest mid-January), day and weather."""
     mean, amplitude = climate
     year = -np.cos(2 * np.pi * (day - 15) / 365.25)
     hour = np.cos(2 * np.pi * (day - 15 / 24))
     weather: Floats = 0.2 * rng.standard_normal(len(day))
-    return mean + amplitude * (0.6 * year + 0.3 * hour + weather)
+    return mean + amplitude * (0.6 * year + 0.3 * daily * hour + weather)
 
 
 def _check_simulated(profile: Profile) -> None:
