@@ -57,6 +57,13 @@ class Lab:
         nbformat.write(notebook, self.home / "notebooks" / name)
         return name
 
+    def add_machine(self, machine_id: str) -> None:
+        """Add a machine like the motor, under a name that nothing else uses."""
+        folder = self.home / "data" / "machines"
+        profile = (folder / "motor_siemens_001.yaml").read_text()
+        text = profile.replace("machine_id: motor_siemens_001", f"machine_id: {machine_id}")
+        (folder / f"{machine_id}.yaml").write_text(text)
+
     def read(self, name: str) -> Any:
         """Read a notebook as it was saved."""
         return nbformat.read(self.home / "notebooks" / name, as_version=4)

@@ -106,8 +106,9 @@ def next_epoch(page: Page) -> None:
 def test_a_failure_is_a_sentence_with_its_traceback_one_click_away(
     lab: Lab, open_notebook: Open
 ) -> None:
-    (lab.home / "data" / "seed" / "pump_grundfos_cr3_004.parquet").mkdir()  # in a table's place
-    code = "import gan_lab as lab\nrun = lab.seed('pump_grundfos_cr3_004', rows=300)\nrun"
+    lab.add_machine("blocked")
+    (lab.home / "data" / "seed" / "blocked.parquet").mkdir()  # in a table's place
+    code = "import gan_lab as lab\nrun = lab.seed('blocked', rows=300)\nrun"
     page = open_notebook(lab.write("fails.ipynb", code))
     run_all(page)
     page.get_by_text("✕ failed").wait_for()
@@ -126,11 +127,8 @@ lab.watch(fleet)"""
 
 
 def test_a_fleet_of_fifty_is_one_table(lab: Lab, open_notebook: Open) -> None:
-    profile = (lab.home / "data" / "machines" / "motor_siemens_001.yaml").read_text()
     for number in range(50):
-        name = f"clone_{number:02d}"
-        text = profile.replace("machine_id: motor_siemens_001", f"machine_id: {name}")
-        (lab.home / "data" / "machines" / f"{name}.yaml").write_text(text)
+        lab.add_machine(f"clone_{number:02d}")
     work = "import gan_lab as lab\nlab.seed(machine_id, rows=300).result()"
     lab.write("quick.ipynb", 'machine_id = "clone_00"', work)
     page = open_notebook(lab.write("table.ipynb", FLEET, "fleet.cancel()", "lab.tasks(12)"))
