@@ -43,14 +43,14 @@ def serve_dashboard(home: Path, runs: list[RunFolder]) -> Iterator[str]:
     Gives the address of its server.
     """
     options: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAN_LAB_HOME", str(home))
-        with LocalCluster(n_workers=0, **options) as cluster, Client(cluster) as client:
+    with LocalCluster(n_workers=0, **options) as cluster, Client(cluster) as client:
+        with pytest.MonkeyPatch.context() as patch:  # no longer, for others name theirs meanwhile
+            patch.setenv("GAN_LAB_HOME", str(home))
             client.run_on_scheduler(_install)
-            pending = runs[STATES.index("pending") :: len(STATES)]
-            waiting = [client.submit(len, "", key=task_key(run)) for run in pending]
-            yield cluster.dashboard_link.removesuffix("/status")
-            del waiting
+        pending = runs[STATES.index("pending") :: len(STATES)]
+        waiting = [client.submit(len, "", key=task_key(run)) for run in pending]
+        yield cluster.dashboard_link.removesuffix("/status")
+        del waiting
 
 
 def _install(dask_scheduler: Scheduler) -> None:
