@@ -28,6 +28,7 @@ FONT = "font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-seri
 NUMBERS = "font-variant-numeric:tabular-nums"
 MUTED = "opacity:.65"
 SMALL = "font-size:11px;line-height:16px"
+BREAKS = "overflow-wrap:anywhere"  # of paths; an id in a table stays whole
 
 Word = tuple[str, str, str]  # sign, word and colour of a state: never told by colour alone
 WORDS: dict[State, Word] = {
@@ -153,6 +154,7 @@ def show(shot: Snapshot) -> Shown:
     )
     above = columns(shot.facts) + _message(shot)
     below = columns(left) + _failure(shot)
+    opened = f'<div style="{BREAKS}">{links(made, "<br>")}</div>'
     svg = curve(shot) if shot.epochs > 1 else ""
     legend = _legend(shot) if svg else ""
     full = round(24 * shot.share)
@@ -169,9 +171,7 @@ def show(shot: Snapshot) -> Shown:
         colour,
         # In a live page an image would flicker, and a widget's links lead nowhere.
         body=page(above, legend, svg, below),
-        html=page(
-            head, bar(shot.share, colour), above, legend, _image(svg), below, links(made, "<br>")
-        ),
+        html=page(head, bar(shot.share, colour), above, legend, _image(svg), below, opened),
         text="\n".join(lines),
     )
 
@@ -259,7 +259,7 @@ def here(path: Path) -> str:
 def page(*parts: str, width_px: int = WIDTH) -> str:
     """Return the parts of a view one below the other."""
     style = f"{FONT};font-size:13px;line-height:20px;{NUMBERS};max-width:{width_px}px"
-    return f'<div style="{style};overflow-wrap:anywhere">{"".join(parts)}</div>'
+    return f'<div style="{style}">{"".join(parts)}</div>'
 
 
 def bar(share: float, colour: str, width: str = "100%", height: str = "8px") -> str:
@@ -306,7 +306,7 @@ def _failure(shot: Snapshot) -> str:
     error = shot.run.error_data()
     if shot.status.state is not State.FAILURE or error is None:
         return ""
-    sentence = f'<div style="margin:4px 0px"><b>{escape(error["message"])}</b></div>'
+    sentence = f'<div style="margin:4px 0px;{BREAKS}"><b>{escape(error["message"])}</b></div>'
     if not error.get("traceback"):
         return sentence
     return (

@@ -77,7 +77,9 @@ def run_line(run: RunFolder) -> Line:
     """Read one run's row from its folder."""
     status = run.status()
     epoch, loss, stage = (status.metadata[name] for name in ("epoch", "loss", "stage"))
-    if status.state is State.SUCCESS:
+    if status.state is State.SUCCESS and status.result:
+        epoch = status.result.get("epochs_completed", epoch)
+        loss = status.result.get("final_loss", loss)
         message = joined(outcome(status))
     else:
         told = stage == "training" and not status.state.final  # by the figures
@@ -153,7 +155,7 @@ def _cells(line: Line, live: bool) -> dict[str, str]:
     return {
         "machine": escape(line.machine_id),
         "task": escape(line.kind),
-        "run": f"<code>{line.run}</code>" if line.run else "",
+        "run": f'<code style="white-space:nowrap">{line.run}</code>' if line.run else "",
         "state": f'<span style="color:{colour}">{sign} {word}</span>',
         "progress": bar(line.share, colour, "90px", "6px"),
         "epoch": "" if line.epoch is None else str(line.epoch),
@@ -181,7 +183,7 @@ def html_table(rows: Sequence[dict[str, str]]) -> str:
         f"<tr>{''.join(cell('td', name, row[name], '') for name in names)}</tr>" for row in rows
     )
     return (
-        '<table style="border-collapse:collapse;margin:0px;line-height:18px">'
+        '<table style="border-collapse:collapse;margin:0px;font-size:13px;line-height:18px">'
         f"<thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
     )
 

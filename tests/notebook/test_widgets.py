@@ -112,6 +112,7 @@ def test_many_runs_are_one_table_running_first(new_run: Callable[..., RunFolder]
     runs[1].fail(ValueError("the column flow is all missing"), "Traceback")
     text = repr(watch(runs))
     assert text.startswith("3 runs: 1 waiting, 1 failed, 1 done")
+    assert "100%          3     8.746" in text  # a training that is done: its epochs and its loss
     assert [line.split()[0] for line in text.splitlines()[1:]] == ["○", "✕", "✓"]
     assert "the column flow is all missing" in text
 
