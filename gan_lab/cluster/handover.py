@@ -151,7 +151,7 @@ def resume(task_id: str | None = None) -> list[RunFolder]:
     """
     settings = load_settings()
     client = services.get_client(settings)
-    everything = sorted(all_runs(settings.home), key=lambda run: run.spec.created)
+    everything = _in_chain_order(all_runs(settings.home))
     wanted = {run.task_id for run in lost(everything)}
     if task_id is not None:
         wanted = {_resumable(open_run(task_id, settings.home), client).task_id}
@@ -169,6 +169,17 @@ def resume(task_id: str | None = None) -> list[RunFolder]:
         for chain in _chains(mine):
             hand_over(client, chain, settings, _before(chain[0], known, settings))
     return mine
+
+
+def _in_chain_order(found: Sequence[RunFolder]) -> list[RunFolder]:
+    """Return runs oldest first, a link behind the one it waits for: both may be of one moment."""
+    known = {run.task_id: run for run in found}
+
+    def depth(run: RunFolder) -> int:
+        before = known.get(run.spec.after or "")
+        return 0 if before is None else 1 + depth(before)
+
+    return sorted(found, key=lambda run: (run.spec.created, depth(run)))
 
 
 def _resumable(run: RunFolder, client: Client) -> RunFolder:
