@@ -128,6 +128,7 @@ def summary(lines: Sequence[Line], what: str = "runs") -> str:
     """Return the counts as a sentence: `50 runs: 2 running, 40 waiting, 8 done`."""
     counts = Counter(line.state for line in lines)
     words = ", ".join(f"{counts[word]} {word}" for word in ORDER if word in counts)
+    what = what.removesuffix("s") if len(lines) == 1 else what
     return f"{len(lines)} {what}: {words}" if lines else "Nothing yet"
 
 
@@ -209,7 +210,7 @@ class Tasks(pd.DataFrame):
 
 def _task_line(row: dict[str, Any]) -> Line:
     """Return a task's row; whether it is lost only the list knows, which has asked the cluster."""
-    started = f"{datetime.fromisoformat(row['created']).astimezone():%Y-%m-%d %H:%M}"
+    started = f"{datetime.fromisoformat(row['created']).astimezone():%d %b %H:%M}"
     line = replace(run_line(open_run(row["task_id"])), started=started)
     if row["status"] == State.UNKNOWN.status:
         return replace(line, word=WORDS[State.UNKNOWN], message=row["message"])

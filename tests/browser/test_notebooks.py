@@ -26,7 +26,7 @@ SMALLER = {
     "04-fleet": {
         "epochs = 20": "epochs = 4",
         '{"epochs": epochs}': '{"epochs": epochs, "seed_rows": 1_500, "train_rows": 600, '
-        '"val_rows": 100, "test_rows": 100}',
+        '"val_rows": 100, "test_rows": 100, "report": False}',
     },
 }
 ENDED = """() => {
