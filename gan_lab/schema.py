@@ -40,9 +40,14 @@ class State(StrEnum):
         return self in (State.SUCCESS, State.FAILURE, State.REVOKED)
 
 
-def utc_now() -> str:
+def utc_now(timespec: str = "milliseconds") -> str:
     """Return the present moment as the wire writes it: ISO 8601, milliseconds, Z."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def _requested() -> str:
+    """Return the moment of a request, finely enough to put the links of a chain in order."""
+    return utc_now("microseconds")
 
 
 class Message(BaseModel):
@@ -234,7 +239,7 @@ class TaskSpec(Message):
     kind: Kind
     machine_id: str
     config: dict[str, Any]
-    created: str = Field(default_factory=utc_now)
+    created: str = Field(default_factory=_requested)
     after: str | None = Field(None, description="The task this one waits for in a chain")
     fleet_id: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
