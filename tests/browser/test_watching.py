@@ -142,5 +142,5 @@ def test_a_fleet_of_fifty_is_one_table(lab: Lab, open_notebook: Open) -> None:
     command(page, "notebook:run-all-below")
     expect(page.locator(BAR)).to_have_count(0)
     expect(rows).to_have_count(50)
-    page.get_by_text("motor_siemens_001.parquet").first.wait_for()
+    page.locator(f"{OUTPUT} a", has_text=".parquet").first.wait_for()
     screenshot(page, "table-cancelled")
