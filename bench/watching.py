@@ -70,7 +70,7 @@ def publish_to_trait(epochs: int = EPOCHS) -> list[float]:
     view._widgets["bar"].observe(moved, "value")
 
     def live() -> None:
-        view._follow()
+        view.draw_until_over()
         over.set()
 
     threading.Thread(target=live, daemon=True).start()
