@@ -19,6 +19,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from nbformat.reader import NotJSONError
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
@@ -65,8 +66,14 @@ class Lab:
         (folder / f"{machine_id}.yaml").write_text(text)
 
     def read(self, name: str) -> Any:
-        """Read a notebook as it was saved."""
-        return nbformat.read(self.home / "notebooks" / name, as_version=4)
+        """Read a notebook as it was saved; Jupyter writes in place, so half of one is read again."""
+        wait = threading.Event()
+        for _ in range(100):
+            try:
+                return nbformat.read(self.home / "notebooks" / name, as_version=4)
+            except NotJSONError:
+                wait.wait(0.1)
+        raise AssertionError(f"{name} was never whole")
 
 
 def make_workspace(home: Path, machines: tuple[str, ...] = MACHINES) -> dict[str, str]:
