@@ -66,7 +66,7 @@ class Lab:
         (folder / f"{machine_id}.yaml").write_text(text)
 
     def read(self, name: str) -> Any:
-        """Read a notebook as it was saved; Jupyter writes in place, so half of one is read again."""
+        """Read a notebook as it was saved; one half written, as Jupyter does it, is read again."""
         wait = threading.Event()
         for _ in range(100):
             try:
