@@ -1,23 +1,32 @@
-"""Our page of all tasks in a real browser."""
+"""Our page of all tasks in a real browser: by itself, and in JupyterLab beside the notebook."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, FrameLocator, Page, expect
 
 from gan_lab.events import Announcer
 from gan_lab.runs import RunFolder
 from gan_lab.settings import Settings
-from tests.browser.conftest import SCREENSHOTS
+from tests.browser.conftest import SCREENSHOTS, Lab, wait_for_kernel
 from tests.cluster.history import FLEETS, SENTENCE, STATES, make_history, serve_dashboard
 
 pytestmark = pytest.mark.slow
 expect.set_options(timeout=60_000)
 ROWS = "tr.task"
+TRAIN = """import gan_lab as lab
+options = {"model": "tabular", "epochs": 100_000, "max_steps": 0, "batch_size": 200}
+print(lab.train("motor_siemens_001", **options).task_id)"""
+CANCEL = "import sys, gan_lab as lab; lab.task(sys.argv[1]).cancel()"
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +103,55 @@ def test_a_hundred_tasks_in_all_states(page: Page, history: tuple[Path, list[Run
 def screenshot(page: Page, name: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def test_jupyterlab_opens_on_the_workspaces_cluster_in_our_layout(
+    browser: Browser, lab: Lab
+) -> None:
+    ask = subprocess.Popen(
+        [sys.executable, "-c", TRAIN], env=lab.env, stdout=subprocess.PIPE, text=True
+    )
+    context = browser.new_context(viewport={"width": 1700, "height": 980})
+    page = context.new_page()
+    page.set_default_timeout(90_000)
+    page.goto(f"{lab.url}lab/workspaces/gan-lab?token={lab.token}")  # where `gan-lab lab` opens
+    wait_for_kernel(page)
+    for title in ("01-first-machine.ipynb", "Lab", "Task Stream", "Workers"):
+        expect(page.get_by_role("tab", name=title, exact=True)).to_be_visible()
+    panel = page.locator("#dask-dashboard-launcher")
+    expect(panel.get_by_role("button", name="TASK STREAM")).to_be_enabled()
+    expect(panel).to_contain_text("Number of Workers: 1")
+
+    task_id = ask.communicate(timeout=60)[0].strip()
+    ours = frame(page, "/lab")
+    row = ours.locator(f"{ROWS}[data-task='{task_id}']")
+    expect(row).to_contain_text(re.compile(r"\d+ / 100000"))
+    expect(row.locator("td").nth(10)).to_have_text(re.compile(r"\d"))  # time left
+    # Bokeh draws a page when its connection to the scheduler stands.
+    workers = frame(page, "/individual-workers").locator(".slick-header-column")
+    expect(workers).not_to_have_count(0)
+    frame(page, "/individual-task-stream").locator("canvas").first.wait_for()
+    screenshot(page, "jupyterlab-layout")
+    subprocess.run([sys.executable, "-c", CANCEL, task_id], env=lab.env, check=True)
+    expect(row).to_contain_text("revoked")
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    # All of it came through Jupyter, which lets nobody in without its login.
+    place = page.locator("iframe[src$='/lab']").get_attribute("src") or ""
+    context.close()
+    for address in (urljoin(lab.url, place), urljoin(lab.url, f"{place}/tasks.json")):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.build_opener(NoRedirect).open(address, timeout=10)
+        assert refused.value.code in (302, 403)
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *arguments: object) -> None:  # type: ignore[override]
+        """Take the way to the login for what it is: a refusal."""
+
+
+def frame(page: Page, route: str) -> FrameLocator:
+    """Return one of the dashboard's pages, proxied by Jupyter below its base_url.
+
+    It is looked up anew each time: JupyterLab makes another frame when it moves a panel.
+    """
+    return page.frame_locator(f"iframe[src$='{route}']")
