@@ -119,12 +119,11 @@ def known_keys(client: Client) -> list[str]:
 
 def lost(found: Sequence[RunFolder] | None = None) -> list[RunFolder]:
     """Return the runs that have not ended and that nobody works on or has in a queue."""
-    settings = load_settings()
-    found = all_runs(settings.home) if found is None else found
+    found = all_runs() if found is None else found
     waiting = [run for run in found if not run.final and not run.held]
     if not waiting:
         return []
-    client = services.find_client(settings)
+    client = services.find_client()
     known = set(known_keys(client)) if client else set()
     return [run for run in waiting if task_key(run) not in known and not run.final]
 

@@ -28,8 +28,8 @@ MACHINE = "motor_siemens_001"
 SMALL = {"batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
 # Long enough that a fault meets them at work, however late a busy host lets it come.
 TRAININGS: dict[str, dict[str, Any]] = {
-    "tabular": {**SMALL, "model": "tabular", "epochs": 200, "max_steps": 0},
-    "sequential": {**SMALL, "model": "sequential", "epochs": 80, "early_stopping": False},
+    "tabular": {**SMALL, "model": "tabular", "epochs": 120, "max_steps": 0},
+    "sequential": {**SMALL, "model": "sequential", "epochs": 50, "early_stopping": False},
 }
 
 
