@@ -12,10 +12,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gan_lab.cluster import services
-from gan_lab.errors import RequestError, ServiceUnreachable
+from gan_lab.errors import RequestError, ServiceUnreachable, UnknownTask
 from gan_lab.events import Announcer
 from gan_lab.runs import RunFolder, all_runs, open_run
 from gan_lab.settings import Settings, load_settings
@@ -45,11 +46,16 @@ def hand_over(
 ) -> None:
     """Give tasks to the cluster, each waiting for the one before, and see that they arrive.
 
-    The first waits for `behind`, which the cluster has already. Raises `ServiceUnreachable`.
+    The first waits for `behind`, which the cluster has already or which has ended. Raises
+    `ServiceUnreachable`.
     """
     from distributed import Future, fire_and_forget, span
 
-    before: list[Any] = [Future(task_key(run), client) for run in behind]
+    from gan_lab.cluster.recipe import outcome
+
+    before: list[Any] = [
+        outcome(run) if run.final else Future(task_key(run), client) for run in behind
+    ]
     trainers = _has_trainers(client)
     futures: dict[str, Future] = {}
     for run in chain:
@@ -203,7 +209,7 @@ def _take_up(run: RunFolder, was_lost: bool, client: Client, settings: Settings)
         if ended or run.held or task_key(run) in known:
             return False
         run.reopen()
-        hand_over(client, [run], settings, _before(run, known, settings))
+        hand_over(client, [run], settings, _before(run, was_lost, known, settings))
         return True
 
 
@@ -237,9 +243,14 @@ def _waited_in_vain(run: RunFolder) -> bool:
     return error is not None and error["reason"] == "waited_in_vain"
 
 
-def _before(run: RunFolder, known: set[str], settings: Settings) -> list[RunFolder]:
-    """Return the link that a run waits for, if the cluster has it still."""
-    if run.spec.after is None:
-        return []
-    before = open_run(run.spec.after, settings.home)
-    return [before] if task_key(before) in known and not before.final else []
+def _before(run: RunFolder, was_lost: bool, known: set[str], settings: Settings) -> list[RunFolder]:
+    """Return the link that a run waits for: if the cluster has it, or to be told how it ended.
+
+    One that ended, and is asked for again by name, does not wait for what has ended as well.
+    """
+    with suppress(UnknownTask):  # cleaned away
+        if run.spec.after is not None:
+            before = open_run(run.spec.after, settings.home)
+            if was_lost if before.final else task_key(before) in known:
+                return [before]
+    return []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import gan_lab as lab
-from gan_lab.cluster import submit
+from gan_lab.cluster import handover, submit
 from gan_lab.cluster.estimate import refuse_what_does_not_fit
 from gan_lab.cluster.tasks import git_commit, lives_of_splits, package_versions
 from gan_lab.errors import (
@@ -138,6 +138,11 @@ def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Pa
     failure = runs[2].error_data()
     assert failure is not None and failure["reason"] == "waited_in_vain"
     assert runs[1].task_id in failure["message"]
+    # So it does where the cluster died before it could tell, and the link is taken up again.
+    runs[2].reopen()
+    assert [run.task_id for run in handover.resume()] == [runs[2].task_id]
+    runs[2].wait(timeout=250)
+    assert runs[2].error_data() == failure
 
 
 @pytest.mark.slow
