@@ -158,7 +158,9 @@ def cancel(task_id: str, detach: bool, as_json: bool) -> int:
 
     if (fleet := find(task_id)) is not None:
         fleet.cancel()
-        return 0 if detach else show_fleet(fleet, as_json)
+        if not detach:
+            show_fleet(fleet, as_json)
+        return 0
     run = lab.task(task_id)
     run.cancel()
     if not detach:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from gan_lab.synth.comparison import Sides
 
-COPULA_ROWS = 5_000  # a Gaussian copula has learned its correlations by then
+COPULA_ROWS = 2_000  # a Gaussian copula has learned its correlations by then
 GROUPS = 10  # a number is interpolated within its tenths, as a class would be
 
 
@@ -66,7 +66,7 @@ def _groups(coded: pd.DataFrame, target: str | None, sides: Sides) -> np.ndarray
 
 
 def copula(sides: Sides) -> pd.DataFrame:
-    """Return rows of SDV's Gaussian copula with its defaults, fitted to at most 5,000 rows."""
+    """Return rows of SDV's Gaussian copula with its defaults, fitted to at most 2,000 rows."""
     logging.getLogger("sdv").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

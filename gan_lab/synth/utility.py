@@ -202,7 +202,11 @@ def _classification(
 
     points, category = row_features(sides, table, names)
     model = HistGradientBoostingClassifier(
-        max_iter=100, random_state=0, categorical_features=category, early_stopping=False
+        max_iter=40,  # as good as 100 of half the rate, in half the time
+        learning_rate=0.2,
+        random_state=0,
+        categorical_features=category,
+        early_stopping=False,
     )
     model.fit(points, table[target])
     asked = sides.holdout.dropna(subset=[target])

@@ -38,6 +38,20 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
 ]
 
+KERNELS = """async () => {
+  const {serviceManager, shell} = window.jupyterapp;
+  await serviceManager.sessions.refreshRunning();
+  const panel = shell.currentWidget;
+  const kernel = panel?.sessionContext?.session?.kernel;
+  return JSON.stringify({
+    running: [...serviceManager.sessions.running()],
+    front: panel?.id,
+    title: panel?.title.label,
+    kernel: kernel && {status: kernel.status, connection: kernel.connectionStatus},
+    ready: panel?.sessionContext?.isReady,
+  });
+}"""
+
 
 @dataclass
 class Lab:
@@ -139,7 +153,8 @@ def write_settings(folder: Path, theme: str) -> None:
     wanted = {
         "apputils-extension/themes": {"theme": theme},
         "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-        "docmanager-extension/plugin": {"autosaveInterval": 2},
+        # Two who save at once make Jupyter ask whether the file has changed on disk.
+        "docmanager-extension/plugin": {"autosave": False},
     }
     for name, value in wanted.items():
         path = folder / "@jupyterlab" / f"{name}.jupyterlab-settings"
@@ -211,11 +226,24 @@ def wait_for_lab(page: Page) -> None:
     )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Keep what JupyterLab shows at the moment in which a test fails."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("jupyterlab")
+    if report.when == "call" and report.failed and page is not None:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"failed-{item.name}.png")
+        report.sections.append(("JupyterLab's kernels", str(page.evaluate(KERNELS))))
+    return report
+
+
 @pytest.fixture
 def open_notebook(jupyterlab: Page) -> Iterator[Callable[[str], Page]]:
     """Return what opens a notebook and waits for its kernel, which ends with the test."""
 
     def opened(name: str) -> Page:
+        answer_dialogs(jupyterlab)
         jupyterlab.evaluate(
             """path => window.jupyterapp.commands.execute('docmanager:open',
               {path, factory: 'Notebook', kernel: {name: 'python3'}})""",
@@ -233,6 +261,13 @@ def open_notebook(jupyterlab: Page) -> Iterator[Callable[[str], Page]]:
           }
         }"""
     )
+
+
+def answer_dialogs(page: Page) -> None:
+    """Answer what JupyterLab asks: behind a dialog no other document comes to the front."""
+    buttons = page.locator(".jp-Dialog button.jp-mod-warn, .jp-Dialog button.jp-mod-accept")
+    while buttons.count():
+        buttons.last.click()
 
 
 def wait_for_kernel(page: Page) -> None:
@@ -268,9 +303,7 @@ def saved(page: Page, lab: Lab, name: str, word: str) -> list[Any]:
         outputs = [output for cell in lab.read(name).cells for output in cell.get("outputs", [])]
         if word in str(outputs):
             return outputs
-        dialog = page.locator(".jp-Dialog button.jp-mod-warn, .jp-Dialog button.jp-mod-accept")
-        if dialog.count():
-            dialog.last.click()
+        answer_dialogs(page)
         page.wait_for_timeout(200)
     raise AssertionError(f"{name} was not saved with {word!r} in it")
 

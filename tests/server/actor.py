@@ -24,6 +24,9 @@ def main() -> None:
                 epoch = (run.last_event().seq if run.last_event() else 0) + 1
                 text = f"Epoch {epoch}/{total}, Loss: {1 / epoch:.4f}"
                 announcer.say("training", epoch, total, text, epoch=epoch, loss=1 / epoch)
+        elif word == "shout":
+            for _ in range(int(numbers[0])):
+                announcer.say("training", 1, total, "A" * int(numbers[1]))
         elif word == "end":
             run.finish({"machine_id": run.spec.machine_id})
             announcer.say("completed", total, total, "Done")
