@@ -39,7 +39,8 @@ def main() -> int:
     home = Path(tempfile.mkdtemp(prefix="gan-lab-soak-"))
     shutil.copytree(ROOT / "data" / "machines", home / "data" / "machines")
     os.environ |= {"GAN_LAB_HOME": str(home), "GAN_LAB_CHECKPOINT_EVERY_EPOCHS": "5"}
-    os.environ["GAN_LAB_RETRIES"] = "20"  # faults come thicker than in life
+    # Faults come thicker than in life, and are to meet work, not pauses.
+    os.environ |= {"GAN_LAB_RETRIES": "20", "GAN_LAB_RETRY_PAUSE_S": "0.1"}
     from gan_lab.cluster import services
 
     try:

@@ -56,6 +56,12 @@ class TooLarge(RequestError):
     reason = "too_large"
 
 
+class TooMuchMemory(RequestError):
+    """A task needs more memory than any worker may use."""
+
+    reason = "too_much_memory"
+
+
 class UnknownMachine(RequestError):
     """No profile has this machine id."""
 

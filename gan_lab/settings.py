@@ -63,7 +63,9 @@ class Settings(BaseSettings):
         2, ge=0, description="How often a task is tried again after a lost worker or a full disk"
     )
     retry_pause_s: float = Field(
-        2, ge=0, description="Pause before the second attempt (s); each later one is four times it"
+        2,
+        ge=0,
+        description="Pause before the second attempt (s); each later is four times it, up to 60 s",
     )
     notify: str = Field(
         "", description="Apprise URLs, separated by spaces: told when a long task or fleet ends"

@@ -12,7 +12,7 @@ import pytest
 
 from gan_lab.cluster.supervisor import ValkeyChild
 from gan_lab.events import Announcer, channel, connect, follow, stream_key
-from gan_lab.runs import RunFolder, create_run
+from gan_lab.runs import EVENTS, RunFolder, create_run
 from gan_lab.schema import Event, TaskSpec
 from gan_lab.settings import Settings, load_settings
 
@@ -138,3 +138,16 @@ def test_fifty_watchers_see_the_same(run: RunFolder, settings: Settings) -> None
     for thread in threads:
         thread.join(30)
     assert seen == [list(range(1, 12))] * 50
+
+
+def test_a_hundred_thousand_events_are_told_whole(run: RunFolder, settings: Settings) -> None:
+    first = Announcer(run, settings).say("training", 1, 100_000, "Begun")
+    with (run.path / EVENTS).open("a") as log:
+        for seq in range(2, 100_000):
+            event = first.model_copy(update={"seq": seq, "current": seq})
+            log.write(event.model_dump_json(exclude_none=True) + "\n")
+    reader = follow(run, settings)
+    told = [next(reader).seq for _ in range(99_999)]
+    end(run, Announcer(run, settings))
+    assert [*told, *(event.seq for event in reader)] == list(range(1, 100_001))
+    assert [event.seq for event in follow(run, settings, after=99_998)] == [99_999, 100_000]

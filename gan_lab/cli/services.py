@@ -25,11 +25,7 @@ def up(as_json: bool) -> None:
     services.ensure_services()
     _show_services(as_json)
     if missing := handover.lost():
-        click.echo(
-            f"{len(missing)} tasks are lost: no cluster knows them. "
-            "`gan-lab resume --all` continues them.",
-            err=True,
-        )
+        click.echo(handover.lost_sentence(len(missing)), err=True)
 
 
 @click.command()

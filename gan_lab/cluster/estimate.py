@@ -1,17 +1,21 @@
-"""How long a task will take, from what was asked for and from what the workspace has seen."""
+"""How long a task will take and how much memory it needs, before it is started."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from gan_lab.cluster.recipe import MEMORY_SHARE
+from gan_lab.errors import TooMuchMemory
 from gan_lab.machines import load_profile
 from gan_lab.runs import RunFolder, all_runs
-from gan_lab.schema import CONFIGS, GenerateConfig, SeedConfig, TaskSpec, TrainConfig
+from gan_lab.schema import CONFIGS, Config, GenerateConfig, SeedConfig, TaskSpec, TrainConfig
 
 MOST_REMEMBERED = 20  # the newest runs of a kind
 # Before there is a history: measured on two cores of a server of 2024, see bench/server.py.
@@ -20,6 +24,14 @@ STEP_S = {"tabular": (3e-3, 7e-7), "sequential": (3e-3, 7e-7)}  # and per cell o
 USUAL_STEPS = {"tabular": math.inf, "sequential": 3000}  # after which held-out lives say enough
 ROWS_PER_S = {"seed": 40_000, "generate": 40_000}
 REPORT_S = 30.0
+# Peaks of resident memory, measured on tables of 1,000 to 300,000 rows and 12 to 42 columns, all
+# continuous, which need most. A run records its own peak (`peak_memory_mb`).
+PROCESS_B = 500e6  # a worker with all it imports
+SEED_CELL_B = 50
+FIT_B = {"tabular": (120e6, 80), "sequential": (200e6, 120)}  # and per cell of the table
+WEIGHT_B = 45  # with its gradient, Adam's two moments and the copies that go into a checkpoint
+UNIT_B = 10  # per unit of the network and row of a batch
+CELLS = 11  # of a continuous column in the network
 
 
 @dataclass(frozen=True)
@@ -159,3 +171,47 @@ def _between(first: Any, last: Any) -> float:
 
     ends = [datetime.fromisoformat(event.timestamp) for event in (first, last)]
     return (ends[1] - ends[0]).total_seconds()
+
+
+# ---- memory
+
+
+def refuse_what_does_not_fit(specs: Sequence[TaskSpec], limits: Sequence[float]) -> None:
+    """Raise `TooMuchMemory` where a task of a chain needs more than any worker may use (bytes)."""
+    if not limits or not all(limits):  # 0: no limit
+        return
+    most, rows = MEMORY_SHARE * max(limits), None
+    for spec in specs:
+        config = CONFIGS[spec.kind].model_validate(spec.config)
+        if isinstance(config, SeedConfig):
+            rows = None if config.lives else config.rows
+        needed, why = estimate_memory(spec.machine_id, config, rows)
+        if needed > most:
+            raise TooMuchMemory(
+                f"Cannot {spec.kind} {spec.machine_id}: it needs about {needed / 1e9:.1f} GB for "
+                f"{why}, and no worker may use more than {most / 1e9:.1f} GB. Use fewer rows, a "
+                "smaller batch_size or network, or fewer and larger workers (GAN_LAB_WORKERS)."
+            )
+
+
+def estimate_memory(machine_id: str, config: Config, rows: int | None = None) -> tuple[float, str]:
+    """Return the bytes that a worker will use at most, and what for.
+
+    `rows`: of a seed table that is still to be made. Drawing and reports work on pieces and samples
+    that always fit: for these only what every worker needs.
+    """
+    known, columns = _seed_size(machine_id)
+    rows = rows or known
+    table = f"{rows:,} rows of {columns} columns"
+    if isinstance(config, SeedConfig):
+        return PROCESS_B + rows * columns * SEED_CELL_B, table
+    if not isinstance(config, TrainConfig):
+        return PROCESS_B, table
+    constant, per_cell = FIT_B[_model(machine_id, config)]
+    encoder = [columns * CELLS, *config.compress_dims, 2 * config.embedding_dim]
+    decoder = [config.embedding_dim, *config.decompress_dims, columns * CELLS]
+    weights = sum(a * b for sizes in (encoder, decoder) for a, b in pairwise(sizes))
+    batch, units = min(rows, config.batch_size), sum(encoder) + sum(decoder)
+    needed = PROCESS_B + constant + rows * columns * per_cell
+    needed += weights * WEIGHT_B + batch * units * UNIT_B
+    return needed, f"{table}, {weights / 1e6:.1f} million weights and batches of {batch:,}"

@@ -7,20 +7,24 @@ the same, and a lock in its folder is held meanwhile: two who resume it at once 
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gan_lab.cluster import services
-from gan_lab.errors import RequestError
+from gan_lab.errors import RequestError, ServiceUnreachable, UnknownTask
 from gan_lab.events import Announcer
 from gan_lab.runs import RunFolder, all_runs, open_run
 from gan_lab.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from distributed import Client
+
+log = logging.getLogger(__name__)
 
 TRAIN_RESOURCE = {"TRAIN": 1}
 LET_GO_TRIES = 100  # of 0.1 s: how long a task that has ended may still be on its worker
@@ -42,13 +46,18 @@ def hand_over(
 ) -> None:
     """Give tasks to the cluster, each waiting for the one before, and see that they arrive.
 
-    The first waits for `behind`, which the cluster has already.
+    The first waits for `behind`, which the cluster has already or which has ended. Raises
+    `ServiceUnreachable`.
     """
     from distributed import Future, fire_and_forget, span
 
-    before: list[Any] = [Future(task_key(run), client) for run in behind]
+    from gan_lab.cluster.recipe import outcome
+
+    before: list[Any] = [
+        outcome(run) if run.final else Future(task_key(run), client) for run in behind
+    ]
     trainers = _has_trainers(client)
-    keys = []
+    futures: dict[str, Future] = {}
     for run in chain:
         with span(run.spec.fleet_id or "lab", run.spec.machine_id):
             future = client.submit(
@@ -61,9 +70,9 @@ def hand_over(
                 resources=TRAIN_RESOURCE if run.spec.kind == "train" and trainers else None,
             )
         fire_and_forget(future)
-        keys.append(task_key(run))
+        futures[task_key(run)] = future
         before = [future]
-    _await_arrival(client, keys)
+    _await_arrival(client, futures, settings.connect_timeout_s)
 
 
 def _function(kind: str) -> Callable[..., Any]:
@@ -78,37 +87,63 @@ def _has_trainers(client: Client) -> bool:
     return any("TRAIN" in worker.get("resources", {}) for worker in workers)
 
 
-def _await_arrival(client: Client, keys: list[str]) -> None:
+def _await_arrival(client: Client, futures: dict[str, Any], patience_s: float) -> None:
     """Return when the scheduler has the tasks, so that whoever asked may end at once."""
-    seen: set[str] = set()
-    for _ in range(100):
-        seen |= set(known_keys(client))
-        if seen >= set(keys):
+    missing, started = set(futures), time.monotonic()
+    while True:
+        missing -= set(known_keys(client))
+        missing -= {key for key in missing if futures[key].done()}
+        if not missing:
             return
+        if time.monotonic() - started > patience_s:
+            raise ServiceUnreachable(
+                f"The Dask scheduler did not take {len(missing)} tasks within {patience_s:g} s. "
+                "They are recorded: `gan-lab resume --all` hands them over again."
+            )
         threading.Event().wait(0.02)
 
 
 def known_keys(client: Client) -> list[str]:
-    """Return the keys of the tasks the scheduler has and that have not ended."""
+    """Return the keys of the tasks the scheduler has and that have not ended.
+
+    Raises `ServiceUnreachable`.
+    """
 
     # By value: a scheduler of somebody else need not have this package.
     def unfinished(dask_scheduler: Any) -> list[str]:
         ended = ("memory", "erred", "forgotten")
         return [str(key) for key, ts in dask_scheduler.tasks.items() if ts.state not in ended]
 
-    return list(client.run_on_scheduler(unfinished))
+    try:
+        return list(client.run_on_scheduler(unfinished))
+    except (OSError, TimeoutError) as error:
+        raise ServiceUnreachable(
+            f"The Dask scheduler no longer answers ({type(error).__name__}). Nothing is lost: "
+            "`gan-lab up` finds it or starts another, `gan-lab resume --all` goes on."
+        ) from None
 
 
 def lost(found: Sequence[RunFolder] | None = None) -> list[RunFolder]:
     """Return the runs that have not ended and that nobody works on or has in a queue."""
-    settings = load_settings()
-    found = all_runs(settings.home) if found is None else found
+    found = all_runs() if found is None else found
     waiting = [run for run in found if not run.final and not run.held]
     if not waiting:
         return []
-    client = services.find_client(settings)
+    client = services.find_client()
     known = set(known_keys(client)) if client else set()
     return [run for run in waiting if task_key(run) not in known and not run.final]
+
+
+def say_what_is_lost() -> None:
+    """Warn whoever has just connected of the runs that nobody works on."""
+    if missing := lost():
+        log.warning("%s", lost_sentence(len(missing)))
+
+
+def lost_sentence(count: int) -> str:
+    """Say that so many tasks are lost and what to do."""
+    found, them = (f"{count} tasks are", "them") if count > 1 else ("1 task is", "it")
+    return f"{found} lost: no cluster knows {them}. `gan-lab resume --all` goes on with {them}."
 
 
 def cancel_run(run: RunFolder) -> None:
@@ -152,23 +187,30 @@ def resume(task_id: str | None = None) -> list[RunFolder]:
     settings = load_settings()
     client = services.get_client(settings)
     everything = _in_chain_order(all_runs(settings.home))
-    wanted = {run.task_id for run in lost(everything)}
+    missing = {run.task_id for run in lost(everything)}
+    wanted = set(missing)
     if task_id is not None:
         wanted = {_resumable(open_run(task_id, settings.home), client).task_id}
     for run in everything:
-        if run.spec.after in wanted and (_waited_in_vain(run) or run in lost([run])):
+        if run.spec.after in wanted and (_waited_in_vain(run) or run.task_id in missing):
             wanted.add(run.task_id)
-    with ExitStack() as claims:
-        mine = [run for run in everything if run.task_id in wanted]
-        for run in mine:
-            claims.enter_context(run.claim())
+    return [
+        run
+        for run in everything
+        if run.task_id in wanted and _take_up(run, run.task_id in missing, client, settings)
+    ]
+
+
+def _take_up(run: RunFolder, was_lost: bool, client: Client, settings: Settings) -> bool:
+    """Hand a run over, unless somebody else has taken it up since it was found."""
+    with run.claim():
         known = set(known_keys(client))
-        mine = [run for run in mine if _still_wanted(run, known)]
-        for run in mine:
-            run.reopen()
-        for chain in _chains(mine):
-            hand_over(client, chain, settings, _before(chain[0], known, settings))
-    return mine
+        ended = run.final if was_lost else run.result_data() is not None
+        if ended or run.held or task_key(run) in known:
+            return False
+        run.reopen()
+        hand_over(client, [run], settings, _before(run, was_lost, known, settings))
+        return True
 
 
 def _in_chain_order(found: Sequence[RunFolder]) -> list[RunFolder]:
@@ -201,26 +243,14 @@ def _waited_in_vain(run: RunFolder) -> bool:
     return error is not None and error["reason"] == "waited_in_vain"
 
 
-def _still_wanted(run: RunFolder, known: set[str]) -> bool:
-    """Whether nobody took it up since it was found; the lock of its lease is held."""
-    return run.result_data() is None and not run.held and task_key(run) not in known
+def _before(run: RunFolder, was_lost: bool, known: set[str], settings: Settings) -> list[RunFolder]:
+    """Return the link that a run waits for: if the cluster has it, or to be told how it ended.
 
-
-def _chains(found: Sequence[RunFolder]) -> list[list[RunFolder]]:
-    """Return the runs, oldest first, as chains of which each link waits for the one before."""
-    chains: list[list[RunFolder]] = []
-    for run in found:
-        chain = next((one for one in chains if one[-1].task_id == run.spec.after), None)
-        if chain is None:
-            chains.append([run])
-        else:
-            chain.append(run)
-    return chains
-
-
-def _before(run: RunFolder, known: set[str], settings: Settings) -> list[RunFolder]:
-    """Return the link that a run waits for, if the cluster has it still."""
-    if run.spec.after is None:
-        return []
-    before = open_run(run.spec.after, settings.home)
-    return [before] if task_key(before) in known and not before.final else []
+    One that ended, and is asked for again by name, does not wait for what has ended as well.
+    """
+    with suppress(UnknownTask):  # cleaned away
+        if run.spec.after is not None:
+            before = open_run(run.spec.after, settings.home)
+            if was_lost if before.final else task_key(before) in known:
+                return [before]
+    return []

@@ -32,6 +32,7 @@ Body = Callable[["Work"], dict[str, Any]]
 LOOK_S = 0.1  # how often a task's keeper looks at memory
 FLAG_S = 1.0  # and at the cancel flag
 LONGER = 4  # each pause before another attempt is so many times the last one
+LONGEST_PAUSE_S = 60.0
 MEMORY_SHARE = 0.9  # of a worker's limit; Dask holds new tasks back at 0.8 of it
 ENDED_BY_US = 75  # exit status of a worker that ends itself
 
@@ -230,7 +231,8 @@ def _check_attempts(work: Work) -> None:
 
 def _begin_again(work: Work, why: str) -> None:
     """Pause, longer each time, then record and say that this is another attempt."""
-    work.stop.wait(work.settings.retry_pause_s * LONGER ** (work.attempt - 2))
+    pause_s = work.settings.retry_pause_s * LONGER ** (work.attempt - 2)
+    work.stop.wait(min(pause_s, LONGEST_PAUSE_S))
     work.check()
     work.run.mend_logs()
     work.run.record_attempt(work.owner, work.attempt, work.settings.lease_s)

@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from gan_lab.cluster import services
 from gan_lab.cluster.attach import attach
-from gan_lab.cluster.handover import cancel_run, hand_over, lost
+from gan_lab.cluster.estimate import refuse_what_does_not_fit
+from gan_lab.cluster.handover import cancel_run, hand_over, lost, say_what_is_lost
 from gan_lab.errors import BadParameter, NoModel, NoSeedData
 from gan_lab.events import follow
 from gan_lab.machines import load_profile, profile_ids
 from gan_lab.runs import RunFolder, all_runs, create_run, open_run
 from gan_lab.schema import Kind, State, TaskSpec, TaskStatus, configure
-from gan_lab.settings import load_settings
+from gan_lab.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import pandas as pd
+    from distributed import Client
 
 FLEET = "GAN_LAB_FLEET_ID"  # set by a fleet for the notebooks it runs
 
@@ -364,10 +366,15 @@ def _check_generate(machine_id: str, options: dict[str, Any]) -> TaskSpec:
 
 
 def _submit_chain(specs: Sequence[TaskSpec], reuse: bool = False) -> list[Run]:
-    """Make the run folders and hand the chain to the cluster; raises `ServiceUnreachable` first."""
+    """Make the run folders and hand the chain to the cluster.
+
+    Raises `ServiceUnreachable` and `TooMuchMemory` before it makes anything.
+    """
     settings = load_settings()
-    client = services.get_client(settings)
+    client = _connect(settings)
     attached, new = attach(specs, settings.home, reuse)
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    refuse_what_does_not_fit(new, [worker["memory_limit"] for worker in workers])
     chain = [Run.of(run) for run in attached]
     missing = lost(attached)
     known = [run for run in attached if not run.final and run not in missing]
@@ -376,3 +383,15 @@ def _submit_chain(specs: Sequence[TaskSpec], reuse: bool = False) -> list[Run]:
         chain.append(Run.of(create_run(spec.model_copy(update={"after": after}), settings.home)))
     hand_over(client, [*missing, *chain[len(attached) :]], settings, known[-1:])
     return chain
+
+
+_greeted: set[str] = set()  # the connections that were told what is lost
+
+
+def _connect(settings: Settings) -> Client:
+    """Return the connection to the cluster; a new one hears which runs nobody works on."""
+    client = services.get_client(settings)
+    if client.id not in _greeted:
+        _greeted.add(client.id)
+        say_what_is_lost()
+    return client

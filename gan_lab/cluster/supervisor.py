@@ -45,6 +45,8 @@ DASK_CONFIG = {
     "distributed.scheduler.unknown-task-duration": "60s",
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
+    # A task watches its own memory and says why it ends; a worker that is killed says nothing.
+    "distributed.worker.memory.terminate": False,
     "distributed.admin.large-graph-warning-threshold": "1GB",
 }
 

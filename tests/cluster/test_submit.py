@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import subprocess
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import gan_lab as lab
-from gan_lab.cluster import submit
+from gan_lab.cluster import handover, submit
+from gan_lab.cluster.estimate import refuse_what_does_not_fit
 from gan_lab.cluster.tasks import git_commit, lives_of_splits, package_versions
-from gan_lab.errors import BadParameter, NoModel, NoSeedData, TaskFailed, UnknownMachine
+from gan_lab.errors import (
+    BadParameter,
+    NoModel,
+    NoSeedData,
+    TaskFailed,
+    TooMuchMemory,
+    UnknownMachine,
+)
 from gan_lab.events import follow
 from gan_lab.runs import all_runs
-from gan_lab.schema import GenerateConfig, State, configure
+from gan_lab.schema import GenerateConfig, State, TaskSpec, configure
 
 SMALL = {"model": "tabular", "batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
 MACHINE = "motor_abb_m3bp_002"
@@ -54,6 +63,16 @@ def test_what_is_wrong_is_refused_before_anything_starts(
         ask(**options)
     assert all_runs() == []
     assert not (bare / "runs" / ".services").exists()
+
+
+def test_what_no_worker_can_hold_is_refused_with_the_figure(bare: Path) -> None:
+    machine_id = "motor_siemens_001"
+    config = configure("seed", {"rows": 10_000_000}).model_dump(mode="json")
+    spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=machine_id, config=config)
+    with pytest.raises(TooMuchMemory, match=r"needs about .* GB for 10,000,000 rows"):
+        refuse_what_does_not_fit([spec], [2e9, 1e9])
+    refuse_what_does_not_fit([spec], [2e9, 64e9])
+    refuse_what_does_not_fit([spec], [2e9, 0])  # a worker without a limit
 
 
 def test_lives_are_shared_out_in_proportion_to_rows() -> None:
@@ -119,6 +138,11 @@ def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Pa
     failure = runs[2].error_data()
     assert failure is not None and failure["reason"] == "waited_in_vain"
     assert runs[1].task_id in failure["message"]
+    # So it does where the cluster died before it could tell, and the link is taken up again.
+    runs[2].reopen()
+    assert [run.task_id for run in handover.resume()] == [runs[2].task_id]
+    runs[2].wait(timeout=250)
+    assert runs[2].error_data() == failure
 
 
 @pytest.mark.slow
