@@ -174,7 +174,7 @@ class Fitting:
             reconstruction, kl = network.losses(apart, noise)
             return float(config.loss_factor * reconstruction + kl)
 
-        most = most if self.residual.encoding.groups else 0
+        most = most if self.residual.encoding.varies else 0
         return Phase(
             network, loss, validate, len(self.batch), self._plan(1, most, config.learning_rate / 2),
             config, salt=2, factor=config.loss_factor, after_step=network.clamp_sigma,

@@ -9,6 +9,7 @@ explains something), and a TVAE (Xu et al. 2019) conditioned on wear, regime and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,10 @@ from numpy.typing import NDArray
 
 from gan_lab.schema import TrainConfig
 from gan_lab.synth.dependence import Dependence
-from gan_lab.synth.encoding import SPREAD, Column, Encoded, Encoding
+from gan_lab.synth.encoding import Column, Encoded, Encoding
 from gan_lab.synth.lifetable import LifeTable
-from gan_lab.synth.mixture import summarize
 from gan_lab.synth.network import Batch, Network
+from gan_lab.synth.normal_scores import stretches
 from gan_lab.synth.prior import Prior
 from gan_lab.synth.regimes import DECAYS, Floats, Ints, Packed
 from gan_lab.synth.trajectories import Lives
@@ -30,7 +31,6 @@ PAST = (0.0, *DECAYS)  # the row before, and averages of those before it
 LEAST_GAIN = 0.01  # of a residual's variance, to be worth a coefficient
 PRIOR_COMPONENTS = 10
 DRAW_ROWS = 16_384
-MODES = (1, 2, 3, 5, 8)
 
 
 def past_of(residual: Floats, packed: Packed) -> Floats:
@@ -126,7 +126,7 @@ class Residual:
         numbers = Encoding([number_column(name, frame[name].to_numpy()) for name in frame])
         words: list[Column] = [table.categories.groups[group] for group in groups]
         encoding = Encoding(numbers.columns + words)
-        encoded = numbers.encode(frame, config.seed)
+        encoded = numbers.encode(frame)
         joint = Encoded(
             encoded.deviations, np.concatenate([encoded.codes, codes[:, groups]], axis=1)
         )
@@ -191,17 +191,9 @@ class Residual:
     def _numbers(self, drawn: Encoded) -> Floats:
         """Return the innovations that cells and deviations stand for."""
         found = np.zeros((len(drawn), self.past.shape[1]))
-        place = {id(column): group for group, column in enumerate(self.encoding.groups)}
-        for number in range(found.shape[1]):
-            column = self.encoding.columns[number]
-            centers = np.array(column.centers, dtype=np.float64)
-            group = place.get(id(column))
-            code = 0 if group is None else drawn.codes[:, group]
-            found[:, number] = centers[code]
-            if column.modes:
-                width = np.array(column.widths)[code]
-                deviation = np.clip(np.nan_to_num(drawn.deviations[:, group]), -1, 1)
-                found[:, number] += width * deviation
+        parts = islice(self.encoding.parts(drawn), found.shape[1])
+        for number, (column, codes, scores) in enumerate(parts):
+            found[:, number] = column.numbers(codes, scores)
         return found
 
     def _with_past(self, innovation: Floats, packed: Packed) -> Floats:
@@ -227,44 +219,8 @@ class Residual:
 
 
 def number_column(name: str, values: Floats) -> Column:
-    """Return the encoding of a residual: as few Gaussian modes as the Bayesian criterion asks for.
-
-    Most residuals are one mode, and what ties them to others is then plain to the network; a mode
-    more than needed hides it in a choice of cells.
-    """
-    points, weights = summarize(*np.unique(values, return_counts=True))
-    fits = [_modes(points, weights, modes) for modes in MODES if modes <= len(points)]
-    _, means, stds = min(fits, key=lambda fit: fit[0])
-    return Column(
-        name=name,
-        dtype="float64",
-        kind="number",
-        centers=means.tolist(),
-        widths=(SPREAD * stds).tolist(),
-        minimum=float(points[0]),
-        maximum=float(points[-1]),
-    )
-
-
-def _modes(x: Floats, weights: Floats, modes: int) -> tuple[float, Floats, Floats]:
-    """Fit a mixture by expectation maximization (Dempster et al. 1977): criterion, means,
-    deviations."""
-    total, spread = weights.sum(), np.sqrt(np.average((x - x.mean()) ** 2, weights=weights)) + 1e-9
-    places = (np.arange(modes) + 0.5) / modes * total
-    means = np.interp(places, np.cumsum(weights) - weights / 2, x)
-    stds, shares = np.full(modes, spread / modes), np.full(modes, 1 / modes)
-    for _ in range(60):
-        log = np.log(shares) - np.log(stds) - 0.5 * ((x[:, None] - means) / stds) ** 2
-        top = log.max(axis=1, keepdims=True)
-        density = np.exp(log - top)
-        sums = density.sum(axis=1, keepdims=True)
-        taken = density / sums * weights[:, None]
-        mass = taken.sum(axis=0) + 1e-9
-        means = x @ taken / mass
-        stds = np.sqrt((taken * (x[:, None] - means) ** 2).sum(axis=0) / mass) + 0.01 * spread
-        shares = mass / mass.sum()
-    likelihood = float(weights @ (top + np.log(sums))[:, 0])
-    return (3 * modes - 1) * np.log(total) - 2 * likelihood, means, stds
+    """Return the encoding of a residual: mostly one stretch."""
+    return Column(name, "float64", "number", stretches(*np.unique(values, return_counts=True)))
 
 
 @torch.no_grad()

@@ -240,6 +240,21 @@ def test_tables_without_a_role(table: pd.DataFrame, case: str) -> None:
     assert list(drawn.columns) == list(fewer.columns)
 
 
+@pytest.mark.parametrize("kept", [["load", "heat"], ["alarm", "state"]])
+def test_lives_of_numbers_alone_or_of_words_alone(table: pd.DataFrame, kept: list[str]) -> None:
+    fewer = table[["machine", "rul", *kept]]
+    roles = Roles(life="machine", rul="rul")
+    drawn = draw(SequentialTVAE.fit(fewer, roles, SMALL), lives=60)
+    for name in kept:
+        assert drawn[name].isna().mean() == pytest.approx(fewer[name].isna().mean(), abs=0.03)
+        if drawn[name].dtype.kind in "if":
+            assert drawn[name].std() == pytest.approx(fewer[name].std(), rel=0.2)
+        else:
+            shares = fewer[name].value_counts(normalize=True)
+            found = drawn[name].value_counts(normalize=True)
+            assert (found - shares).abs().max() < 0.15
+
+
 def test_regimes_are_found_and_can_be_overruled(table: pd.DataFrame) -> None:
     fewer = table.drop(columns=["state"])
     roles = ROLES.model_copy(update={"state": None})
