@@ -133,7 +133,9 @@ class TrainConfig(Message):
     compress_dims: Widths = (128, 128)
     decompress_dims: Widths = (128, 128)
     l2scale: float = Field(1e-5, ge=0)
-    loss_factor: float = Field(2, gt=0)
+    loss_factor: float = Field(
+        2, gt=0, description="Weight of the reconstruction beside the KL term; of lives, half of it"
+    )
     seed: StrictCount = Field(0, ge=0, lt=2**31)
     device: str = "auto"
     holdout: float = Field(

@@ -151,7 +151,7 @@ class SequentialTVAE:
             "prior": self.residual.prior.tensors(),
             "residual": {
                 name: torch.from_numpy(np.ascontiguousarray(getattr(self.residual, name)))
-                for name in ("past", "lowest", "highest")
+                for name in ("past", "lowest", "highest", "calm")
             },
             "dependence": {
                 k: torch.from_numpy(v) for k, v in self.residual.dependence.arrays().items()

@@ -12,6 +12,7 @@ import torch
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.lives import SequentialTVAE
+from gan_lab.synth.residual import before_rounding
 
 ROLES = Roles(life="machine", time="time", rul="rul", state="state", failure_mode="failure_mode")
 SMALL = TrainConfig(
@@ -253,6 +254,32 @@ def test_lives_of_numbers_alone_or_of_words_alone(table: pd.DataFrame, kept: lis
             shares = fewer[name].value_counts(normalize=True)
             found = drawn[name].value_counts(normalize=True)
             assert (found - shares).abs().max() < 0.15
+
+
+def test_lives_differ_in_categories_and_these_last() -> None:
+    rng, parts = np.random.default_rng(0), []
+    for life in range(30):
+        door = np.repeat(rng.random(10) < (0.15, 0.85)[life % 2], 4)
+        parts.append(pd.DataFrame({"unit": life, "door": door, "heat": rng.normal(size=40)}))
+    table = pd.concat(parts, ignore_index=True)
+    config = SMALL.model_copy(update={"epochs": 120, "early_stopping": False})
+    drawn = draw(SequentialTVAE.fit(table, Roles(life="unit"), config), lives=60)
+
+    def figures(rows: pd.DataFrame) -> tuple[float, float]:
+        doors = rows.groupby("unit")["door"]
+        return doors.mean().std(), doors.agg(lambda door: door.diff()[1:].mean()).mean()
+
+    assert figures(drawn)[0] > 0.6 * figures(table)[0]
+    assert figures(drawn)[1] == pytest.approx(figures(table)[1], rel=0.4)
+
+
+def test_rounding_adds_what_was_not_drawn() -> None:
+    rng = np.random.default_rng(0)
+    smooth = rng.normal(0, 1, (4000, 3)) * [0.6, 3.0, 0.1]
+    rounded = smooth.round()
+    (scale,) = before_rounding(rounded, np.zeros(4000, dtype=np.int64), np.ones((1, 3)))
+    assert (scale * rounded.std(axis=0))[:2] == pytest.approx([0.6, 3.0], rel=0.03)
+    assert scale[2] == 1.0  # a grid so wide says nothing of what lies within it
 
 
 def test_regimes_are_found_and_can_be_overruled(table: pd.DataFrame) -> None:
