@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from gan_lab.errors import BadParameter
 
@@ -144,7 +151,8 @@ class TrainConfig(Message):
     max_steps: StrictCount = Field(
         2_500,
         ge=0,
-        description="Batches after which a plain table is learned, whatever `epochs`; 0: no limit",
+        description="Batches after which a plain table is learned; 0: no limit, as where `epochs` "
+        "are given and this is not",
     )
     learning_rate: float = Field(
         3e-3, gt=0, description="Highest rate of the one-cycle schedule (Smith and Topin 2018)"
@@ -175,6 +183,14 @@ class TrainConfig(Message):
     early_stopping: bool = Field(
         True, description="Of lives: held-out lives decide how many of the epochs are enough"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _epochs_are_meant(cls, given: Any) -> Any:
+        """Take the limit of steps off epochs that someone asked for."""
+        if isinstance(given, dict) and given.get("epochs") is not None:
+            return {"max_steps": 0, **given}
+        return given
 
 
 class GenerateConfig(Message):

@@ -134,7 +134,15 @@ def test_max_steps_limits_epochs_only_where_they_are_more() -> None:
     assert planned_epochs(1_700, config) == 250
     assert planned_epochs(16_138, config) == 31
     assert planned_epochs(900, config) == 300
-    assert planned_epochs(16_138, config.model_copy(update={"max_steps": 0})) == 300
+
+
+def test_epochs_that_someone_asked_for_are_not_cut() -> None:
+    assert planned_epochs(16_138, TrainConfig()) == 76
+    assert planned_epochs(16_138, TrainConfig(epochs=300)) == 300
+    asked = TrainConfig.model_validate_json('{"epochs": 300, "max_steps": 1000}')
+    assert planned_epochs(16_138, asked) == 31
+    for config in (TrainConfig(), TrainConfig(epochs=300), asked):  # as a task's record keeps them
+        assert TrainConfig.model_validate_json(config.model_dump_json()) == config
 
 
 def test_a_saved_model_draws_the_same_rows(model: TabularTVAE, tmp_path: Path) -> None:
