@@ -26,7 +26,7 @@ from gan_lab.synth.lifetable import LifeTable
 from gan_lab.synth.network import Batch, Network
 from gan_lab.synth.normal_scores import stretches
 from gan_lab.synth.prior import Prior
-from gan_lab.synth.regimes import DECAYS, Floats, Ints, Packed
+from gan_lab.synth.regimes import DECAYS, Floats, Ints, Packed, Real
 from gan_lab.synth.trajectories import Lives
 from gan_lab.synth.tvae import build_network
 
@@ -37,7 +37,7 @@ PRIOR_COMPONENTS = 10
 DRAW_ROWS = 16_384
 
 
-def past_of(values: Floats, packed: Packed, decays: Sequence[float] = PAST) -> Floats:
+def past_of(values: NDArray[Real], packed: Packed, decays: Sequence[float] = PAST) -> NDArray[Real]:
     """Return the exponential averages of what comes before each row, (rows, decays x columns)."""
     averages = packed.averages(values, decays)
     past = np.zeros_like(averages)
@@ -151,7 +151,7 @@ class Residual:
         if not self.groups:
             return static
         before = past_of(self._one_hot(codes[:, self.groups]), packed, PAST_CELLS)
-        return np.concatenate([static, before.astype(np.float32)], axis=1)
+        return np.concatenate([static, before], axis=1)
 
     def fit_prior(self, batch: Batch, seed: int) -> None:
         """Fit the prior of latent codes to those of the training rows."""
@@ -180,7 +180,7 @@ class Residual:
                 part = slice(start, start + DRAW_ROWS)
                 innovation[part] = self._numbers(self._drawn(static[part], generator))
         else:
-            decay = np.repeat(np.float32(PAST_CELLS), self._width)
+            decay = np.repeat(np.array(PAST_CELLS, dtype=np.float32), self._width)
             before = np.zeros((packed.slices[0][1], len(decay)), dtype=np.float32)
             for step, (a, b) in enumerate(packed.slices):
                 before = before[: b - a]
