@@ -181,7 +181,7 @@ class Fitting:
 
         most = most if self.residual.encoding.varies else 0
         return Phase(
-            network, loss, validate, len(self.batch), self._plan(1, most, config.learning_rate / 2),
+            network, loss, validate, len(self.batch), self._plan(1, most, config.learning_rate),
             config, salt=2, factor=factor, after_step=network.clamp_sigma,
             half=use_bfloat16(config.precision, torch.device("cpu")),
         )  # fmt: skip
