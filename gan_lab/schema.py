@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from gan_lab.errors import BadParameter
 
@@ -133,7 +140,9 @@ class TrainConfig(Message):
     compress_dims: Widths = (128, 128)
     decompress_dims: Widths = (128, 128)
     l2scale: float = Field(1e-5, ge=0)
-    loss_factor: float = Field(2, gt=0)
+    loss_factor: float = Field(
+        2, gt=0, description="Weight of the reconstruction beside the KL term; of lives, half of it"
+    )
     seed: StrictCount = Field(0, ge=0, lt=2**31)
     device: str = "auto"
     holdout: float = Field(
@@ -142,7 +151,8 @@ class TrainConfig(Message):
     max_steps: StrictCount = Field(
         2_500,
         ge=0,
-        description="Batches after which a plain table is learned, whatever `epochs`; 0: no limit",
+        description="Batches after which a plain table is learned; 0: no limit, as where `epochs` "
+        "are given and this is not",
     )
     learning_rate: float = Field(
         3e-3, gt=0, description="Highest rate of the one-cycle schedule (Smith and Topin 2018)"
@@ -173,6 +183,14 @@ class TrainConfig(Message):
     early_stopping: bool = Field(
         True, description="Of lives: held-out lives decide how many of the epochs are enough"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _epochs_are_meant(cls, given: Any) -> Any:
+        """Take the limit of steps off epochs that someone asked for."""
+        if isinstance(given, dict) and given.get("epochs") is not None:
+            return {"max_steps": 0, **given}
+        return given
 
 
 class GenerateConfig(Message):

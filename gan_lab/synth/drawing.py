@@ -170,6 +170,7 @@ class Drawing:
             split = told.shape[1] - EMBEDDING
             given = torch.from_numpy(told)
             curve = self.model.curve(given[:, :split], given[:, split:]).numpy()
+        curve = curve[:, : len(self.table.tracks)]
         values = center[lives.regime] + spread[lives.regime] * (curve + residual)
         fixed = np.array(self.table.fixed, dtype=np.float64)[lives.regime]
         values = np.where(np.isnan(fixed), values, fixed)

@@ -1,16 +1,18 @@
-"""A table as a matrix and back: SDV's encoding, one softmax group a column, in plain numpy.
+"""A table as a matrix and back: one softmax group a column, in plain numpy.
 
 Each column becomes a group of *cells* of which a row takes one. A cell is a value that occurs
-often, a category, "missing", or a mode of a Gaussian mixture (mode-specific normalisation, Xu et
-al. 2019, arXiv:1907.00503); within a mode a row also has a *deviation* in (-1, 1). A column with
-one cell is constant and costs the network nothing. Values that stand apart (a capped remaining
-useful life, zeros) get a cell of their own beside the modes (mixed-type encoding, Zhao et al. 2021,
+often, a category, "missing", or a stretch of numbers; within a stretch a row also has a *deviation*
+in (-1, 1), its normal score. That is SDV's mode-specific normalisation (Xu et al. 2019,
+arXiv:1907.00503) with as few modes as there are: what ties one number to another shows in their
+deviations, and need not be learned through a choice of cells. A column with one cell and no
+deviation is constant and costs the network nothing. Values that stand apart (a capped remaining
+useful life, zeros) get a cell of their own (mixed-type encoding, Zhao et al. 2021,
 arXiv:2102.08369).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,17 +21,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gan_lab.errors import BadTable
-from gan_lab.synth.mixture import cover, fit_mixture, responsibilities, summarize
+from gan_lab.synth.normal_scores import Stretch, stretches
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int16]
-Cells = NDArray[np.int64]
+Deviations = NDArray[np.float32]
 Generator = np.random.Generator
 
 FEW_VALUES = 20  # a number with at most so many distinct values is a category
 MAX_LEVELS = 500  # text beyond its most frequent levels shares one cell
-SPREAD = 4.0  # a mode reaches four standard deviations to each side, as SDV's does
-BLOCK_ROWS = 65_536
+SPREAD = 4.0  # a deviation of 1 is a normal score of four, as SDV's modes reach
 DATE = "date"  # stands for a format where a column holds objects of datetime.date
 EXACT = 2.0**53  # integers from here on are not all numbers of float64
 
@@ -38,22 +39,20 @@ EXACT = 2.0**53  # integers from here on are not all numbers of float64
 class Column:
     """One column: its cells and what its values must look like when they come back.
 
-    A cell is its `center` plus its `width` times the deviation; `levels` are the words the cells
-    stand for where the column holds text. `rare` are the levels that share the last cell, with
-    their counts.
+    The cells of a number are its `stretches`, its `atoms` and, last, "missing"; those of a text its
+    `levels`. `rare` are the levels that share the last cell, with their counts.
     """
 
     name: Any
     dtype: str
     kind: str  # "number", "time", "text"
-    centers: list[float | None]
-    widths: list[float]
+    stretches: list[Stretch] = field(default_factory=list)
+    atoms: list[float] = field(default_factory=list)
+    missing: bool = False
     minimum: float = 0.0
     maximum: float = 0.0
     digits: int | None = None
-    step: float = (
-        0.0  # of numbers without decimals: they lie so far apart, counted from the minimum
-    )
+    step: float = 0.0  # what all distances between values are multiples of, 0 if nothing is
     origin: int = 0
     format: str | None = None
     levels: list[Any] = field(default_factory=list)
@@ -63,24 +62,27 @@ class Column:
 
     @property
     def cells(self) -> int:
-        """How many cells the column's softmax group has."""
-        return len(self.widths)
+        """How many cells there are."""
+        return len(self.levels) or len(self.stretches) + len(self.atoms) + self.missing
 
-    @property
-    def modes(self) -> int:
-        """How many of them (the first) have a width."""
-        return sum(width > 0 for width in self.widths)
+    def numbers(self, codes: Codes, deviations: Deviations) -> Floats:
+        """Return the numbers that cells and deviations stand for, NaN where missing."""
+        numbers = np.array([np.nan] * len(self.stretches) + self.atoms + [np.nan])[codes]
+        for code, (values, scores) in enumerate(self.stretches):
+            mine = codes == code
+            numbers[mine] = np.interp(SPREAD * deviations[mine], scores, values)
+        return numbers
 
 
 @dataclass(frozen=True)
 class Encoded:
     """Rows as the network sees them.
 
-    `deviations`: float32 (rows, columns with modes), NaN where the row's cell has no width.
-    `codes`: int16 (rows, groups), the cell each row takes; groups with modes come first.
+    `deviations`: float32 (rows, columns with stretches), NaN where the row's cell is none.
+    `codes`: int16 (rows, columns with several cells), the cell each row takes.
     """
 
-    deviations: NDArray[np.float32]
+    deviations: Deviations
     codes: Codes
 
     def __len__(self) -> int:
@@ -92,9 +94,14 @@ class Encoding:
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = list(columns)
-        self.modal = [column for column in self.columns if column.modes]
-        self.groups = self.modal + [c for c in self.columns if c.cells > 1 and not c.modes]
+        self.modal = [column for column in self.columns if column.stretches]
+        self.groups = [column for column in self.columns if column.cells > 1]
         self.widths = [column.cells for column in self.groups]
+
+    @property
+    def varies(self) -> bool:
+        """Whether any column is not constant."""
+        return bool(self.modal or self.groups)
 
     @classmethod
     def fit(cls, table: pd.DataFrame, few_values: int = FEW_VALUES) -> Encoding:
@@ -103,39 +110,39 @@ class Encoding:
         table = table.infer_objects(copy=False)
         return cls([_fit_column(table[name], few_values) for name in table.columns])
 
-    def encode(self, table: pd.DataFrame, seed: int | None = None) -> Encoded:
-        """Turn rows into deviations and codes.
-
-        Where modes overlap, the most likely one is taken; with a seed, one is drawn (as SDV does).
-        """
-        rng = None if seed is None else np.random.default_rng(seed)
+    def encode(self, table: pd.DataFrame) -> Encoded:
+        """Turn rows into deviations and codes."""
         table = table.infer_objects(copy=False)
-        deviations = np.full((len(table), len(self.modal)), np.nan, dtype=np.float32)
-        codes = np.zeros((len(table), len(self.groups)), dtype=np.int16)
-        for group, column in enumerate(self.groups):
-            encode = _encode_text if column.kind == "text" else _encode_number
-            part = encode(column, table[column.name], rng)
-            codes[:, group] = part[0]
-            if column.modes:
-                deviations[:, group] = part[1]
+        deviations = np.empty((len(table), len(self.modal)), dtype=np.float32)
+        codes = np.empty((len(table), len(self.groups)), dtype=np.int16)
+        for column, cells, scores in self.parts(Encoded(deviations, codes)):
+            if column.kind == "text":
+                cells[:] = _encode_text(column, table[column.name])
+            else:
+                cells[:], scores[:] = _encode_number(column, table[column.name])
         return Encoded(deviations, codes)
 
     def decode(self, encoded: Encoded, rng: Generator) -> pd.DataFrame:
         """Turn deviations and codes into rows with the table's own names, types and order."""
-        place = {id(column): group for group, column in enumerate(self.groups)}
-        zeros = np.zeros(len(encoded), dtype=np.int16)
-        series: list[pd.Series[Any]] = []
-        for column in self.columns:
-            group = place.get(id(column))
-            codes = zeros if group is None else encoded.codes[:, group]
-            if column.kind == "text":
-                series.append(_decode_text(column, codes, rng))
-            else:
-                deviations = encoded.deviations[:, group] if column.modes else None
-                series.append(_decode_number(column, codes, deviations))
+        series = [
+            _decode_text(column, codes, rng)
+            if column.kind == "text"
+            else _decode_number(column, codes, deviations)
+            for column, codes, deviations in self.parts(encoded)
+        ]
         table = pd.concat(series, axis=1)
         table.columns = pd.Index([column.name for column in self.columns])
         return table
+
+    def parts(self, encoded: Encoded) -> Iterator[tuple[Column, Codes, Deviations]]:
+        """Yield each column, its codes (0 where it has one cell) and its deviations, as views."""
+        codes, deviations = iter(encoded.codes.T), iter(encoded.deviations.T)
+        for column in self.columns:
+            yield (
+                column,
+                next(codes) if column.cells > 1 else np.zeros(len(encoded), dtype=np.int16),
+                next(deviations) if column.stretches else np.zeros(len(encoded), dtype=np.float32),
+            )
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the encoding as plain JSON values."""
@@ -168,24 +175,19 @@ def _fit_column(series: pd.Series[Any], few_values: int) -> Column:
             "they name rows, or divide them: nanoseconds into seconds."
         )
     atoms = values if len(values) <= few_values else _atoms(values, counts)
-    centers: list[float | None] = []
-    widths: list[float] = []
-    if len(atoms) < len(values):
-        rest = ~np.isin(values, atoms)
-        _, means, stds = fit_mixture(*summarize(values[rest], counts[rest]))
-        means, stds = cover(values[rest], means, stds, SPREAD)
-        centers, widths = list(map(float, means)), [float(SPREAD * std) for std in stds]
-    centers += list(map(float, atoms)) + [None] * (len(known) < len(numbers))
+    rest = ~np.isin(values, atoms)
+    digits = _digits(values)
     return Column(
         name=name,
         dtype=dtype,
         kind=kind,
-        centers=centers,
-        widths=widths + [0.0] * (len(centers) - len(widths)),
+        stretches=stretches(values[rest], counts[rest]) if rest.any() else [],
+        atoms=atoms.tolist(),
+        missing=len(known) < len(numbers),
         minimum=float(values[0]),
         maximum=float(values[-1]),
-        digits=(digits := _digits(values)),
-        step=_step(values) if digits == 0 else 0.0,
+        digits=digits,
+        step=0.0 if digits is None else _step(values, digits),
         origin=origin,
         format=fmt,
     )
@@ -217,8 +219,6 @@ def _fit_text(series: pd.Series[Any]) -> Column:
         name=name,
         dtype="category" if categories is not None else str(series.dtype),
         kind="text",
-        centers=[],
-        widths=[0.0] * len(words),
         levels=words,
         categories=None if categories is None else [_plain(level) for level in categories],
         ordered=bool(getattr(series.dtype, "ordered", False)),
@@ -301,71 +301,37 @@ def _digits(values: Floats) -> int | None:
     return None
 
 
-def _step(values: Floats) -> float:
-    """Return the greatest distance that divides all distances of whole numbers: 3600 for full
-    hours."""
-    if max(-values[0], values[-1]) >= EXACT:
-        return 1.0
-    return float(np.gcd.reduce(np.diff(values).astype(np.int64))) if len(values) > 1 else 1.0
+def _step(values: Floats, digits: int) -> float:
+    """Return the greatest distance that divides all distances: 3600 for full hours."""
+    if max(-values[0], values[-1]) * 10**digits >= EXACT or len(values) < 2:
+        return 0.0
+    whole = np.round(values * 10**digits).astype(np.int64)
+    return float(np.gcd.reduce(np.diff(whole)) / 10**digits)
 
 
-def _encode_number(
-    column: Column, series: pd.Series[Any], rng: Generator | None
-) -> tuple[Codes, NDArray[np.float32]]:
+def _encode_number(column: Column, series: pd.Series[Any]) -> tuple[Floats, Floats]:
+    """Return codes and deviations: an atom where a number is one, else the stretch it lies in."""
     if column.kind == "time":
         numbers = _seconds(_as_times(series, column.format), column.origin)
     else:
         numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    codes = np.empty(len(numbers), dtype=np.int16)
-    deviations = np.empty(len(numbers), dtype=np.float32)
-    for start in range(0, len(numbers), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        codes[block], deviations[block] = _encode_block(column, numbers[block], rng)
-    return codes, deviations
-
-
-def _encode_block(column: Column, numbers: Floats, rng: Generator | None) -> tuple[Cells, Floats]:
-    """Return codes and deviations: an atom where a number is one, else the mode it belongs to."""
-    centers = np.array([np.nan if c is None else c for c in column.centers])
-    widths = np.array(column.widths)
-    modes, missing = column.modes, np.isnan(numbers)
-    atoms = centers[modes : len(centers) - (column.centers[-1] is None)]
-    codes = np.full(len(numbers), len(centers) - 1)
+    firsts = [values[0] for values, _ in column.stretches]
+    codes = (np.searchsorted(firsts, numbers, side="right") - 1).clip(0)
     deviations = np.full(len(numbers), np.nan)
-    is_atom = np.zeros(len(numbers), dtype=bool)
-    if len(atoms):
-        nearest = _nearest(atoms, numbers)
-        is_atom = ~missing & ((atoms[nearest] == numbers) | (modes == 0))
-        codes[is_atom] = modes + nearest[is_atom]
-    rest = ~(missing | is_atom)
-    if modes and rest.any():
-        x = numbers[rest]
-        chances = responsibilities(x, column.centers[:modes], widths[:modes] / SPREAD)
-        mode = _choose(chances, rng)
-        codes[rest] = mode
-        deviations[rest] = np.clip((x - centers[mode]) / widths[mode], -0.99, 0.99)
-    return codes, deviations
+    for code, (values, scores) in enumerate(column.stretches):
+        mine = codes == code
+        deviations[mine] = np.interp(numbers[mine], values, scores) / SPREAD
+    if column.atoms:
+        atoms = np.array(column.atoms)
+        nearest = np.searchsorted((atoms[1:] + atoms[:-1]) / 2, numbers)
+        apart = (atoms[nearest] == numbers) | (not firsts)
+        codes[apart], deviations[apart] = len(firsts) + nearest[apart], np.nan
+    missing = np.isnan(numbers)
+    codes[missing], deviations[missing] = column.cells - 1, np.nan
+    return codes, deviations.clip(-0.99, 0.99)
 
 
-def _nearest(sorted_values: Floats, numbers: Floats) -> Cells:
-    """Return the index of the nearest of the sorted values."""
-    right = np.searchsorted(sorted_values, numbers).clip(0, len(sorted_values) - 1)
-    left = (right - 1).clip(0)
-    nearer = np.abs(numbers - sorted_values[left]) < np.abs(sorted_values[right] - numbers)
-    return np.where(nearer, left, right)
-
-
-def _choose(chances: Floats, rng: Generator | None) -> Cells:
-    if rng is None:
-        return np.asarray(chances.argmax(axis=1))
-    threshold = rng.random((len(chances), 1))
-    drawn = (chances.cumsum(axis=1) < threshold).sum(axis=1)
-    return np.asarray(np.minimum(drawn, chances.shape[1] - 1), dtype=np.int64)
-
-
-def _encode_text(
-    column: Column, series: pd.Series[Any], rng: Generator | None
-) -> tuple[Codes, NDArray[np.float32]]:
+def _encode_text(column: Column, series: pd.Series[Any]) -> Codes:
     known = len(column.levels) - sum(level is None for level in column.levels)
     cell = {level: code for code, level in enumerate(column.levels[:known])}
     cell |= dict.fromkeys(column.rare.get("levels", []), len(column.levels) - 1)
@@ -376,20 +342,14 @@ def _encode_text(
             f"Column {column.name!r} holds {series[unseen].iloc[0]!r}, which the model has not "
             "seen."
         )
-    return codes.fillna(known).to_numpy(dtype=np.int16), np.empty(0, dtype=np.float32)
+    return codes.fillna(known).to_numpy(dtype=np.int16)
 
 
-def _decode_number(
-    column: Column, codes: Codes, deviations: NDArray[np.float32] | None
-) -> pd.Series[Any]:
-    centers = np.array([np.nan if c is None else c for c in column.centers])
-    numbers = centers[codes]
-    if deviations is not None:
-        wide = np.array(column.widths)[codes]
-        numbers = np.where(wide > 0, numbers + wide * np.clip(deviations, -1, 1), numbers)
-    if column.step > 1:
+def _decode_number(column: Column, codes: Codes, deviations: Deviations) -> pd.Series[Any]:
+    numbers = column.numbers(codes, deviations)
+    if column.step:
         numbers = column.minimum + np.round((numbers - column.minimum) / column.step) * column.step
-    elif column.digits is not None:
+    if column.digits is not None:
         numbers = np.round(numbers, column.digits)
     numbers = np.clip(numbers, column.minimum, column.maximum)
     return _as_time(column, numbers) if column.kind == "time" else _as_number(column, numbers)

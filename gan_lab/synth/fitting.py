@@ -40,7 +40,9 @@ LEAST_LIVES = 8  # to hold some of them out
 HELD_OUT_SHARE, MOST_HELD_OUT = 0.12, 200
 STEADY_STEPS = (1_500, 1_000)  # of each phase where no held-out lives decide
 PATIENCE_STEPS = (200, 200)
-LEAST_GAIN = 0.002  # nats a row and column
+LEAST_GAIN = (0.002, 0.0003)  # nats a row and column, of each phase
+MOST_INDICATORS = 6  # of a category, that the embedding of a life is learned from
+ELBO_SHARE = 0.5  # of `loss_factor`: SDV's default is then the evidence lower bound itself
 
 
 class Fitting:
@@ -59,7 +61,13 @@ class Fitting:
         self.features = self.situation.features(
             self.table, self.lives, self.traits, self.combo, self.packed
         )
-        self.values = _standardized(self.table, self.lives)
+        self.groups = [
+            g for g, cells in enumerate(zip(*self.table.given, strict=True)) if min(cells) < 0
+        ]
+        self.values = np.concatenate(
+            [_standardized(self.table, self.lives), _indicators(self.lives.codes[:, self.groups])],
+            axis=1,
+        )
         self.history: list[Epoch] = []
         self.stopped = False
 
@@ -140,13 +148,9 @@ class Fitting:
                 self.values
                 - self.curve(torch.from_numpy(static[0]), torch.from_numpy(static[1])).numpy()
             )
-        known = _filled(residual, self.config.seed)
+        known = _filled(residual[:, : len(self.table.tracks)], self.config.seed)
         told = np.concatenate(static, axis=1)
-        groups = [
-            g
-            for g in range(self.lives.codes.shape[1])
-            if min(line[g] for line in self.table.given) < 0
-        ]
+        groups = self.groups
         if not asked.any():
             asked = (
                 self.packed.life % 2 == 1
@@ -161,6 +165,7 @@ class Fitting:
         held = torch.from_numpy(self.held_out[self.packed.life])
         self.batch, apart = batch[~held], batch[held]
         config = self.config
+        factor = config.loss_factor * ELBO_SHARE
 
         def loss(chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
             noise = torch.randn(len(chosen), config.embedding_dim, generator=generator)
@@ -172,12 +177,12 @@ class Fitting:
             generator = torch.Generator().manual_seed(config.seed)
             noise = torch.randn(len(apart), config.embedding_dim, generator=generator)
             reconstruction, kl = network.losses(apart, noise)
-            return float(config.loss_factor * reconstruction + kl)
+            return float(factor * reconstruction + kl)
 
-        most = most if self.residual.encoding.groups else 0
+        most = most if self.residual.encoding.varies else 0
         return Phase(
-            network, loss, validate, len(self.batch), self._plan(1, most, config.learning_rate / 2),
-            config, salt=2, factor=config.loss_factor, after_step=network.clamp_sigma,
+            network, loss, validate, len(self.batch), self._plan(1, most, config.learning_rate),
+            config, salt=2, factor=factor, after_step=network.clamp_sigma,
             half=use_bfloat16(config.precision, torch.device("cpu")),
         )  # fmt: skip
 
@@ -188,12 +193,12 @@ class Fitting:
 
     def _plan(self, phase: int, most: int, rate: float) -> Plan:
         steps = max(1, math.ceil(len(self.features) / self.config.batch_size))
-        columns = self.values.shape[1] + len(self.lives.codes[0])
+        columns = len(self.table.tracks) + len(self.table.categories.groups)
         return Plan(
             most=most,
             steady=max(2, math.ceil(STEADY_STEPS[phase] / steps)),
             patience=max(2, math.ceil(PATIENCE_STEPS[phase] / steps)),
-            least=LEAST_GAIN * columns,
+            least=LEAST_GAIN[phase] * columns,
             rate=rate,
         )
 
@@ -260,6 +265,19 @@ def _standardized(table: LifeTable, lives: Any) -> NDArray[np.float32]:
     values = np.where(lives.missing, np.nan, lives.numbers)
     found = (values - center[lives.regime]) / spread[lives.regime]
     return np.asarray(found, dtype=np.float32)
+
+
+def _indicators(codes: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Return whether a row takes each frequent cell of each category, standardized: lives differ
+    in these as they do in numbers."""
+    found = []
+    for column in codes.T:
+        share = np.bincount(column) / max(len(column), 1)
+        frequent = [cell for cell in np.argsort(-share)[:MOST_INDICATORS] if share[cell] >= 0.005]
+        for cell in frequent[1:]:
+            spread = np.sqrt(share[cell] * (1 - share[cell]))
+            found.append(((column == cell) - share[cell]) / spread)
+    return np.array(found, dtype=np.float32).reshape(len(found), len(codes)).T
 
 
 def _filled(residual: NDArray[np.float32], seed: int) -> Floats:

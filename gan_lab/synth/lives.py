@@ -118,7 +118,7 @@ class SequentialTVAE:
         found = [c for c in self.table.categories.groups if [str(c.name)] == names]
         if not found:
             return []
-        levels = found[0].levels or found[0].centers
+        levels = found[0].levels or found[0].atoms
         return [str(level) for level in levels]
 
     def notes(self) -> list[str]:
@@ -140,9 +140,7 @@ class SequentialTVAE:
         name = self.table.roles.failure_mode
         for group, column in enumerate(self.table.conditions.groups):
             if column.name == name:
-                return column.levels or column.centers, [
-                    combo[group] for combo in self.table.tuples
-                ]
+                return column.levels or column.atoms, [combo[group] for combo in self.table.tuples]
         return [], []
 
     def save(self, path: Path) -> None:
@@ -153,7 +151,7 @@ class SequentialTVAE:
             "prior": self.residual.prior.tensors(),
             "residual": {
                 name: torch.from_numpy(np.ascontiguousarray(getattr(self.residual, name)))
-                for name in ("past", "lowest", "highest")
+                for name in ("past", "lowest", "highest", "calm")
             },
             "dependence": {
                 k: torch.from_numpy(v) for k, v in self.residual.dependence.arrays().items()

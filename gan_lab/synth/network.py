@@ -34,6 +34,10 @@ class Bucket:
         """The first cell after the bucket."""
         return self.start + len(self.groups) * self.width
 
+    def of(self, cells: Tensor) -> Tensor:
+        """Return the bucket's part of all cells: (rows, groups, width)."""
+        return cells[:, self.start : self.stop].unflatten(1, (len(self.groups), self.width))
+
 
 class Layout:
     """Where the cells of each softmax group lie: groups of like width are padded to one, side by
@@ -170,8 +174,7 @@ class Network(nn.Module):
         means, logits = self.decode(z, conditions)
         codes = torch.empty(len(z), len(self.layout.widths), dtype=torch.int16, device=z.device)
         for bucket in self.layout.buckets:
-            part = logits[:, bucket.start : bucket.stop]
-            part = part.reshape(len(part), len(bucket.groups), bucket.width)
+            part = bucket.of(logits)
             shares = (part - part.amax(dim=2, keepdim=True)).exp_().cumsum(dim=2)
             chance = torch.rand(shares.shape[:2], generator=generator, device=z.device)
             mark = (1 - chance)[:, :, None] * shares[:, :, -1:]
@@ -189,9 +192,7 @@ class _CrossEntropy(torch.autograd.Function):
         shares = torch.empty_like(logits)
         total = -logits.gather(1, cells).sum()
         for bucket in buckets:
-            place = slice(bucket.start, bucket.stop)
-            shape = (-1, len(bucket.groups), bucket.width)
-            part, share = logits[:, place].view(shape), shares[:, place].view(shape)
+            part, share = bucket.of(logits), bucket.of(shares)
             highest = part.amax(dim=2, keepdim=True)
             torch.sub(part, highest, out=share).exp_()
             mass = share.sum(dim=2, keepdim=True)

@@ -8,7 +8,7 @@ knows how long a state has lasted and the hour, so that shifts and idle nights c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Real = TypeVar("Real", np.float32, np.float64)
 
 DECAYS = (0.5, 0.8, 0.95)
 MOST_LEVELS = 12
@@ -49,7 +50,7 @@ class Packed:
             (int(a), int(b)) for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True)
         ]
 
-    def averages(self, values: Floats, decays: Sequence[float] = DECAYS) -> Floats:
+    def averages(self, values: NDArray[Real], decays: Sequence[float] = DECAYS) -> NDArray[Real]:
         """Return exponential averages up to and with each row, (rows, decays x columns), life by
         life."""
         packed, found = values[self.index], []
@@ -58,7 +59,7 @@ class Packed:
             for (a, _), (b, e) in zip(self.slices, self.slices[1:], strict=False):
                 mean[b:e] = decay * mean[a : a + e - b] + (1 - decay) * packed[b:e]
             found.append(mean[self.place])
-        return np.concatenate(found, axis=1) if found else np.zeros((len(values), 0))
+        return np.concatenate(found, axis=1) if found else values[:, :0]
 
 
 class Chain:

@@ -3,12 +3,16 @@ remains.
 
 The residual `e_t` of each number is predicted linearly from the residuals before it (where that
 explains something), and a TVAE (Xu et al. 2019) conditioned on wear, regime and life (Sohn et al.
-2015) models the innovation of all numbers and the categories of a row together.
+2015) models the innovation of all numbers and the categories of a row together. It is fitted by the
+evidence lower bound itself: a heavier reconstruction makes the latent code carry plain noise, which
+the prior then draws less well than the decoder would.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -17,25 +21,25 @@ from numpy.typing import NDArray
 
 from gan_lab.schema import TrainConfig
 from gan_lab.synth.dependence import Dependence
-from gan_lab.synth.encoding import SPREAD, Column, Encoded, Encoding
+from gan_lab.synth.encoding import Column, Encoded, Encoding
 from gan_lab.synth.lifetable import LifeTable
-from gan_lab.synth.mixture import summarize
 from gan_lab.synth.network import Batch, Network
+from gan_lab.synth.normal_scores import stretches
 from gan_lab.synth.prior import Prior
-from gan_lab.synth.regimes import DECAYS, Floats, Ints, Packed
+from gan_lab.synth.regimes import DECAYS, Floats, Ints, Packed, Real
 from gan_lab.synth.trajectories import Lives
 from gan_lab.synth.tvae import build_network
 
 PAST = (0.0, *DECAYS)  # the row before, and averages of those before it
+PAST_CELLS = (0.0, 0.8, 0.95)  # the same of categories
 LEAST_GAIN = 0.01  # of a residual's variance, to be worth a coefficient
 PRIOR_COMPONENTS = 10
 DRAW_ROWS = 16_384
-MODES = (1, 2, 3, 5, 8)
 
 
-def past_of(residual: Floats, packed: Packed) -> Floats:
-    """Return the residual before each row and its exponential averages, (rows, 4 x columns)."""
-    averages = packed.averages(residual, PAST)
+def past_of(values: NDArray[Real], packed: Packed, decays: Sequence[float] = PAST) -> NDArray[Real]:
+    """Return the exponential averages of what comes before each row, (rows, decays x columns)."""
+    averages = packed.averages(values, decays)
     past = np.zeros_like(averages)
     later = np.flatnonzero(packed.age > 0)
     past[later] = averages[later - 1]
@@ -102,6 +106,7 @@ class Residual:
     prior: Prior
     lowest: Floats
     highest: Floats
+    calm: Floats  # (regimes, columns): what rounding will add is not drawn
 
     @classmethod
     def prepare(
@@ -126,16 +131,18 @@ class Residual:
         numbers = Encoding([number_column(name, frame[name].to_numpy()) for name in frame])
         words: list[Column] = [table.categories.groups[group] for group in groups]
         encoding = Encoding(numbers.columns + words)
-        encoded = numbers.encode(frame, config.seed)
+        encoded = numbers.encode(frame)
         joint = Encoded(
             encoded.deviations, np.concatenate([encoded.codes, codes[:, groups]], axis=1)
         )
-        conditions = static + sum(column.cells for column in words)
+        conditions = static + len(PAST_CELLS) * sum(column.cells for column in words)
         network = build_network(encoding, config, conditions)
         start_at_marginals(network, joint)
         prior = Prior.normal(config.embedding_dim)
         limits = residual.min(axis=0, initial=0), residual.max(axis=0, initial=0)
-        return cls(past, dependence, encoding, groups, network, prior, *limits), joint
+        step = np.array([track.step or 0.0 for track in table.tracks]) / np.array(table.spread)
+        calm = before_rounding(residual, regime, step)
+        return cls(past, dependence, encoding, groups, network, prior, *limits, calm), joint
 
     def conditions(
         self, static: NDArray[np.float32], codes: NDArray[np.int16], packed: Packed
@@ -143,10 +150,8 @@ class Residual:
         """Return what the network is told of each row: wear, regime, life, and the cells before."""
         if not self.groups:
             return static
-        before = np.full((len(codes), len(self.groups)), -1)
-        later = np.flatnonzero(packed.age > 0)
-        before[later] = codes[later - 1][:, self.groups]
-        return np.concatenate([static, self._one_hot(before)], axis=1)
+        before = past_of(self._one_hot(codes[:, self.groups]), packed, PAST_CELLS)
+        return np.concatenate([static, before], axis=1)
 
     def fit_prior(self, batch: Batch, seed: int) -> None:
         """Fit the prior of latent codes to those of the training rows."""
@@ -175,14 +180,18 @@ class Residual:
                 part = slice(start, start + DRAW_ROWS)
                 innovation[part] = self._numbers(self._drawn(static[part], generator))
         else:
-            before = np.full((packed.slices[0][1], len(self.groups)), -1)
-            for a, b in packed.slices:
-                told = np.concatenate([static[a:b], self._one_hot(before[: b - a])], axis=1)
-                drawn = self._drawn(told, generator)
-                cells[a:b] = before = drawn.codes[:, -len(self.groups) :]
+            decay = np.repeat(np.array(PAST_CELLS, dtype=np.float32), self._width)
+            before = np.zeros((packed.slices[0][1], len(decay)), dtype=np.float32)
+            for step, (a, b) in enumerate(packed.slices):
+                before = before[: b - a]
+                drawn = self._drawn(np.concatenate([static[a:b], before], axis=1), generator)
+                cells[a:b] = drawn.codes[:, -len(self.groups) :]
                 innovation[a:b] = self._numbers(drawn)
+                now = np.tile(self._one_hot(cells[a:b]), len(PAST_CELLS))
+                before = now if step == 0 else decay * before + (1 - decay) * now
         innovation = self.dependence.together(innovation, regime[packed.index])
-        return self._with_past(innovation, packed)[packed.place], cells[packed.place]
+        found = self._with_past(innovation, packed)[packed.place]
+        return found * self.calm[regime], cells[packed.place]
 
     def _drawn(self, told: NDArray[np.float32], generator: torch.Generator) -> Encoded:
         z = self.prior.sample(len(told), generator)
@@ -191,17 +200,9 @@ class Residual:
     def _numbers(self, drawn: Encoded) -> Floats:
         """Return the innovations that cells and deviations stand for."""
         found = np.zeros((len(drawn), self.past.shape[1]))
-        place = {id(column): group for group, column in enumerate(self.encoding.groups)}
-        for number in range(found.shape[1]):
-            column = self.encoding.columns[number]
-            centers = np.array(column.centers, dtype=np.float64)
-            group = place.get(id(column))
-            code = 0 if group is None else drawn.codes[:, group]
-            found[:, number] = centers[code]
-            if column.modes:
-                width = np.array(column.widths)[code]
-                deviation = np.clip(np.nan_to_num(drawn.deviations[:, group]), -1, 1)
-                found[:, number] += width * deviation
+        parts = islice(self.encoding.parts(drawn), found.shape[1])
+        for number, (column, codes, scores) in enumerate(parts):
+            found[:, number] = column.numbers(codes, scores)
         return found
 
     def _with_past(self, innovation: Floats, packed: Packed) -> Floats:
@@ -218,6 +219,10 @@ class Residual:
             mean = np.tile(now, 4) if step == 0 else decay * mean + (1 - decay) * np.tile(now, 4)
         return found
 
+    @property
+    def _width(self) -> int:
+        return sum(column.cells for column in self.encoding.columns[self.past.shape[1] :])
+
     def _one_hot(self, codes: Ints | NDArray[np.int16]) -> NDArray[np.float32]:
         widths = [column.cells for column in self.encoding.columns[self.past.shape[1] :]]
         parts = [
@@ -226,53 +231,30 @@ class Residual:
         return np.concatenate(parts, axis=1)
 
 
-def number_column(name: str, values: Floats) -> Column:
-    """Return the encoding of a residual: as few Gaussian modes as the Bayesian criterion asks for.
+def before_rounding(residual: Floats, regime: Ints, step: Floats) -> Floats:
+    """Return by what to scale each residual so that rounding to the column's grid, which adds a
+    twelfth of a squared step to its variance (Sheppard 1898), makes it what was seen.
 
-    Most residuals are one mode, and what ties them to others is then plain to the network; a mode
-    more than needed hides it in a choice of cells.
+    `step` is the grid's, (regimes, columns), as the result is. One wider than two standard
+    deviations is left alone: there the rule does not hold.
     """
-    points, weights = summarize(*np.unique(values, return_counts=True))
-    fits = [_modes(points, weights, modes) for modes in MODES if modes <= len(points)]
-    _, means, stds = min(fits, key=lambda fit: fit[0])
-    return Column(
-        name=name,
-        dtype="float64",
-        kind="number",
-        centers=means.tolist(),
-        widths=(SPREAD * stds).tolist(),
-        minimum=float(points[0]),
-        maximum=float(points[-1]),
-    )
+    variance = np.stack([residual[regime == r].var(axis=0) for r in range(len(step))])
+    ratio = step**2 / np.maximum(variance, 1e-12)
+    return np.asarray(np.sqrt(1 - np.where(ratio <= 4, ratio, 0.0) / 12))
 
 
-def _modes(x: Floats, weights: Floats, modes: int) -> tuple[float, Floats, Floats]:
-    """Fit a mixture by expectation maximization (Dempster et al. 1977): criterion, means,
-    deviations."""
-    total, spread = weights.sum(), np.sqrt(np.average((x - x.mean()) ** 2, weights=weights)) + 1e-9
-    places = (np.arange(modes) + 0.5) / modes * total
-    means = np.interp(places, np.cumsum(weights) - weights / 2, x)
-    stds, shares = np.full(modes, spread / modes), np.full(modes, 1 / modes)
-    for _ in range(60):
-        log = np.log(shares) - np.log(stds) - 0.5 * ((x[:, None] - means) / stds) ** 2
-        top = log.max(axis=1, keepdims=True)
-        density = np.exp(log - top)
-        sums = density.sum(axis=1, keepdims=True)
-        taken = density / sums * weights[:, None]
-        mass = taken.sum(axis=0) + 1e-9
-        means = x @ taken / mass
-        stds = np.sqrt((taken * (x[:, None] - means) ** 2).sum(axis=0) / mass) + 0.01 * spread
-        shares = mass / mass.sum()
-    likelihood = float(weights @ (top + np.log(sums))[:, 0])
-    return (3 * modes - 1) * np.log(total) - 2 * likelihood, means, stds
+def number_column(name: str, values: Floats) -> Column:
+    """Return the encoding of a residual: mostly one stretch."""
+    return Column(name, "float64", "number", stretches(*np.unique(values, return_counts=True)))
 
 
 @torch.no_grad()
 def start_at_marginals(network: Network, rows: Encoded) -> None:
-    """Let the decoder begin at each column's own distribution: what an untrained network would
-    miss."""
-    last = network.decoder[-1]
-    assert isinstance(last, torch.nn.Linear)
+    """Let the decoder begin at each column's own distribution, deaf to the latent code, which is
+    noise until the encoder says something: what is given is then learned in few epochs."""
+    first, last = network.decoder[0], network.decoder[-1]
+    assert isinstance(first, torch.nn.Linear) and isinstance(last, torch.nn.Linear)
+    first.weight[:, : network.embedding_dim].mul_(0.1)
     deviations = network.layout.deviations
     last.weight.mul_(0.3)
     last.bias.zero_()

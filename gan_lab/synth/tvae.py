@@ -64,7 +64,7 @@ class TabularTVAE:
         table = table.drop(columns=[roles.life] if roles.life in table.columns else [])
         _check_table(table)
         encoding = Encoding.fit(table)
-        if not encoding.groups:
+        if not encoding.varies:
             raise BadTable("Every column of the table is constant: there is nothing to learn.")
         encoded = encoding.encode(table)
         network = build_network(encoding, config)
@@ -247,8 +247,7 @@ def _calibrate(network: Network, prior: Prior, rows: Batch, seed: int) -> None:
         logits = network.decode(z)[1]
         for bucket in network.layout.buckets:
             place = slice(bucket.start, bucket.stop)
-            part = logits[:, place].unflatten(1, (len(bucket.groups), bucket.width))
-            drawn = part.softmax(dim=2).mean(dim=0).flatten()
+            drawn = bucket.of(logits).softmax(dim=2).mean(dim=0).flatten()
             ratio = torch.where(real[place] * drawn > 0, real[place] / drawn, 1.0)
             bias[place] += ratio.log().clamp(-2, 2)
 

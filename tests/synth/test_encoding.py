@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from gan_lab.errors import BadTable
-from gan_lab.synth.encoding import Encoding
-from gan_lab.synth.mixture import MAX_POINTS, fit_mixture, summarize
+from gan_lab.synth.encoding import SPREAD, Encoding
+from gan_lab.synth.normal_scores import KNOTS, stretches
 
 ROWS = 600
 
@@ -25,6 +25,7 @@ def table() -> pd.DataFrame:
             "capped": np.minimum(rng.integers(0, 300, ROWS), 125),
             "few": rng.choice([0.5, 1.25, 9.0], ROWS),
             "even": rng.integers(0, 200, ROWS) * 2,
+            "eighths": 0.3 + rng.integers(0, 99, ROWS) * 0.125,
             "tail": (rng.pareto(1.1, ROWS) * 10).round(3),
             "gaps": np.where(rng.random(ROWS) < 0.2, np.nan, number),
             "count": pd.array(rng.integers(0, 90, ROWS), dtype="Int64"),
@@ -64,7 +65,9 @@ def test_what_has_few_values_comes_back_exactly(
     pd.testing.assert_series_equal(back[name], table[name])
 
 
-@pytest.mark.parametrize("name", ["two modes", "capped", "even", "gaps", "count", 3, "tail"])
+@pytest.mark.parametrize(
+    "name", ["two modes", "capped", "even", "eighths", "gaps", "count", 3, "tail"]
+)
 def test_numbers_come_back_near_and_within_bounds(
     table: pd.DataFrame, back: pd.DataFrame, name: str
 ) -> None:
@@ -86,6 +89,7 @@ def test_times_come_back_near_and_missing_where_they_were(
 
 def test_whole_steps_stay_whole(back: pd.DataFrame) -> None:
     assert (back["even"] % 2 == 0).all()
+    assert set(((back["eighths"] - 0.3) * 8).round(9) % 1) == {0}
     days = back["day"].dropna()
     assert (days == days.dt.normalize()).all()
     assert (back["zoned"].dt.minute == 0).all()
@@ -120,19 +124,24 @@ def test_column_numbers_of_numpy_survive_json() -> None:
     assert list(back.columns) == [1, 5]
 
 
-def test_a_cap_gets_a_cell_of_its_own(table: pd.DataFrame) -> None:
+def test_a_cap_gets_a_cell_of_its_own_beside_one_stretch(table: pd.DataFrame) -> None:
     (column,) = Encoding.fit(table[["capped"]]).columns
-    assert 125.0 in column.centers[column.modes :]
+    assert column.atoms == [125.0] and len(column.stretches) == 1
 
 
-def test_a_seed_draws_the_mode_where_modes_overlap() -> None:
+@pytest.mark.parametrize("tail", ["normal", "lognormal", "standard_cauchy", "uniform"])
+def test_numbers_are_normal_scores_whatever_their_tails(tail: str) -> None:
     rng = np.random.default_rng(0)
-    values = np.concatenate([rng.normal(0, 1, 5000), rng.normal(2.5, 1, 5000)])
-    table = pd.DataFrame({"x": values})
+    table = pd.DataFrame({"x": getattr(rng, tail)(size=20_000)})
     encoding = Encoding.fit(table)
-    likely, drawn = encoding.encode(table), encoding.encode(table, seed=1)
-    assert (likely.codes != drawn.codes).any()
-    np.testing.assert_array_equal(drawn.codes, encoding.encode(table, seed=1).codes)
+    encoded = encoding.encode(table)
+    scores = SPREAD * encoded.deviations[:, 0]
+    shares = np.searchsorted(np.sort(scores), [-2, -1, 0, 1, 2]) / len(scores)
+    assert shares == pytest.approx([0.0228, 0.1587, 0.5, 0.8413, 0.9772], abs=0.005)
+    assert encoding.groups == []  # a number that is one stretch makes no softmax group
+    back = encoding.decode(encoded, rng)["x"]
+    ranks = np.searchsorted(np.sort(table["x"]), back) / len(back)
+    assert np.abs(ranks - table["x"].rank() / len(back)).max() < 0.01
 
 
 def test_rare_words_share_a_cell_and_still_come_out() -> None:
@@ -173,13 +182,14 @@ def test_a_word_that_was_not_seen_is_refused() -> None:
         encoding.encode(pd.DataFrame({"word": ["a", "c"]}))
 
 
-def test_a_mixture_finds_its_modes() -> None:
+def test_numbers_are_cut_where_there_are_next_to_none() -> None:
     rng = np.random.default_rng(0)
-    rows = np.concatenate([rng.normal(0, 1, 30_000), rng.normal(40, 2, 10_000)])
-    values, counts = summarize(*np.unique(rows, return_counts=True))
-    shares, means, stds = fit_mixture(values, counts)
-    left = means < 20
-    assert len(values) <= MAX_POINTS
-    assert shares[left].sum() == pytest.approx(0.75, abs=0.01)
-    assert np.average(means[~left], weights=shares[~left]) == pytest.approx(40, abs=0.1)
-    assert (stds < 3).all()
+    regimes = [rng.normal(center, 1, 3000) for center in (0, 40, 55, 300)]
+    apart = stretches(*np.unique(np.concatenate(regimes), return_counts=True))
+    for (values, scores), rows in zip(apart, regimes, strict=True):
+        assert (values[0], values[-1]) == (rows.min(), rows.max())
+        assert len(values) <= KNOTS + 1 and values == sorted(values) and scores == sorted(scores)
+        assert np.interp(0, scores, values) == pytest.approx(np.median(rows), abs=0.05)
+    together = [rng.normal(0, 1, 3000), rng.normal(3, 1, 3000)]
+    assert len(stretches(*np.unique(np.concatenate(together), return_counts=True))) == 1
+    assert stretches(np.array([7.0]), np.array([3])) == [[[7.0], [0.0]]]

@@ -12,6 +12,7 @@ import torch
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.lives import SequentialTVAE
+from gan_lab.synth.residual import before_rounding
 
 ROLES = Roles(life="machine", time="time", rul="rul", state="state", failure_mode="failure_mode")
 SMALL = TrainConfig(
@@ -238,6 +239,41 @@ def test_tables_without_a_role(table: pd.DataFrame, case: str) -> None:
     drawn = draw(model, rows=333)
     assert len(drawn) == 333
     assert list(drawn.columns) == list(fewer.columns)
+
+
+@pytest.mark.parametrize("kept", [["load", "heat"], ["alarm", "state"]])
+def test_lives_of_numbers_alone_or_of_words_alone(table: pd.DataFrame, kept: list[str]) -> None:
+    fewer = table[["machine", "rul", *kept]]
+    roles = Roles(life="machine", rul="rul")
+    drawn = draw(SequentialTVAE.fit(fewer, roles, SMALL), lives=60)
+    for name in kept:
+        assert drawn[name].isna().mean() == pytest.approx(fewer[name].isna().mean(), abs=0.03)
+        if drawn[name].dtype.kind in "if":
+            assert drawn[name].std() == pytest.approx(fewer[name].std(), rel=0.2)
+        else:
+            shares = fewer[name].value_counts(normalize=True)
+            found = drawn[name].value_counts(normalize=True)
+            assert (found - shares).abs().max() < 0.15
+
+
+def test_lives_differ_in_categories() -> None:
+    rng = np.random.default_rng(0)
+    shares = np.where(np.arange(30) % 2, 0.85, 0.15).repeat(40)
+    table = pd.DataFrame({"unit": np.arange(1200) // 40, "door": rng.random(1200) < shares})
+    table["heat"] = rng.normal(size=1200)
+    config = SMALL.model_copy(update={"epochs": 80, "early_stopping": False})
+    drawn = draw(SequentialTVAE.fit(table, Roles(life="unit"), config), lives=60)
+    spread, real = (rows.groupby("unit")["door"].mean().std() for rows in (drawn, table))
+    assert spread == pytest.approx(real, rel=0.2)
+
+
+def test_rounding_adds_what_was_not_drawn() -> None:
+    rng = np.random.default_rng(0)
+    smooth = rng.normal(0, 1, (4000, 3)) * [0.6, 3.0, 0.1]
+    rounded = smooth.round()
+    (scale,) = before_rounding(rounded, np.zeros(4000, dtype=np.int64), np.ones((1, 3)))
+    assert (scale * rounded.std(axis=0))[:2] == pytest.approx([0.6, 3.0], rel=0.03)
+    assert scale[2] == 1.0  # a grid so wide says nothing of what lies within it
 
 
 def test_regimes_are_found_and_can_be_overruled(table: pd.DataFrame) -> None:

@@ -134,7 +134,15 @@ def test_max_steps_limits_epochs_only_where_they_are_more() -> None:
     assert planned_epochs(1_700, config) == 250
     assert planned_epochs(16_138, config) == 31
     assert planned_epochs(900, config) == 300
-    assert planned_epochs(16_138, config.model_copy(update={"max_steps": 0})) == 300
+
+
+def test_epochs_that_someone_asked_for_are_not_cut() -> None:
+    assert planned_epochs(16_138, TrainConfig()) == 76
+    assert planned_epochs(16_138, TrainConfig(epochs=300)) == 300
+    asked = TrainConfig.model_validate_json('{"epochs": 300, "max_steps": 1000}')
+    assert planned_epochs(16_138, asked) == 31
+    for config in (TrainConfig(), TrainConfig(epochs=300), asked):  # as a task's record keeps them
+        assert TrainConfig.model_validate_json(config.model_dump_json()) == config
 
 
 def test_a_saved_model_draws_the_same_rows(model: TabularTVAE, tmp_path: Path) -> None:
@@ -143,6 +151,31 @@ def test_a_saved_model_draws_the_same_rows(model: TabularTVAE, tmp_path: Path) -
     pd.testing.assert_frame_equal(draw(loaded), draw(model), check_exact=True)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert loaded.history == model.history and loaded.config == model.config
+
+
+def test_a_model_of_numbers_alone_or_of_words_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    numbers = pd.DataFrame({"x": x, "y": x + rng.normal(size=400)})
+    words = pd.DataFrame({"a": rng.choice(["u", "v"], 400), "b": rng.choice([1, 2, 3], 400)})
+    for table in (numbers, words):
+        model = TabularTVAE.fit(table, Roles(), QUICK)
+        model.save(tmp_path / "model")
+        drawn = draw(TabularTVAE.load(tmp_path / "model"))
+        pd.testing.assert_frame_equal(drawn, draw(model), check_exact=True)
+        assert drawn.dtypes.to_dict() == table.dtypes.to_dict()
+        shares = (drawn <= table.median()).mean() if table is numbers else drawn.value_counts("a")
+        assert (shares - shares.mean()).abs().max() < 0.2 * shares.mean()
+
+
+def test_a_model_file_of_another_format_is_refused(
+    model: TabularTVAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr("gan_lab.synth.modelfile.FORMAT", 1)
+        model.save(tmp_path / "model")
+    with pytest.raises(BadParameter, match="has format 1; this version reads 2"):
+        TabularTVAE.load(tmp_path / "model")
 
 
 def test_a_model_file_altered_by_one_byte_is_refused(model: TabularTVAE, tmp_path: Path) -> None:
