@@ -128,16 +128,20 @@ def _model(machine_id: str, config: TrainConfig) -> str:
 
 
 def _seed_size(machine_id: str) -> tuple[int, int]:
-    """Rows and columns of a machine's seed table; of one that is still to be made, as is usual."""
+    """Rows and columns of a machine's seed table; of one that is still to be made, as is usual.
+
+    What cannot be read counts as one to be made: the task that needs it will say so.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from gan_lab.synth.tables import seed_path
 
-    path = seed_path(machine_id)
-    if not path.exists():
+    try:
+        about = pq.read_metadata(seed_path(machine_id))
+    except (OSError, pa.ArrowInvalid):
         columns = len(load_profile(machine_id).sensors) + 5
         return int(SeedConfig.model_fields["rows"].default), columns
-    about = pq.read_metadata(path)
     return about.num_rows, about.num_columns
 
 
