@@ -109,12 +109,12 @@ def windows(
     return Windows(features.reshape(len(ends), 5 * len(columns)), rul, life[ends])
 
 
-def window_r2(synthetic: Windows, real: Windows, seed: int = 0) -> float:
+def window_r2(synthetic: Windows, real: Windows, seed: int = 0, max_bins: int = 255) -> float:
     """Return R2 of the real windows' rul, predicted by trees that saw only synthetic windows."""
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.metrics import r2_score
 
-    model = HistGradientBoostingRegressor(max_iter=150, random_state=0)
+    model = HistGradientBoostingRegressor(max_iter=150, max_bins=max_bins, random_state=0)
     given = _with_rul(synthetic.some(MOST_WINDOWS, seed))
     asked = _with_rul(real)
     model.fit(given.features, given.rul)
@@ -134,7 +134,7 @@ def row_r2(
     return window_r2(singles[0], singles[1], seed)
 
 
-def window_c2st(real: Windows, synthetic: Windows, seed: int = 0) -> float:
+def window_c2st(real: Windows, synthetic: Windows, seed: int = 0, max_bins: int = 255) -> float:
     """Return the AUC of trees that tell real windows from synthetic ones; 0.5 is perfect.
 
     Split by life: half of the lives of each side teach, the other half are asked, then the other
@@ -150,7 +150,7 @@ def window_c2st(real: Windows, synthetic: Windows, seed: int = 0) -> float:
     half = np.concatenate([_halves(real.life, seed), _halves(synthetic.life, seed + 1)])
     areas = []
     for asked in (False, True):
-        model = HistGradientBoostingClassifier(max_iter=100, random_state=0)
+        model = HistGradientBoostingClassifier(max_iter=100, max_bins=max_bins, random_state=0)
         model.fit(features[half != asked], label[half != asked])
         guess = model.predict_proba(features[half == asked])[:, 1]
         areas.append(roc_auc_score(label[half == asked], guess))
