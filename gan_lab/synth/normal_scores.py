@@ -20,14 +20,39 @@ Stretch = list[list[float]]  # values, rising, and the score of each
 KNOTS = 64
 WINDOW, WINDOW_ROWS = 0.01, 40  # what a density is measured over: share of the rows, and at least
 DEEP = 0.3  # of the lower of the peaks beside it is a valley to cut in
+WIDE = 0.5  # of the central 98 % is a gap to cut at, with so many rows on each side of it:
+GAP_ROWS = 20
 
 
 def stretches(values: Floats, counts: NDArray[np.int64]) -> list[Stretch]:
     """Return the stretches of sorted values that occur so often, each with at most 65 knots."""
     mass = np.cumsum(counts) / counts.sum()
-    window = max(WINDOW, WINDOW_ROWS / counts.sum())
-    places = [0, *_cuts(values, mass, 0, len(values), window), len(values)]
+    rows = counts.sum()
+    window, few = max(WINDOW, WINDOW_ROWS / rows), GAP_ROWS / rows
+    pieces = [0, *_gaps(values, mass, 0, len(values), few), len(values)]
+    places = [
+        place for a, b in pairwise(pieces) for place in (a, *_cuts(values, mass, a, b, window))
+    ] + [len(values)]
     return [_scored(values[a:b], counts[a:b]) for a, b in pairwise(places)]
+
+
+def _gaps(values: Floats, mass: Floats, first: int, last: int, few: float) -> list[int]:
+    """Return where to cut values[first:last] at gaps: what lies beyond one is rare, but not odd."""
+    lower = mass[first - 1] if first else 0.0
+    upper = mass[last - 1]
+    places = np.arange(first + 1, last)
+    beside = np.minimum(mass[places - 1] - lower, upper - mass[places - 1])
+    places = places[beside >= few * (1 - 1e-9)]
+    if not len(places):
+        return []
+    gaps = values[places] - values[places - 1]
+    ends = np.searchsorted(mass, lower + np.array([0.01, 0.99]) * (upper - lower))
+    low, high = values[ends.clip(first, last - 1)]
+    cut = int(places[gaps.argmax()])
+    if gaps.max() <= WIDE * (high - low):
+        return []
+    left = _gaps(values, mass, first, cut, few)
+    return [*left, cut, *_gaps(values, mass, cut, last, few)]
 
 
 def _cuts(values: Floats, mass: Floats, first: int, last: int, window: float) -> list[int]:

@@ -193,3 +193,16 @@ def test_numbers_are_cut_where_there_are_next_to_none() -> None:
     together = [rng.normal(0, 1, 3000), rng.normal(3, 1, 3000)]
     assert len(stretches(*np.unique(np.concatenate(together), return_counts=True))) == 1
     assert stretches(np.array([7.0]), np.array([3])) == [[[7.0], [0.0]]]
+
+
+@pytest.mark.parametrize("share", [0.004, 0.01, 0.015])
+def test_what_is_rare_and_far_away_is_a_stretch_of_its_own(share: float) -> None:
+    rng = np.random.default_rng(0)
+    rare = round(20_000 * share)
+    for far in (np.full(rare, -999.0), rng.normal(500, 1, rare)):
+        values = np.concatenate([rng.normal(20, 1, 20_000 - rare), far])
+        found = stretches(*np.unique(values, return_counts=True))
+        assert len(found) == 2
+        assert any(min(far) == knots[0] and max(far) == knots[-1] for knots, _ in found)
+    tail = np.exp(2 * rng.normal(size=20_000))  # one stretch, however heavy
+    assert len(stretches(*np.unique(tail, return_counts=True))) == 1
