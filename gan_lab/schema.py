@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -184,13 +184,12 @@ class TrainConfig(Message):
         True, description="Of lives: held-out lives decide how many of the epochs are enough"
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _epochs_are_meant(cls, given: Any) -> Any:
+    @model_validator(mode="after")
+    def _epochs_are_meant(self) -> Self:
         """Take the limit of steps off epochs that someone asked for."""
-        if isinstance(given, dict) and given.get("epochs") is not None:
-            return {"max_steps": 0, **given}
-        return given
+        if "epochs" in self.model_fields_set and "max_steps" not in self.model_fields_set:
+            self.max_steps = 0
+        return self
 
 
 class GenerateConfig(Message):

@@ -37,7 +37,9 @@ def seed(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
 @click.option(
     "--model", type=click.Choice(["auto", "tabular", "sequential"]), help="What to learn."
 )
-@click.option("--epochs", type=int, help="Epochs of training.  [default: 300]")
+@click.option(
+    "--epochs", type=int, help="Epochs at most.  [default: as many as are needed, up to 300]"
+)
 @click.option("--batch-size", type=int, help="Rows per step.  [default: 500]")
 @click.option("--seed", type=int, help="Seed of the random numbers.  [default: 0]")
 @task_options
@@ -72,7 +74,9 @@ def generate(machine_id: str, detach: bool, as_json: bool, **options: Any) -> in
 
 @click.command()
 @click.argument("machine_id")
-@click.option("--epochs", type=int, help="Epochs of training.  [default: 300]")
+@click.option(
+    "--epochs", type=int, help="Epochs at most.  [default: as many as are needed, up to 300]"
+)
 @task_options
 def pipeline(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
     """Seed, train, generate and report, chained on the cluster."""

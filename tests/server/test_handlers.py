@@ -56,7 +56,8 @@ def refused(answer: httpx.Response, status: int, reason: str) -> str:
 def test_a_training_is_accepted_with_the_fields_of_the_interface(
     api: httpx.Client, jupyter: JupyterProcess, press: str
 ) -> None:
-    answer = api.post(f"/api/gan/machines/{press}/train", json={"epochs": 300})
+    asked = {"epochs": 300, "compress_dims": [64, 64]}
+    answer = api.post(f"/api/gan/machines/{press}/train", json=asked)
     assert answer.status_code == 202
     started = answer.json()
     assert set(started) == {
