@@ -31,6 +31,7 @@ from gan_lab.synth.trajectories import Lives
 from gan_lab.synth.tvae import build_network
 
 PAST = (0.0, *DECAYS)  # the row before, and averages of those before it
+PAST_LEVELS = 32  # of a category, the most frequent, whose past the network is told
 PAST_CELLS = (0.0, 0.8, 0.95)  # the same of categories
 LEAST_GAIN = 0.01  # of a residual's variance, to be worth a coefficient
 PRIOR_COMPONENTS = 10
@@ -135,7 +136,7 @@ class Residual:
         joint = Encoded(
             encoded.deviations, np.concatenate([encoded.codes, codes[:, groups]], axis=1)
         )
-        conditions = static + len(PAST_CELLS) * sum(column.cells for column in words)
+        conditions = static + len(PAST_CELLS) * sum(map(_told, words))
         network = build_network(encoding, config, conditions)
         start_at_marginals(network, joint)
         prior = Prior.normal(config.embedding_dim)
@@ -221,14 +222,20 @@ class Residual:
 
     @property
     def _width(self) -> int:
-        return sum(column.cells for column in self.encoding.columns[self.past.shape[1] :])
+        return sum(map(_told, self.encoding.columns[self.past.shape[1] :]))
 
     def _one_hot(self, codes: Ints | NDArray[np.int16]) -> NDArray[np.float32]:
-        widths = [column.cells for column in self.encoding.columns[self.past.shape[1] :]]
+        widths = map(_told, self.encoding.columns[self.past.shape[1] :])
         parts = [
             (codes[:, [i]] == np.arange(width)).astype(np.float32) for i, width in enumerate(widths)
         ]
         return np.concatenate(parts, axis=1)
+
+
+def _told(column: Column) -> int:
+    """Return of how many cells the network is told the past; the levels of a text are sorted by
+    their frequency, and a number has no more atoms than that."""
+    return min(column.cells, PAST_LEVELS)
 
 
 def before_rounding(residual: Floats, regime: Ints, step: Floats) -> Floats:
