@@ -188,7 +188,7 @@ def refuse_what_does_not_fit(specs: Sequence[TaskSpec], limits: Sequence[float])
     for spec in specs:
         config = CONFIGS[spec.kind].model_validate(spec.config)
         if isinstance(config, SeedConfig):
-            rows = None if config.lives else config.rows
+            rows = _rows_of_lives(spec.machine_id, config.lives) or config.rows
         needed, why = estimate_memory(spec.machine_id, config, rows)
         if needed > most:
             raise TooMuchMemory(
@@ -196,6 +196,14 @@ def refuse_what_does_not_fit(specs: Sequence[TaskSpec], limits: Sequence[float])
                 f"{why}, and no worker may use more than {most / 1e9:.1f} GB. Use fewer rows, a "
                 "smaller batch_size or network, or fewer and larger workers (GAN_LAB_WORKERS)."
             )
+
+
+def _rows_of_lives(machine_id: str, lives: int | None) -> int:
+    """Return how many rows so many simulated lives have, about; 0 where none are asked for."""
+    profile = load_profile(machine_id)
+    if not lives or profile.life is None or profile.interval_s is None:
+        return 0
+    return round(lives * profile.life.mean_h * 3600 / profile.interval_s)
 
 
 def estimate_memory(machine_id: str, config: Config, rows: int | None = None) -> tuple[float, str]:

@@ -6,6 +6,7 @@ raises to Dask: its outcome goes to the next link of its chain, and the run fold
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import os
@@ -15,6 +16,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from gan_lab.errors import GanLabError, RequestError, TaskCancelled, TaskFailed
@@ -147,6 +149,10 @@ def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body
     except Exception as error:
         log.exception("Task %s could not even be recorded", task_id)
         return {"task_id": task_id, "kind": "task", "state": State.UNKNOWN, "message": str(error)}
+    finally:
+        # What is free, but kept, would count against the next task.
+        with suppress(AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def outcome(run: RunFolder) -> Outcome:
@@ -341,8 +347,10 @@ class Keeper(threading.Thread):
         if not self._alone or not self._memory_limit or used < MEMORY_SHARE * self._memory_limit:
             return
         with self.work.announcer.lock:
-            _record_failure(self.work, OutOfMemory(out_of_memory(used, self._memory_limit)))
-            self._end_worker()
+            try:
+                _record_failure(self.work, OutOfMemory(out_of_memory(used, self._memory_limit)))
+            finally:  # nobody else would end what goes on growing
+                self._end_worker()
 
     def _end_worker(self) -> None:
         """End this process, which its nanny starts anew: a thread cannot be ended."""

@@ -73,6 +73,9 @@ def test_what_no_worker_can_hold_is_refused_with_the_figure(bare: Path) -> None:
         refuse_what_does_not_fit([spec], [2e9, 1e9])
     refuse_what_does_not_fit([spec], [2e9, 64e9])
     refuse_what_does_not_fit([spec], [2e9, 0])  # a worker without a limit
+    config = configure("seed", {"lives": 1_000_000}).model_dump(mode="json")
+    with pytest.raises(TooMuchMemory, match=r"needs about .* GB for 200,000,000 rows"):
+        refuse_what_does_not_fit([spec.model_copy(update={"config": config})], [64e9])
 
 
 def test_lives_are_shared_out_in_proportion_to_rows() -> None:
