@@ -92,7 +92,7 @@ def _await_arrival(client: Client, futures: dict[str, Any], patience_s: float) -
     missing, started = set(futures), time.monotonic()
     while True:
         missing -= set(known_keys(client))
-        missing -= {key for key in missing if futures[key].done()}
+        missing -= {key for key in missing if futures[key].status in ("finished", "error")}
         if not missing:
             return
         if time.monotonic() - started > patience_s:
@@ -194,22 +194,25 @@ def resume(task_id: str | None = None) -> list[RunFolder]:
     for run in everything:
         if run.spec.after in wanted and (_waited_in_vain(run) or run.task_id in missing):
             wanted.add(run.task_id)
-    return [
-        run
-        for run in everything
-        if run.task_id in wanted and _take_up(run, run.task_id in missing, client, settings)
-    ]
+    taken: list[RunFolder] = []
+    for run in everything:
+        if run.task_id in wanted and _take_up(run, run.task_id in missing, taken, client, settings):
+            taken.append(run)
+    return taken
 
 
-def _take_up(run: RunFolder, was_lost: bool, client: Client, settings: Settings) -> bool:
-    """Hand a run over, unless somebody else has taken it up since it was found."""
+def _take_up(
+    run: RunFolder, was_lost: bool, taken: list[RunFolder], client: Client, settings: Settings
+) -> bool:
+    """Hand a run over behind those `taken` up, unless somebody else has since it was found."""
     with run.claim():
         known = set(known_keys(client))
         ended = run.final if was_lost else run.result_data() is not None
         if ended or run.held or task_key(run) in known:
             return False
         run.reopen()
-        hand_over(client, [run], settings, _before(run, was_lost, known, settings))
+        told = was_lost or run.spec.after in {one.task_id for one in taken}
+        hand_over(client, [run], settings, _before(run, told, known, settings))
         return True
 
 
@@ -243,7 +246,7 @@ def _waited_in_vain(run: RunFolder) -> bool:
     return error is not None and error["reason"] == "waited_in_vain"
 
 
-def _before(run: RunFolder, was_lost: bool, known: set[str], settings: Settings) -> list[RunFolder]:
+def _before(run: RunFolder, told: bool, known: set[str], settings: Settings) -> list[RunFolder]:
     """Return the link that a run waits for: if the cluster has it, or to be told how it ended.
 
     One that ended, and is asked for again by name, does not wait for what has ended as well.
@@ -251,6 +254,6 @@ def _before(run: RunFolder, was_lost: bool, known: set[str], settings: Settings)
     with suppress(UnknownTask):  # cleaned away
         if run.spec.after is not None:
             before = open_run(run.spec.after, settings.home)
-            if was_lost if before.final else task_key(before) in known:
+            if told if before.final else task_key(before) in known:
                 return [before]
     return []
