@@ -31,7 +31,8 @@ run"""
 def test_a_bar_moves_and_its_curve_grows_while_a_later_cell_blocks(
     lab: Lab, open_notebook: Open
 ) -> None:
-    page = open_notebook(lab.write("moves.ipynb", TRAIN.format(epochs=60), "print(run.result())"))
+    train = TRAIN.format(epochs="400, early_stopping=False")
+    page = open_notebook(lab.write("moves.ipynb", train, "print(run.result())"))
     run_all(page)
     page.wait_for_selector(BAR)
     shares, points = set(), set()
@@ -40,7 +41,7 @@ def test_a_bar_moves_and_its_curve_grows_while_a_later_cell_blocks(
         points.add(page.locator(f"{OUTPUT} polyline").first.get_attribute("points") or "")
     assert all(0 < share < 100 for share in shares)
     assert "[*]" in page.locator(".jp-InputPrompt").nth(1).inner_text()
-    page.get_by_text("'epochs_completed': 60").wait_for()
+    page.get_by_text("'epochs_completed': 400").wait_for()
     page.get_by_text("✓ done").wait_for()
     expect(page.locator(BAR)).to_have_count(0)  # the record has taken the place of the widgets
     screenshot(page, "done")

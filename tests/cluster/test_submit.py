@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 import gan_lab as lab
-from gan_lab.cluster import handover, submit
+from gan_lab.cluster import handover, services, submit
 from gan_lab.cluster.estimate import refuse_what_does_not_fit
 from gan_lab.cluster.tasks import git_commit, lives_of_splits, package_versions
 from gan_lab.errors import (
@@ -142,6 +143,9 @@ def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Pa
     assert failure is not None and failure["reason"] == "waited_in_vain"
     assert runs[1].task_id in failure["message"]
     # So it does where the cluster died before it could tell, and the link is taken up again.
+    client, patience = services.get_client(), threading.Event()
+    while runs[2].held or handover.task_key(runs[2]) in handover.known_keys(client):
+        patience.wait(0.05)  # its worker records the end before it lets go
     runs[2].reopen()
     assert [run.task_id for run in handover.resume()] == [runs[2].task_id]
     runs[2].wait(timeout=250)
