@@ -49,7 +49,10 @@ def _gaps(values: Floats, mass: Floats, first: int, last: int, few: float) -> li
     ends = np.searchsorted(mass, lower + np.array([0.01, 0.99]) * (upper - lower))
     low, high = values[ends.clip(first, last - 1)]
     cut = int(places[gaps.argmax()])
-    if gaps.max() <= WIDE * (high - low):
+    # Beyond a gap in a heavy tail the values lie farther apart than the gap is wide.
+    left_is_less = mass[cut - 1] - lower < upper - mass[cut - 1]
+    beyond = values[first:cut] if left_is_less else values[cut:last]
+    if gaps.max() <= max(WIDE * (high - low), beyond[-1] - beyond[0]):
         return []
     left = _gaps(values, mass, first, cut, few)
     return [*left, cut, *_gaps(values, mass, cut, last, few)]
