@@ -16,11 +16,11 @@ demo: .venv/.ready   ## the main job for one machine on embedded services: seed,
 	$(BIN)/gan-lab demo
 
 test: .venv/.ready-test   ## lint and every test
-	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory lint check
+	$(BIN)/python -m pytest -m slow
 
-check: .venv/.ready-test  ## what one runs while coding: the quick tests
-	$(BIN)/python -m pytest -m "not slow"
+check: .venv/.ready-test  ## what one runs while coding: the quick tests, two at a time
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 lab: .venv/.ready     ## JupyterLab on the notebooks
 	$(BIN)/gan-lab lab

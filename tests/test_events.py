@@ -140,6 +140,7 @@ def test_fifty_watchers_see_the_same(run: RunFolder, settings: Settings) -> None
     assert seen == [list(range(1, 12))] * 50
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_events_are_told_whole(run: RunFolder, settings: Settings) -> None:
     first = Announcer(run, settings).say("training", 1, 100_000, "Begun")
     with (run.path / EVENTS).open("a") as log:

@@ -38,13 +38,11 @@ class NotebookFailed(GanLabError):
 
 
 def import_papermill(alone: bool = False) -> Any:
-    """Return papermill, without what takes a second to load and is not needed here.
+    """Return papermill; `alone`, in a process of our own, without its cloud stores.
 
-    jsonschema would load a checker of web addresses, which no field of a notebook is. `alone`: in
-    a process of our own, papermill's cloud stores are left out too.
+    They take a second to load, and a fleet's notebooks are files.
     """
-    hidden = ["rfc3987_syntax", *(["boto3", "pyarrow"] if alone else [])]
-    hidden = [name for name in hidden if name not in sys.modules]
+    hidden = [name for name in ("boto3", "pyarrow") if alone and name not in sys.modules]
     sys.modules |= dict.fromkeys(hidden)  # type: ignore[arg-type]  # importing them fails
     import papermill
 

@@ -264,6 +264,7 @@ def test_a_failing_notifier_is_a_warning_without_its_secret(
         ),
     ],
 )
+@pytest.mark.slow
 def test_a_notebook_that_fails_is_kept_up_to_there(
     home: Path, notebook: str, limit_s: float | None, line: str
 ) -> None:

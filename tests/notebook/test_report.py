@@ -51,6 +51,7 @@ def trained(view_home: Path, new_run: Callable[..., RunFolder]) -> Callable[...,
     return made
 
 
+@pytest.mark.slow
 def test_a_report_that_is_there_is_shown(
     trained: Callable[..., RunFolder], judged: QualityReport
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_report_that_is_there_is_shown(
     assert view.path.read_text() == render_html(judged)
 
 
+@pytest.mark.slow
 def test_what_is_drawn_from_is_the_newest_model_that_no_report_calls_bad(
     trained: Callable[..., RunFolder], judged: QualityReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ lab.watch(run)
 """
 
 
+@pytest.mark.slow
 def test_a_cell_run_a_hundred_times_leaks_nothing(
     valkey: redis.Redis, new_run: Callable[..., RunFolder], writer: Any, kernel: Any
 ) -> None:
@@ -49,6 +50,7 @@ def test_a_cell_run_a_hundred_times_leaks_nothing(
     assert kernel.run(COUNT).split()[0] == "0"
 
 
+@pytest.mark.slow
 def test_a_live_view_moves_with_each_epoch_and_ends_as_its_record(
     valkey: redis.Redis, new_run: Callable[..., RunFolder], kernel: Any
 ) -> None:
@@ -74,6 +76,7 @@ def bar_value(message: dict[str, Any]) -> float | None:
     return value if isinstance(value, float) else None
 
 
+@pytest.mark.slow
 def test_without_a_front_end_no_widget_is_made(
     new_run: Callable[..., RunFolder], writer: Any, kernel: Any
 ) -> None:

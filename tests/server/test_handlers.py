@@ -53,6 +53,7 @@ def refused(answer: httpx.Response, status: int, reason: str) -> str:
 # ---- starting and following tasks
 
 
+@pytest.mark.slow
 def test_a_training_is_accepted_with_the_fields_of_the_interface(
     api: httpx.Client, jupyter: JupyterProcess, press: str
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_training_is_accepted_with_the_fields_of_the_interface(
     assert status["metadata"]["machine_id"] == press
 
 
+@pytest.mark.slow
 def test_seed_and_pipeline_are_accepted(api: httpx.Client) -> None:
     seed = api.post(f"/api/gan/machines/{MACHINE}/seed", json={"rows": 500})
     assert seed.status_code == 202, seed.text

@@ -130,6 +130,7 @@ def undamaged(motor: pd.DataFrame, profile: Profile) -> dict[str, set[str]]:
     return accused(verdict(parts(motor, "life", seed=0), profile.roles, profile))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_planted_fault_is_found(
     fault: Fault, motor: pd.DataFrame, profile: Profile, undamaged: dict[str, set[str]]
@@ -142,6 +143,7 @@ def test_a_planted_fault_is_found(
     assert found[kind] != undamaged.get(kind)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_planted_in_real_lives_is_found(fault: Fault, turbofan: pd.DataFrame) -> None:

@@ -64,6 +64,7 @@ def test_an_exported_file_draws_rows_without_this_package(
     assert (rows["day"] == rows["day"].dt.normalize()).all()
 
 
+@pytest.mark.slow
 def test_sdv_still_is_what_the_export_stands_on(table: pd.DataFrame) -> None:
     import cloudpickle
     import sdv.single_table
