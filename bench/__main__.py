@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHES = ("machines", "tables", "lives", "report", "watching", "fleet", "server")
+BENCHES = ("machines", "tables", "lives", "report", "watching", "monitor", "fleet", "server")
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -72,6 +72,7 @@ class RunIndex:
         self._gone: Counter[tuple[str, str]] = Counter()  # so that no total falls by a clean-up
         self._taken_at = self._listed_at = self._redis_asked_at = float("-inf")
         self._folder_mark = 0
+        self._changed = True
         self._lock, self._taken = threading.Lock(), threading.Event()
 
     def look(self) -> Picture:
@@ -120,6 +121,7 @@ class RunIndex:
         self._listed_at = now
         paths = {path.name: path for path in run_paths(folder)}
         for name in self._known.keys() - paths.keys():
+            self._changed = True
             row = self._known.pop(name).row
             self._gone.update({(row["kind"], what): row[what] for what in COUNTED})
         new = [RunFolder(path) for name, path in paths.items() if name not in self._known]
@@ -134,11 +136,18 @@ class RunIndex:
 
     def _look_at(self, run: RunFolder, seen: Seen | None, now: float) -> None:
         try:
-            mark, held = _mark(run.path), run.held
-            same = seen is not None and (seen.mark, seen.row["held"]) == (mark, held)
-            row = dict(seen.row) if seen is not None and same else read_row(run, held)
-            row["state"] = self._state(row, task_key(run))
-            self._known[run.task_id] = Seen(run, task_key(run), mark, now, row)
+            mark = _mark(run.path)
+            same = seen is not None and seen.mark == mark
+            # A lease comes with a new mark; it ends without one when it is not renewed.
+            held = run.held if seen is None or not same or seen.row["held"] else False
+            if seen is not None and same and seen.row["held"] == held:
+                row = dict(seen.row)
+            else:
+                row = read_row(run, held)
+            key = seen.key if seen is not None else task_key(run)
+            row["state"] = self._state(row, key)
+            self._changed |= seen is None or row != seen.row
+            self._known[run.task_id] = Seen(run, key, mark, now, row)
         except (GanLabError, ValueError, OSError):
             return  # another format, or half made: not ours to show
 
@@ -149,6 +158,10 @@ class RunIndex:
         return "lost" if _seconds_since(row["created"]) > JUST_MADE_S else str(row["status"])
 
     def _draw(self, complete: bool) -> Picture:
+        complete |= self.picture.complete
+        if not self._changed:
+            return replace(self.picture, redis_up=self._redis_up(), complete=complete)
+        self._changed = False
         rows = [seen.row for seen in list(self._known.values())]
         rows.sort(key=lambda row: row["created"], reverse=True)
         rows.sort(key=lambda row: STATES.index(row["state"]))
@@ -162,7 +175,7 @@ class RunIndex:
             totals=totals,
             fleets=sorted({row["fleet"] for row in rows if row["fleet"]}, reverse=True),
             redis_up=self._redis_up(),
-            complete=complete or self.picture.complete,
+            complete=complete,
         )
 
     def _redis_up(self) -> bool:

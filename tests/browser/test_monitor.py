@@ -18,7 +18,7 @@ from gan_lab.events import Announcer
 from gan_lab.runs import RunFolder
 from gan_lab.settings import Settings
 from tests.browser.conftest import SCREENSHOTS, Lab, wait_for_kernel
-from tests.cluster.history import FLEETS, SENTENCE, STATES, make_history, serve_dashboard
+from tests.cluster.history import FLEETS, SENTENCE, STATES, make_history, pending, serve_dashboard
 
 pytestmark = pytest.mark.slow
 expect.set_options(timeout=60_000)
@@ -49,7 +49,8 @@ def page(browser: Browser, history: tuple[Path, list[RunFolder]]) -> Iterator[Pa
     page.on("console", note)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda asked: asked.method == "GET" or wrong.append(asked.method))
-    with serve_dashboard(*history) as url:
+    home, runs = history
+    with serve_dashboard(home, pending(runs)) as url:
         page.goto(f"{url}/lab")
         yield page
         assert wrong == []

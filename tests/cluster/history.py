@@ -36,9 +36,14 @@ def make_history(home: Path, tasks: int = 100, states: tuple[str, ...] = STATES)
     return [_make(number, states[number % len(states)], settings) for number in range(tasks)]
 
 
+def pending(runs: list[RunFolder]) -> list[RunFolder]:
+    """Those of a history in all states that wait for a worker."""
+    return runs[STATES.index("pending") :: len(STATES)]
+
+
 @contextmanager
-def serve_dashboard(home: Path, runs: list[RunFolder]) -> Iterator[str]:
-    """Start a scheduler with our page and without workers, where the pending of the runs wait.
+def serve_dashboard(home: Path, pending: list[RunFolder]) -> Iterator[str]:
+    """Start a scheduler with our page and without workers, where these runs wait.
 
     Gives the address of its server.
     """
@@ -47,7 +52,6 @@ def serve_dashboard(home: Path, runs: list[RunFolder]) -> Iterator[str]:
         with pytest.MonkeyPatch.context() as patch:  # no longer, for others name theirs meanwhile
             patch.setenv("GAN_LAB_HOME", str(home))
             client.run_on_scheduler(_install)
-        pending = runs[STATES.index("pending") :: len(STATES)]
         waiting = [client.submit(len, "", key=task_key(run)) for run in pending]
         yield cluster.dashboard_link.removesuffix("/status")
         del waiting

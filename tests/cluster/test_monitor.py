@@ -36,6 +36,7 @@ from tests.cluster.history import (
     SENTENCE,
     STATES,
     make_history,
+    pending,
     serve_dashboard,
 )
 
@@ -73,7 +74,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GAN_LAB_REDIS_URL", valkey.url)
         runs = make_history(home, TASKS)
-        with serve_dashboard(home, runs) as url:
+        with serve_dashboard(home, pending(runs)) as url:
             yield Dashboard(url, runs, valkey)
     valkey.stop()
 
