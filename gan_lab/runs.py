@@ -252,7 +252,7 @@ class RunFolder:
         elif (self.path / CANCELLED).exists():
             state, message = State.REVOKED, "Cancelled"
         elif event is None:
-            state, message = State.PENDING, "Waiting for a worker"
+            state, message = State.PENDING, f"Waiting for {self._waits_for()}"
         elif event.final or not self.held:
             state, message = State.RETRY, "Nobody works on it: waiting for a worker"
         else:
@@ -287,6 +287,14 @@ class RunFolder:
             error=error,
             metadata=metadata,
         )
+
+    def _waits_for(self) -> str:
+        if self.spec.after is not None:
+            before = RunFolder(self.path.with_name(self.spec.after))
+            with suppress(UnknownTask):
+                if not before.final:
+                    return f"{before.spec.kind} ({before.task_id[:8]})"
+        return "a worker"
 
     def raise_for_end(self) -> dict[str, Any] | None:
         """Return the result of a run that is done, None while it goes on.

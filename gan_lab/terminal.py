@@ -44,16 +44,17 @@ def watch(runs: Sequence[RunFolder], screen: Console | None = None) -> None:
 
 
 def _bar(run: RunFolder, screen: Console) -> None:
+    wide = screen.width >= 110
     columns = (
-        TextColumn("{task.fields[label]:<42}"),
-        BarColumn(bar_width=28),
+        TextColumn("{task.fields[label]:<42}" if wide else "{task.fields[label]}"),
+        BarColumn(bar_width=28 if wide else 8),
         TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=screen, refresh_per_second=5) as progress:
-        label = f"{run.spec.kind:<9}{run.spec.machine_id}"
+        label = f"{run.spec.kind:<9}{run.spec.machine_id}" if wide else run.spec.machine_id
         bar = progress.add_task("waiting for a worker", total=100, label=label)
         for event in follow(run):
             share = 100 * event.current / event.total if event.total else 0
@@ -74,13 +75,13 @@ def _lines(run: RunFolder) -> None:
 
 
 def now_and_then(run: RunFolder, file: TextIO) -> Callable[[Event], None]:
-    """Return what prints the first event, the last, and one now and then, as a line each."""
-    told = 0.0
+    """Return what prints each new stage's first event and one now and then, as a line each."""
+    told, stage = 0.0, ""
 
     def tell(event: Event) -> None:
-        nonlocal told
-        if event.seq == 1 or event.final or time.monotonic() - told >= LINE_EVERY_S:
-            told = time.monotonic()
+        nonlocal told, stage
+        if event.stage != stage or time.monotonic() - told >= LINE_EVERY_S:
+            told, stage = time.monotonic(), event.stage
             label = f"{run.spec.kind} {run.spec.machine_id}"
             print(f"{label}: {event.progress:3d}%  {event.message}", file=file, flush=True)
 

@@ -33,6 +33,7 @@ Body = Callable[["Work"], dict[str, Any]]
 
 LOOK_S = 0.1  # how often a task's keeper looks at memory
 FLAG_S = 1.0  # and at the cancel flag
+NOT_STARTED = "Not started:"
 LONGER = 4  # each pause before another attempt is so many times the last one
 LONGEST_PAUSE_S = 60.0
 MEMORY_SHARE = 0.9  # of a worker's limit; Dask holds new tasks back at 0.8 of it
@@ -216,13 +217,18 @@ def _work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None:
 
 
 def _check_chain(waits_for: Sequence[Outcome]) -> None:
-    """Raise where the link before did not succeed: its cancellation or its failure is ours too."""
+    """Raise where the link before did not succeed: its cancellation or its failure is ours too.
+
+    Where that one was not started either, its sentence names the link that failed: once is enough.
+    """
     for before in waits_for:
         label = f"{before['kind']} ({before['task_id']})"
         if before["state"] == State.REVOKED:
-            raise TaskCancelled(f"Not started: it waited for {label}, which was cancelled.")
+            raise TaskCancelled(f"{NOT_STARTED} it waited for {label}, which was cancelled.")
         if before["state"] != State.SUCCESS:
-            message = f"Not started: it waited for {label}, which failed: {before['message']}"
+            if before["message"].startswith(NOT_STARTED):
+                raise WaitedInVain(before["message"])
+            message = f"{NOT_STARTED} it waited for {label}, which failed: {before['message']}"
             raise WaitedInVain(message)
 
 

@@ -11,10 +11,11 @@ import sys
 import threading
 import uuid
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gan_lab.cluster import services
 from gan_lab.cluster.attach import attach
@@ -24,7 +25,7 @@ from gan_lab.errors import BadParameter, NoModel, NoSeedData
 from gan_lab.events import follow
 from gan_lab.machines import load_profile, profile_ids
 from gan_lab.runs import RunFolder, all_runs, create_run, open_run
-from gan_lab.schema import Kind, State, TaskSpec, TaskStatus, configure
+from gan_lab.schema import CONFIGS, Kind, State, TaskSpec, TaskStatus, configure
 from gan_lab.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 FLEET = "GAN_LAB_FLEET_ID"  # set by a fleet for the notebooks it runs
+Submit = TypeVar("Submit", bound=Callable[..., "Run"])
 
 
 class Run(RunFolder):
@@ -133,12 +135,10 @@ def _machine_row(machine_id: str, last: RunFolder | None, trained: bool) -> dict
 
 
 def _seed_rows(machine_id: str) -> int:
-    import pyarrow.parquet as pq
-
-    from gan_lab.synth.tables import seed_path
+    from gan_lab.synth.tables import parquet_rows, seed_path
 
     path = seed_path(machine_id)
-    return int(pq.read_metadata(path).num_rows) if path.exists() else 0
+    return parquet_rows(path) if path.exists() else 0
 
 
 def get_machine_status(machine_id: str) -> dict[str, Any]:
@@ -178,6 +178,26 @@ def import_machine(machine_id: str, files: str | Path | Sequence[str | Path], **
 # ---- tasks
 
 
+def _with_options(kind: Kind) -> Callable[[Submit], Submit]:
+    """Name the fields of a task's configuration in a function's signature, for help and Tab."""
+
+    def named(function: Submit) -> Submit:
+        own = [
+            parameter
+            for parameter in signature(function).parameters.values()
+            if parameter.kind is not Parameter.VAR_KEYWORD
+        ]
+        options = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=field.get_default())
+            for name, field in CONFIGS[kind].model_fields.items()
+        ]
+        function.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
+        return function
+
+    return named
+
+
+@_with_options("seed")
 def seed(machine_id: str, **options: Any) -> Run:
     """Start the simulation of a machine's seed table; options are the fields of `SeedConfig`.
 
@@ -186,6 +206,7 @@ def seed(machine_id: str, **options: Any) -> Run:
     return _submit_chain([_check_seed(machine_id, options)])[0]
 
 
+@_with_options("train")
 def train(machine_id: str, reuse: bool = False, **options: Any) -> Run:
     """Start a training; options are the fields of `TrainConfig`.
 
@@ -197,19 +218,23 @@ def train(machine_id: str, reuse: bool = False, **options: Any) -> Run:
     return _submit_chain([spec], reuse)[0]
 
 
+@_with_options("generate")
 def generate(machine_id: str, reuse: bool = False, report: bool = True, **options: Any) -> Run:
     """Start drawing train, val and test tables; options are the fields of `GenerateConfig`.
 
-    The report on them follows as a task of its own, where the training has held something out for
-    it (`report=False`: none does). Warns where reports say of all models not to use their rows.
+    The report on the train table follows as a task of its own, where the training has held
+    something out for it (`report=False`: none does). Warns where reports say of all models not to
+    use their rows.
     Raises `UnknownMachine`, `NoModel`, `BadParameter`, `ServiceUnreachable`.
     """
     specs = [_check_generate(machine_id, options)]
+    report &= bool(specs[0].config["train"])
     if report and open_run(specs[0].config["model_task_id"]).spec.config.get("holdout"):
         specs.append(_spec("report", machine_id, {}))
     return _submit_chain(specs, reuse)[0]
 
 
+@_with_options("report")
 def report(machine_id: str, **options: Any) -> Run:
     """Start the report on a machine's synthetic tables; options are the fields of `ReportConfig`.
 
@@ -246,7 +271,7 @@ def pipeline(
         specs.append(_check_seed(machine_id, seed or {}))
     training = _spec("train", machine_id, {**options, **(train or {})})
     specs += [training, _spec("generate", machine_id, generate or {}, training.task_id)]
-    if report and training.config["holdout"]:
+    if report and training.config["holdout"] and specs[-1].config["train"]:
         specs.append(_spec("report", machine_id, {}))
     return _submit_chain(specs, reuse)
 
@@ -342,8 +367,9 @@ def _check_has_seed(machine_id: str) -> None:
     if not _has_seed(machine_id):
         raise NoSeedData(
             f"{machine_id} has no seed data. Make some with `gan-lab seed {machine_id}`, "
-            f"or bring your own with `gan-lab import {machine_id} FILE`."
+            f"or bring your own with `gan-lab import {machine_id} FILE --replace`."
         )
+    _seed_rows(machine_id)
 
 
 def _check_generate(machine_id: str, options: dict[str, Any]) -> TaskSpec:

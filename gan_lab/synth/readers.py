@@ -82,10 +82,12 @@ class CsvSource:
         Raises `BadTable` where more than 1 % of the rows do.
         """
         wrong: list[int] = []
-        rows = 0
+        rows, last = 0, ""
 
         def skip(row: pa_csv.InvalidRow) -> str:
+            nonlocal last
             wrong.append(row.actual_columns)
+            last = row.text
             return "skip"
 
         try:
@@ -112,7 +114,19 @@ class CsvSource:
                 raise BadTable(
                     f"{self.path} cannot be read as a table ({_first_line(error)})."
                 ) from None
+        if wrong and wrong[-1] < len(self.names) and self._ends_with(last):
+            raise BadTable(
+                f"{self.path} ends in the middle of a row ({wrong[-1]} of {len(self.names)} "
+                "fields): export it again or fetch it anew."
+            )
         self._judge(wrong, rows)
+
+    def _ends_with(self, row: str) -> bool:
+        """Whether nothing follows this row in the file, not even a new line."""
+        data = row.encode(self.encoding.removesuffix("-sig"))
+        with self.path.open("rb") as file:
+            file.seek(max(0, self.path.stat().st_size - len(data)))
+            return file.read() == data
 
     def _judge(self, wrong: list[int], rows: int) -> None:
         if not wrong:

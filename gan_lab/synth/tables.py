@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,7 +43,7 @@ def read_seed(machine_id: str) -> pd.DataFrame:
     if not path.exists():
         raise NoSeedData(
             f"{machine_id} has no seed data. Make some with `gan-lab seed {machine_id}`, "
-            f"or bring your own with `gan-lab import {machine_id} FILE`."
+            f"or bring your own with `gan-lab import {machine_id} FILE --replace`."
         )
     return read_parquet(path)
 
@@ -62,8 +64,20 @@ def write_seed(machine_id: str, table: pd.DataFrame) -> Path:
 
 def read_parquet(path: Path) -> pd.DataFrame:
     """Read a Parquet file; raises `BadTable` where it is empty, truncated or something else."""
-    try:
+    with _readable(path):
         return pd.read_parquet(path)
+
+
+def parquet_rows(path: Path) -> int:
+    """Count a Parquet file's rows by its footer; raises `BadTable` as `read_parquet` does."""
+    with _readable(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise BadTable(f"There is no file {path}.") from None
     except (pa.ArrowException, OSError) as error:

@@ -134,7 +134,7 @@ def test_a_chain_runs_to_its_end_and_can_be_reused(lab_home: Path) -> None:
 @pytest.mark.slow
 def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Path) -> None:
     runs = lab.pipeline(
-        MACHINE, seed={"rows": 600}, train={**SMALL, "device": "no-such-device"}, report=False
+        MACHINE, seed={"rows": 600}, train={**SMALL, "device": "no-such-device"}
     )
     with pytest.raises(TaskFailed):
         runs[1].result(timeout=250)
@@ -142,6 +142,8 @@ def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Pa
     failure = runs[2].error_data()
     assert failure is not None and failure["reason"] == "waited_in_vain"
     assert runs[1].task_id in failure["message"]
+    runs[3].wait(timeout=250)
+    assert runs[3].error_data() == failure  # names what failed, not what was not started either
     # So it does where the cluster died before it could tell, and the link is taken up again.
     client, patience = services.get_client(), threading.Event()
     while runs[2].held or handover.task_key(runs[2]) in handover.known_keys(client):

@@ -34,10 +34,11 @@ def view_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def new_run(view_home: Path) -> Callable[..., RunFolder]:
     """Return what makes a run folder with its request."""
 
-    def made(kind: str = "train", **config: Any) -> RunFolder:
+    def made(kind: str = "train", after: str | None = None, **config: Any) -> RunFolder:
         return create_run(
             TaskSpec(
-                task_id=str(uuid.uuid4()), kind=kind, machine_id="motor_siemens_001", config=config
+                task_id=str(uuid.uuid4()), kind=kind, machine_id="motor_siemens_001",
+                after=after, config=config,
             )
         )
 

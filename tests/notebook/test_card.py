@@ -42,6 +42,14 @@ def test_a_run_that_waits_says_so(new_run: Callable[..., RunFolder]) -> None:
     assert "Waiting for a worker" in shown.html
 
 
+def test_a_link_of_a_chain_says_what_it_waits_for(new_run: Callable[..., RunFolder]) -> None:
+    before = new_run()
+    after = new_run(kind="generate", after=before.task_id)
+    assert after.status().message == f"Waiting for train ({before.task_id[:8]})"
+    before.finish({})
+    assert after.status().message == "Waiting for a worker"
+
+
 def test_half_way_it_knows_the_time_left_and_the_trend(new_run: Callable[..., RunFolder]) -> None:
     run = new_run()
     announcer = Announcer(run, load_settings())

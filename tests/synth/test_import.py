@@ -283,6 +283,7 @@ BAD_FILES = {
     "image.csv": (b"\x00\x01\x02\x03" * 100, "neither text nor Parquet"),
     "infinite.csv": (b"a,b\n" + b"1,2\n" * 20 + b"inf,3\n", "'a' of infinite.csv holds infinite"),
     "missing.csv": (b"a,b\n" + b"1,\n" * 20, "'b' of missing.csv has no value"),
+    "cut_off.csv": (b"a,b\n" + b"1,2\n" * 500 + b"1", "ends in the middle of a row"),
     "ragged.csv": (b"a,b\n" + b"1,2\n" * 20 + b"1,2,3\n" * 20, "do not have 2 fields"),
 }
 
