@@ -10,12 +10,14 @@ import argparse
 import os
 import random
 import shutil
-import signal
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).parent.parent
 MACHINE = "motor_siemens_001"
@@ -73,7 +75,8 @@ def soak(minutes: float, chance: random.Random) -> int:
         if name == "supervisor killed":
             print(f"  {len(handover.resume())} runs resumed", flush=True)
     for run in runs:
-        run.wait(timeout=900)
+        with suppress(TimeoutError):  # then it is lost, as the report says
+            run.wait(timeout=900)
     return report(runs, injected)
 
 
@@ -132,8 +135,10 @@ def kill_supervisor(chance: random.Random) -> bool:
 def kill(pid: int) -> bool:
     """Kill a process without warning; False if it was gone."""
     try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
+        process = psutil.Process(pid)
+        process.kill()
+        process.wait(30)  # until nobody takes it for one that lives
+    except psutil.NoSuchProcess:
         return False
     return True
 

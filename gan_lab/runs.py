@@ -425,10 +425,11 @@ class RunFolder:
                 return int(epoch), state
         return None
 
-    def drop_checkpoints(self) -> None:
-        """Remove the checkpoints of a training that has ended well."""
+    def drop_checkpoints(self, keep: int = 0) -> None:
+        """Remove the checkpoints, of a training that has ended well or all but that of an epoch."""
         for path in (self.path / CHECKPOINTS).glob("*.safetensors"):
-            path.unlink(missing_ok=True)
+            if int(path.stem.partition("-")[0]) != keep:
+                path.unlink(missing_ok=True)
 
     # ---- the lease: who writes here
 

@@ -50,8 +50,9 @@ def _done_on_this_seed(machine_id: str, home: Path) -> list[RunFolder]:
         if run.spec.machine_id == machine_id
         and run.result_data() is not None
         and run.environment().get("seed_sha256") == now
-        # Tables that were drawn since have taken the place of the older ones.
+        # Tables that were drawn since have taken the place of the older ones, and of their report.
         and (run.spec.kind != "generate" or (tables or {}).get("task_id") == run.task_id)
+        and (run.spec.kind != "report" or (tables or {}).get("task_id") == run.spec.after)
     ]
 
 

@@ -188,6 +188,10 @@ def resume(task_id: str | None = None) -> list[RunFolder]:
     client = services.get_client(settings)
     everything = _in_chain_order(all_runs(settings.home))
     missing = {run.task_id for run in lost(everything)}
+    if task_id is None:
+        for run in everything:
+            if run.task_id in missing and run.cancelling:  # its cluster died before it could stop
+                _revoke(run, settings, "Cancelled")
     wanted = set(missing)
     if task_id is not None:
         wanted = {_resumable(open_run(task_id, settings.home), client).task_id}

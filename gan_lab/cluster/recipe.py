@@ -38,6 +38,11 @@ LONGER = 4  # each pause before another attempt is so many times the last one
 LONGEST_PAUSE_S = 60.0
 MEMORY_SHARE = 0.9  # of a worker's limit; Dask holds new tasks back at 0.8 of it
 ENDED_BY_US = 75  # exit status of a worker that ends itself
+LAST_STAGE: dict[State, Stage] = {
+    State.SUCCESS: "completed",
+    State.FAILURE: "failed",
+    State.REVOKED: "cancelled",
+}
 
 TRANSIENT = {
     errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EMFILE, errno.ENFILE,
@@ -146,6 +151,8 @@ def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body
             start = time.monotonic()
             _hold_and_work(Work(run, settings, owner, attempt), waits_for, body)
             tell_task_ended(run.status(), time.monotonic() - start, settings)
+        else:
+            _say_the_end(run, settings, owner)
         return outcome(run)
     except Exception as error:
         log.exception("Task %s could not even be recorded", task_id)
@@ -165,33 +172,67 @@ def outcome(run: RunFolder) -> Outcome:
 
 
 def _take_over(run: RunFolder, settings: Settings, owner: str) -> int | None:
-    """Take the lease, waiting for a holder that may be dead; None if the task is done meanwhile."""
-    patience = threading.Event()
+    """Take the lease, waiting for a holder that may be dead; None if the task is done meanwhile.
+
+    On a disk that is full nothing of the task could be recorded, not even that it failed: then it
+    waits for room, and the queue behind it too.
+    """
+    patience, full_s = threading.Event(), settings.retry_pause_s
     while not run.final:
-        attempt = run.take_lease(owner, settings.lease_s)
-        if attempt is not None and not run.final:
-            return attempt
-        run.drop_lease(owner)
-        patience.wait(min(1.0, settings.lease_s / 10))
+        try:
+            attempt = run.take_lease(owner, settings.lease_s)
+            if attempt is not None and not run.final:
+                return attempt
+            run.drop_lease(owner)
+        except OSError as error:
+            if error.errno not in TRANSIENT:
+                raise
+            log.warning("Task %s waits: %s", run.task_id, sentence(error))
+            patience.wait(full_s)
+            full_s = min(LONGER * full_s, LONGEST_PAUSE_S)
+        else:
+            patience.wait(min(1.0, settings.lease_s / 10))
     return None
+
+
+def _say_the_end(run: RunFolder, settings: Settings, owner: str) -> None:
+    """Say the end that a worker had recorded, if it was killed before it could say so itself."""
+    last = run.last_event()
+    if (last and last.final) or run.take_lease(owner, settings.lease_s) is None:
+        return
+    try:
+        run.mend_logs()
+        status = run.status()
+        announcer = Announcer(run, settings, last.attempt if last else 1, _worker_address())
+        stage = LAST_STAGE[status.state]
+        current, total = (last.current, last.total) if last else (0, 1)
+        current = total if stage == "completed" else current
+        announcer.say(stage, current, total, status.message)
+        announcer.close()
+    finally:
+        run.drop_lease(owner)
 
 
 def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None:
     """Work under the lease, which a thread renews, and record how it ended."""
     keeper = Keeper(work)
-    keeper.start()
     log_of_run = RunLog(work)
     try:
-        work.run.mend_logs()
+        work.run.mend_logs()  # before anybody writes a line behind a torn one
+        keeper.start()
         logging.getLogger().addHandler(log_of_run)
         _work(work, waits_for, body)
     except TaskCancelled as why:
-        record_cancelled(work.run, work.announcer, str(why))
+        with work.announcer.lock:
+            record_cancelled(work.run, work.announcer, str(why))
     except Exception as error:
-        if work.ours():
-            _record_failure(work, error)
-        else:
+        if not work.ours():
             log.warning("Task %s was taken over by somebody else.", work.run.task_id)
+        elif work.run.final:
+            log.warning("The end of task %s could not be said: %s", work.run.task_id, error)
+        else:
+            with work.announcer.lock:
+                _record_failure(work, error)
     finally:
         logging.getLogger().removeHandler(log_of_run)
         keeper.finish()
@@ -209,11 +250,13 @@ def _work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None:
     work.look_at_memory()
     work.run.release_reserve()  # a disk that is full by now still takes the result
     work.run.record_environment(peak_memory_mb=round(work.peak_b / 1e6))
-    work.run.finish(result)
-    last = work.run.last_event()
-    total = last.total if last else 1
-    facts = {"epoch": last.epoch, "loss": last.loss} if last else {}
-    work.say("completed", total, total, "Done", **facts)
+    with work.announcer.lock:  # nobody says another last word between the two
+        work.hold()
+        work.run.finish(result)
+        last = work.run.last_event()
+        total = last.total if last else 1
+        facts = {"epoch": last.epoch, "loss": last.loss} if last else {}
+        work.say("completed", total, total, "Done", **facts)
 
 
 def _check_chain(waits_for: Sequence[Outcome]) -> None:
@@ -318,7 +361,8 @@ class Keeper(threading.Thread):
     def finish(self) -> None:
         """End the thread; the work is done."""
         self._finished.set()
-        self.join()
+        if self.ident is not None:  # it was started
+            self.join()
 
     def run(self) -> None:
         """Look after the work until it is finished."""
@@ -344,6 +388,8 @@ class Keeper(threading.Thread):
             self.work.stop.set()
         if now - self._asked_at >= self.work.settings.cancel_grace_s and self._alone:
             with self.work.announcer.lock:  # no event of the work may come behind the last one
+                if self.work.run.final or not self.work.ours():
+                    return
                 why = "Cancelled; it did not stop by itself, so its worker was restarted"
                 record_cancelled(self.work.run, self.work.announcer, why)
                 self._end_worker()
@@ -353,15 +399,19 @@ class Keeper(threading.Thread):
         if not self._alone or not self._memory_limit or used < MEMORY_SHARE * self._memory_limit:
             return
         with self.work.announcer.lock:
+            if self.work.run.final:
+                return
             try:
-                _record_failure(self.work, OutOfMemory(out_of_memory(used, self._memory_limit)))
+                if self.work.ours():
+                    _record_failure(self.work, OutOfMemory(out_of_memory(used, self._memory_limit)))
             finally:  # nobody else would end what goes on growing
                 self._end_worker()
 
     def _end_worker(self) -> None:
         """End this process, which its nanny starts anew: a thread cannot be ended."""
-        self.work.run.release_reserve()
-        self.work.run.drop_lease(self.work.owner)
+        if not self.work.lost.is_set():
+            self.work.run.release_reserve()
+            self.work.run.drop_lease(self.work.owner)
         os._exit(ENDED_BY_US)
 
 

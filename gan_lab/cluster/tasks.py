@@ -174,6 +174,7 @@ class TrainingProgress:
         found = self.work.run.load_checkpoint()
         self._saved_epoch = self._first = found[0] if found else 0
         self.work.run.keep_losses(self._first)
+        self.work.run.drop_checkpoints(keep=self._first)  # a damaged one would outlive newer ones
         if found is None:
             return None
         history = self.work.run.losses()
@@ -220,7 +221,9 @@ class TrainingProgress:
         settings, now = self.work.settings, time.monotonic()
         due = now - self._saved_at >= settings.checkpoint_every_s
         if due or epoch - self._saved_epoch >= settings.checkpoint_every_epochs:
-            self.work.run.save_checkpoint(epoch, state())
+            saved = state()
+            self.work.hold()
+            self.work.run.save_checkpoint(epoch, saved)
             self._saved_at, self._saved_epoch = time.monotonic(), epoch
 
 

@@ -133,9 +133,7 @@ def test_a_chain_runs_to_its_end_and_can_be_reused(lab_home: Path) -> None:
 
 @pytest.mark.slow
 def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Path) -> None:
-    runs = lab.pipeline(
-        MACHINE, seed={"rows": 600}, train={**SMALL, "device": "no-such-device"}
-    )
+    runs = lab.pipeline(MACHINE, seed={"rows": 600}, train={**SMALL, "device": "no-such-device"})
     with pytest.raises(TaskFailed):
         runs[1].result(timeout=250)
     runs[2].wait(timeout=250)
@@ -144,7 +142,9 @@ def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Pa
     assert runs[1].task_id in failure["message"]
     runs[3].wait(timeout=250)
     error = runs[3].error_data()
-    assert error is not None and error["message"] == failure["message"]  # names what failed, not what was not started either
+    assert (
+        error is not None and error["message"] == failure["message"]
+    )  # names what failed, not what was not started either
     # So it does where the cluster died before it could tell, and the link is taken up again.
     client, patience = services.get_client(), threading.Event()
     while runs[2].held or handover.task_key(runs[2]) in handover.known_keys(client):

@@ -129,5 +129,6 @@ def check_undisturbed(run: Run, undisturbed: Undisturbed) -> None:
     run.result(timeout=280)
     check_events(run)
     learned = ["epoch", "loss", "reconstruction", "kl"]
-    pd.testing.assert_frame_equal(run.losses()[learned], undisturbed.losses[learned], rtol=0)
-    pd.testing.assert_frame_equal(rows_of(run), undisturbed.rows, rtol=0)
+    exact = {"check_exact": True}
+    pd.testing.assert_frame_equal(run.losses()[learned], undisturbed.losses[learned], **exact)
+    pd.testing.assert_frame_equal(rows_of(run), undisturbed.rows, **exact)

@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 
 from gan_lab.cluster.recipe import Body, Work, perform
+from gan_lab.events import Announcer
 from gan_lab.runs import RunFolder, create_run, write_beside
 from gan_lab.schema import State, TaskSpec
 from gan_lab.settings import Settings
 from gan_lab.synth.tables import read_parquet, seed_path, write_seed
 
-from .conftest import MACHINE
+from .conftest import MACHINE, until
 
 Mount = Callable[[Path, str], None]
 Perform = Callable[[Body], RunFolder]
@@ -114,6 +115,41 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing_but_time(
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     again = next(event for event in events if event.status is State.RETRY)
     assert again.attempt == 3 and "No space left on device" in again.message
+
+
+def test_a_task_that_meets_a_full_disk_waits_for_room(small: Path) -> None:
+    spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config={})
+    run, filler = create_run(spec, small), fill(small)
+
+    class Room(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if f"Task {run.task_id} waits" in record.getMessage():
+                filler.unlink()
+
+    room, log = Room(), logging.getLogger("gan_lab.cluster.recipe")
+    log.addHandler(room)
+    try:
+        settings = Settings(home=small, retry_pause_s=0.01)
+        end = perform(run.task_id, settings, [], lambda work: {"attempt": work.attempt})
+    finally:
+        log.removeHandler(room)
+    assert (end["state"], run.result_data()) == (State.SUCCESS, {"attempt": 1})
+
+
+def test_an_end_that_could_not_be_said_is_said_by_the_next_worker(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config={})
+    run, settings = create_run(spec, tmp_path), Settings(home=tmp_path, lease_s=0.01)
+    run.take_lease("killed", 0.01)
+    Announcer(run, settings).say("writing", 1, 2, "Writing")
+    with (run.path / "events.jsonl").open("a") as file:
+        file.write('{"task_id": "')  # torn by the kill
+    run.finish({"rows": 1})
+    until(lambda: not run.held, "the lease did not end")
+    perform(run.task_id, settings, [], lambda work: {"rows": 2})
+    last = run.last_event()
+    assert last is not None and (last.seq, last.stage, last.progress) == (2, "completed", 100)
+    assert (run.result_data(), run.lease()) == ({"rows": 1}, None)
 
 
 def test_a_disk_that_stays_full_fails_the_task_with_path_and_reason(

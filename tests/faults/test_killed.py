@@ -54,6 +54,7 @@ def test_a_dead_scheduler_is_found_out_and_its_work_resumed(
         until_epoch(run, 1)
     chain = lab.pipeline(seeded, train={**SMALL, "model": "tabular", "epochs": 3}, report=False,
                          generate={"train": 300, "val": 100, "test": 100})  # fmt: skip
+    unwanted = lab.train(seeded, **SMALL, model="tabular", epochs=3, seed=1)
     all_of_them = [*busy.values(), *chain]
     record = services_record()
     children = psutil.Process(record.pid).children(recursive=True)
@@ -62,6 +63,7 @@ def test_a_dead_scheduler_is_found_out_and_its_work_resumed(
     assert not alive, "the supervisor's children outlived it"
     assert not any(run.final for run in all_of_them), "ended before it could be lost"
 
+    unwanted.ask_to_cancel()  # nobody is left who could see it
     mine = {run.task_id for run in all_of_them}
     assert mine <= {run.task_id for run in handover.lost()}  # though no scheduler can be asked
     told = subprocess.run([*GAN_LAB, "up"], capture_output=True, text=True, timeout=120)
@@ -76,6 +78,7 @@ def test_a_dead_scheduler_is_found_out_and_its_work_resumed(
         there = [status["task_id"] for status in json.loads(other.communicate(timeout=120)[0])]
     assert sorted(task for task in here + there if task in mine) == sorted(mine)
     assert handover.resume() == []
+    assert unwanted.status().state is State.REVOKED
     for kind, run in busy.items():
         check_undisturbed(run, undisturbed[kind])
     for run in chain:

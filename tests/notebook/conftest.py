@@ -37,8 +37,11 @@ def new_run(view_home: Path) -> Callable[..., RunFolder]:
     def made(kind: str = "train", after: str | None = None, **config: Any) -> RunFolder:
         return create_run(
             TaskSpec(
-                task_id=str(uuid.uuid4()), kind=kind, machine_id="motor_siemens_001",
-                after=after, config=config,
+                task_id=str(uuid.uuid4()),
+                kind=kind,
+                machine_id="motor_siemens_001",
+                after=after,
+                config=config,
             )
         )
 
