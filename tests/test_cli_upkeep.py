@@ -15,6 +15,7 @@ import pytest
 from gan_lab.cli import main
 from gan_lab.cluster import doctor
 from gan_lab.cluster.recipe import perform
+from gan_lab.cluster.tasks import training_run
 from gan_lab.runs import RunFolder, all_runs, create_run, write_services
 from gan_lab.schema import ServiceRecord, TaskSpec
 from gan_lab.settings import load_settings
@@ -251,10 +252,29 @@ def test_clean_goes_by_age_and_by_size(home: Path, gan_lab: Command, past: list[
     assert both["removed"] == []
 
 
+def test_the_model_that_is_drawn_from_stays_and_so_do_the_verdicts_that_made_it_so(
+    home: Path, gan_lab: Command
+) -> None:
+    stories = [("train", "", ""), ("report", IDS[0], "good"), ("train", "", ""),
+               ("report", IDS[2], "bad")]  # fmt: skip
+    for place, (kind, model, level) in enumerate(stories):
+        created = f"2026-11-24T10:00:0{place}.000Z"
+        spec = TaskSpec(task_id=IDS[place], kind=kind, machine_id="press", config={},
+                        created=created)  # fmt: skip
+        run = create_run(spec)
+        run.record_environment(model_task_id=model)
+        run.finish({"level": level})
+    assert training_run("press").task_id == IDS[0]
+    status, text = gan_lab("clean", "--keep", "0", "--yes", "--json")
+    assert (status, json.loads(text)["removed"]) == (0, [])
+    assert training_run("press").task_id == IDS[0]
+
+
 def test_clean_wants_to_be_told_what(home: Path, gan_lab: Command) -> None:
     status, text = gan_lab("clean", "--yes")
     assert status == 2 and "--older-than" in text
     assert gan_lab("clean", "--keep", "-1")[0] == 2
+    assert gan_lab("clean", "--older-than", "nan")[0] == 2
 
 
 def test_the_sentence_of_a_failure_is_no_markup_in_a_terminal(home: Path, gan_lab: Command) -> None:

@@ -12,7 +12,7 @@ from gan_lab.machines import profile_ids
 from gan_lab.runs import RunFolder, all_runs, folder_bytes
 from gan_lab.synth.tables import manifest
 
-NEWEST_KEPT = {"train": "the model of {}", "report": "the report of {}"}
+NEWEST_KEPT = {"train": "the newest model of {}", "report": "the newest report of {}"}
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,27 @@ def plan(
     """Say which ended runs may go: older than so many days, or the oldest of all that is too large.
 
     `keep`: so many of the newest stay in any case; given alone, all others go. `most_bytes`: what
-    the runs that stay may take. Raises `BadParameter` where none of the three is given.
+    the runs that stay may take. A verdict goes only with the model it is on, which could be drawn
+    from without it. Raises `BadParameter` where none of the three is given, or one is below zero.
     """
     if older_than_days is None and keep is None and most_bytes is None:
         raise BadParameter("Say what may go: --older-than DAYS, --keep RUNS or --max-gb GB.")
+    for name, value in (("older-than", older_than_days), ("keep", keep), ("max-gb", most_bytes)):
+        if value is not None and not value >= 0:
+            raise BadParameter(f"--{name} {value:g} is not a number from zero on.")
     runs = all_runs(home)
     sizes = {run.task_id: folder_bytes(run.path) for run in runs}
     kept, total = reasons_to_stay(runs), sum(sizes.values())
-    removed = []
+    removed: list[RunFolder] = []
+    stays = {run.task_id for run in runs}
     for place, run in reversed(list(enumerate(runs))):
         too_old = older_than_days is not None and _age_days(run) > older_than_days
         too_large = most_bytes is not None and total > most_bytes
         wanted = too_old or too_large or (older_than_days is None and most_bytes is None)
-        if wanted and place >= (keep or 0) and run.task_id not in kept:
+        judged = _model_of(run) in stays  # the training, being older, has been decided on
+        if wanted and place >= (keep or 0) and run.task_id not in kept and not judged:
             removed.append(run)
+            stays.discard(run.task_id)
             total -= sizes[run.task_id]
     return Sweep(removed[::-1], kept, sizes)
 
@@ -75,11 +82,34 @@ def reasons_to_stay(runs: Sequence[RunFolder]) -> dict[str, str]:
             for named in (spec.after, spec.config.get("model_task_id")):
                 if named:
                     why.setdefault(named, f"{spec.kind} {run.task_id[:8]} needs it")
+    for machine_id, run in _models_in_use(runs).items():
+        why.setdefault(run.task_id, f"the model that {machine_id} is drawn from")
     for machine_id in {*profile_ids(), *(run.spec.machine_id for run in runs)}:
         for name in ("task_id", "model"):
             if (tables := manifest(machine_id)) is not None:
                 why.setdefault(tables[name], f"the synthetic tables of {machine_id}")
     return why
+
+
+def _models_in_use(runs: Sequence[RunFolder]) -> dict[str, RunFolder]:
+    """Return, for each machine, the training that `generate` would draw from."""
+    levels: dict[str | None, str] = {}
+    trained: dict[str, list[RunFolder]] = {}
+    for run in runs:
+        result = run.result_data()
+        if result is not None and run.spec.kind == "report":
+            levels.setdefault(_model_of(run), str(result.get("level")))
+        elif result is not None and run.spec.kind == "train":
+            trained.setdefault(run.spec.machine_id, []).append(run)
+    return {
+        machine_id: next((run for run in of if levels.get(run.task_id) != "bad"), of[0])
+        for machine_id, of in trained.items()
+    }
+
+
+def _model_of(run: RunFolder) -> str | None:
+    """Return the training that a report is on."""
+    return run.environment().get("model_task_id") if run.spec.kind == "report" else None
 
 
 def _age_days(run: RunFolder) -> float:

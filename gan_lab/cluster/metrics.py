@@ -31,6 +31,8 @@ class LabCollector:
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """Yield the metrics; names and units follow Prometheus's conventions."""
         picture = self.index.look()
+        if not picture.complete:  # counters that begin below what they were would count twice
+            return
         tasks = GaugeMetricFamily("gan_lab_tasks", "Tasks in the record", labels=["kind", "state"])
         for kind in get_args(Kind):
             for state in STATES:

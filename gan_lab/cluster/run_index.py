@@ -32,6 +32,8 @@ WAITING_EVERY_S = 5.0  # how often a run is looked at that waits
 ENDED_EVERY_S = 60.0  # and one that has ended
 JUST_MADE_S = 15.0  # a run so young may still be on its way to the scheduler
 SHOWN_EVERY_S = 0.5  # while the whole history is read: how often what is known is shown
+TAKEN_EVERY_S = 3.0  # how old it gets while nobody waits for it
+ASKED_WITHIN_S = 65.0  # Prometheus asks once a minute or more often
 MOMENT_S = 0.1  # how long an answer waits for the next picture
 REDIS_EVERY_S = 2.0
 SETTLED_NS = 2 * 10**9
@@ -73,27 +75,35 @@ class RunIndex:
         self._taken_at = self._listed_at = self._redis_asked_at = float("-inf")
         self._folder_mark = 0
         self._changed = True
-        self._lock, self._taken = threading.Lock(), threading.Event()
+        self._asked_at = float("-inf")
+        self._lock = threading.Lock()  # held by the thread that takes pictures
+        self._taken, self._wanted = threading.Event(), threading.Event()
 
     def look(self) -> Picture:
-        """Return the last picture and have the next one taken if it is old; never waits."""
-        old = time.monotonic() - self._taken_at > FRESH_S
-        if old and self._lock.acquire(blocking=False):
-            self._taken.clear()
-            threading.Thread(target=self._take, daemon=True).start()
+        """Return the last picture, not older than some seconds for who asks often; never waits."""
+        self._asked_at = time.monotonic()
+        if self._lock.acquire(blocking=False):
+            threading.Thread(target=self._keep_taking, daemon=True).start()
         return self.picture
 
     async def look_again(self) -> Picture:
         """Return the next picture if it is taken within a moment, else the last one."""
+        if time.monotonic() - self._taken_at > FRESH_S:
+            self._taken.clear()
+            self._wanted.set()
         self.look()
         await asyncio.to_thread(self._taken.wait, MOMENT_S)
         return self.picture
 
-    def _take(self) -> None:
+    def _keep_taking(self) -> None:
+        """Take pictures as long as somebody asks for them, so that a scrape finds a fresh one."""
         try:
-            self.refresh()
+            while time.monotonic() - self._asked_at < ASKED_WITHIN_S:
+                self._wanted.clear()
+                self.refresh()
+                self._taken.set()
+                self._wanted.wait(TAKEN_EVERY_S)
         finally:
-            self._taken.set()
             self._lock.release()
 
     def refresh(self) -> None:
@@ -216,7 +226,7 @@ def read_row(run: RunFolder, held: bool) -> Row:
         "started": started,
         "message": status.error or status.message,
         # What is counted, over the whole life of the run; whole numbers, whose sums never waver.
-        "work_ms": round(1000 * _between(started, metadata["updated"])) if started and final else 0,
+        "work_ms": round(1000 * _worked_s(log, metadata["updated"])) if started and final else 0,
         "retries": sum(line.get("state") == State.RETRY for line in log),
         "resumes": sum(line.get("state") == RESUMED for line in log),
         "epochs": epoch or 0,
@@ -235,6 +245,18 @@ def _steps_per_second(begun: Row, now: Event) -> float | None:
     """How fast a task goes, from where its present stage and attempt began."""
     seconds = _between(begun["time"], now.timestamp)
     return (now.current - begun["current"]) / seconds if seconds > 0 else None
+
+
+def _worked_s(log: list[dict[str, Any]], ended: str) -> float:
+    """Seconds a worker had a task, by its log, without attempts that were cut off."""
+    lines = [line for line in log if "state" in line]
+    ends = [*[line["time"] for line in lines[1:]], ended]
+    idle = (State.PENDING, State.RETRY, RESUMED)
+    return sum(
+        max(0.0, _between(line["time"], end))
+        for line, after, end in zip(lines, [*lines[1:], {"state": None}], ends, strict=True)
+        if line["state"] not in (State.PENDING, RESUMED) and after["state"] not in idle
+    )
 
 
 def _between(start: str, end: str) -> float:

@@ -150,7 +150,7 @@ def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Pa
     while runs[2].held or handover.task_key(runs[2]) in handover.known_keys(client):
         patience.wait(0.05)  # its worker records the end before it lets go
     runs[2].reopen()
-    assert [run.task_id for run in handover.resume()] == [runs[2].task_id]
+    assert [run.task_id for run in handover.resume()] == [runs[2].task_id, runs[3].task_id]
     runs[2].wait(timeout=250)
     assert runs[2].error_data() == failure
 
