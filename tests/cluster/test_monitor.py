@@ -262,6 +262,7 @@ def test_the_prefix_of_a_key_is_its_kind(tmp_path: Path, machine_id: str) -> Non
 def test_the_dashboard_knows_kinds_fleets_and_machines(
     lab_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("GAN_LAB_REDIS_URL", raising=False)  # the dashboard's, of this module
     monkeypatch.setenv(FLEET, "20261124-010000-beef")
     machine = "pump_ksb_etanorm_006"
     lab.seed(machine, rows=600).result(timeout=120)
