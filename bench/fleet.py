@@ -25,7 +25,7 @@ import psutil
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "tests" / "notebook" / "fixtures" / "pipeline.ipynb"
 ROWS = 2_160
-EPOCHS = 80  # with which our rows are at least as good as SDV's after its 300
+EPOCHS = 120  # with which our rows are at least as good as SDV's after its 300
 SCORED = 2  # machines whose rows are scored, SDV's and ours
 SDV = """
 import sys, time, warnings
