@@ -40,6 +40,8 @@ from tests.cluster.history import (
     serve_dashboard,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TASKS = 24  # every kind in every state
 

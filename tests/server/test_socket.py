@@ -15,6 +15,8 @@ from websockets.sync.client import connect
 
 from tests.server.conftest import Actor, JupyterProcess
 
+pytestmark = pytest.mark.slow
+
 
 def headers(jupyter: JupyterProcess) -> dict[str, str]:
     return {"Authorization": f"token {jupyter.token}"}
