@@ -31,7 +31,6 @@ def test_the_server_does_what_its_document_says(jupyter: JupyterProcess, tmp_pat
             *("run", f"{jupyter.url}/api/gan/openapi.json", "--checks", "all", "--seed", "1"),
             "--exclude-checks=missing_required_header",
             *("--header", f"Authorization: token {jupyter.token}", "--max-examples", "15"),
-            *("--workers", "2"),
             *("--phases", "examples,coverage,fuzzing", "--no-color", "--suppress-health-check=all"),
         ],
         cwd=tmp_path,
