@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gan_lab.cluster.tasks import levels_by_model, newest_good
 from gan_lab.errors import BadParameter
 from gan_lab.machines import profile_ids
 from gan_lab.runs import RunFolder, all_runs, folder_bytes
@@ -93,18 +94,13 @@ def reasons_to_stay(runs: Sequence[RunFolder]) -> dict[str, str]:
 
 def _models_in_use(runs: Sequence[RunFolder]) -> dict[str, RunFolder]:
     """Return, for each machine, the training that `generate` would draw from."""
-    levels: dict[str | None, str] = {}
+    done = [run for run in runs if run.result_data() is not None]
+    levels = levels_by_model(run for run in done if run.spec.kind == "report")
     trained: dict[str, list[RunFolder]] = {}
-    for run in runs:
-        result = run.result_data()
-        if result is not None and run.spec.kind == "report":
-            levels.setdefault(_model_of(run), str(result.get("level")))
-        elif result is not None and run.spec.kind == "train":
+    for run in done:
+        if run.spec.kind == "train":
             trained.setdefault(run.spec.machine_id, []).append(run)
-    return {
-        machine_id: next((run for run in of if levels.get(run.task_id) != "bad"), of[0])
-        for machine_id, of in trained.items()
-    }
+    return {machine_id: newest_good(models, levels) for machine_id, models in trained.items()}
 
 
 def _model_of(run: RunFolder) -> str | None:

@@ -163,6 +163,12 @@ def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body
             ctypes.CDLL(None).malloc_trim(0)
 
 
+def _reached(run: RunFolder) -> tuple[int, int]:
+    """Return how far a task has come, and of how much, by its last event."""
+    last = run.last_event()
+    return (last.current, last.total) if last else (0, 1)
+
+
 def outcome(run: RunFolder) -> Outcome:
     """Return what the next link of a chain is told."""
     status = run.status()
@@ -205,9 +211,8 @@ def _say_the_end(run: RunFolder, settings: Settings, owner: str) -> None:
         status = run.status()
         announcer = Announcer(run, settings, last.attempt if last else 1, _worker_address())
         stage = LAST_STAGE[status.state]
-        current, total = (last.current, last.total) if last else (0, 1)
-        current = total if stage == "completed" else current
-        announcer.say(stage, current, total, status.message)
+        current, total = _reached(run)
+        announcer.say(stage, total if stage == "completed" else current, total, status.message)
         announcer.close()
     finally:
         run.drop_lease(owner)
@@ -292,8 +297,7 @@ def _begin_again(work: Work, why: str) -> None:
     work.run.mend_logs()
     work.run.record_attempt(work.owner, work.attempt, work.settings.lease_s)
     work.announcer.attempt = work.attempt
-    last = work.run.last_event()
-    current, total = (last.current, last.total) if last else (0, 1)
+    current, total = _reached(work.run)
     text = f"Attempt {work.attempt} of {work.settings.retries + 1}: {why}"
     work.say("initializing", current, total, text, status=State.RETRY)
 
@@ -332,16 +336,14 @@ def _record_failure(work: Work, error: Exception) -> None:
         error = OutOfMemory(f"Out of memory: {sentence(error)}")
     known = error if isinstance(error, GanLabError) else TaskFailed(sentence(error))
     work.run.fail(known, "" if isinstance(error, RequestError) else text)
-    last = work.run.last_event()
-    current, total = (last.current, last.total) if last else (0, 1)
+    current, total = _reached(work.run)
     work.say("failed", current, total, sentence(error)[:1000])
 
 
 def record_cancelled(run: RunFolder, announcer: Announcer, why: str = "Cancelled") -> None:
     """Record that a task was stopped and say it; what it had half written is removed."""
     run.cancelled()
-    last = run.last_event()
-    current, total = (last.current, last.total) if last else (0, 1)
+    current, total = _reached(run)
     announcer.say("cancelled", current, total, why)
 
 

@@ -118,11 +118,10 @@ async def _until_unneeded(
     while not stop.is_set() and time.monotonic() - needed < settings.idle_timeout_s:
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), CHECK_S)
-        if server.died():
-            log.warning("The Valkey server has died and is started again.")
-            recorded = False
         try:
             if server.died():
+                log.warning("The Valkey server has died and is started again.")
+                recorded = False
                 server.start()
             if not recorded:
                 _record(settings, server, cluster)

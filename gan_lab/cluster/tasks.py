@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module, metadata
@@ -332,14 +332,23 @@ def training_run(machine_id: str, task_id: str | None = None) -> RunFolder:
     trained = list(done_runs(machine_id, "train"))
     if not trained:
         raise NoModel(f"{machine_id} has no model. Make one with `gan-lab train {machine_id}`.")
-    levels = verdict_levels(machine_id)
+    return newest_good(trained, verdict_levels(machine_id))
+
+
+def newest_good(trained: Sequence[RunFolder], levels: dict[str, str]) -> RunFolder:
+    """Return the newest of trainings, newest first, not called bad; of bad ones the newest."""
     return next((run for run in trained if levels.get(run.task_id) != "bad"), trained[0])
 
 
 def verdict_levels(machine_id: str) -> dict[str, str]:
     """Return what the newest report on each training of a machine says: good, care or bad."""
+    return levels_by_model(done_runs(machine_id, "report"))
+
+
+def levels_by_model(reports: Iterable[RunFolder]) -> dict[str, str]:
+    """Return what the first of the reports on each training says, by the training's id."""
     found: dict[str, str] = {}
-    for run in done_runs(machine_id, "report"):
+    for run in reports:
         model = str(run.environment().get("model_task_id"))
         found.setdefault(model, str((run.result_data() or {}).get("level")))
     return found

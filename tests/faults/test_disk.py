@@ -8,6 +8,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,16 +78,21 @@ def fill(home: Path) -> Path:
                 return filler
 
 
-class RoomAfter(logging.Handler):
-    """Makes room once an attempt of this number has failed."""
+@contextmanager
+def room_after(words: str, filler: Path) -> Iterator[None]:
+    """Make room once a task has logged these words."""
 
-    def __init__(self, attempt: int, filler: Path) -> None:
-        super().__init__()
-        self.attempt, self.filler = attempt, filler
+    class Room(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if words in record.getMessage():
+                filler.unlink()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if f"attempt {self.attempt}:" in record.getMessage():
-            self.filler.unlink()
+    room, log = Room(), logging.getLogger("gan_lab.cluster.recipe")
+    log.addHandler(room)
+    try:
+        yield
+    finally:
+        log.removeHandler(room)
 
 
 def test_a_disk_that_is_full_for_a_while_costs_nothing_but_time(
@@ -102,13 +108,8 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing_but_time(
         return {"attempt": work.attempt}
 
     # Still full after the first pause: not even that there is another attempt can be recorded.
-    room = RoomAfter(2, small / "filler")
-    log = logging.getLogger("gan_lab.cluster.recipe")
-    log.addHandler(room)
-    try:
+    with room_after("attempt 2:", small / "filler"):
         run = performed(body)
-    finally:
-        log.removeHandler(room)
     assert (run.status().state, run.result_data()) == (State.SUCCESS, {"attempt": 3})
     assert begun == [1, 3]
     events = run.events()
@@ -120,19 +121,9 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing_but_time(
 def test_a_task_that_meets_a_full_disk_waits_for_room(small: Path) -> None:
     spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config={})
     run, filler = create_run(spec, small), fill(small)
-
-    class Room(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if f"Task {run.task_id} waits" in record.getMessage():
-                filler.unlink()
-
-    room, log = Room(), logging.getLogger("gan_lab.cluster.recipe")
-    log.addHandler(room)
-    try:
+    with room_after(f"Task {run.task_id} waits", filler):
         settings = Settings(home=small, retry_pause_s=0.01)
         end = perform(run.task_id, settings, [], lambda work: {"attempt": work.attempt})
-    finally:
-        log.removeHandler(room)
     assert (end["state"], run.result_data()) == (State.SUCCESS, {"attempt": 1})
 
 

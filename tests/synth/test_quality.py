@@ -144,7 +144,6 @@ def test_a_planted_fault_is_found(
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_planted_in_real_lives_is_found(fault: Fault, turbofan: pd.DataFrame) -> None:
     tables = parts(turbofan, "unit", seed=0)
