@@ -1,12 +1,13 @@
 """Random faults for a given time, on real services: what was injected, what finished or was lost.
 
 `python -m bench.soak --minutes 10` works in a temporary workspace of its own. Exit status 1 if a
-run was lost, done twice, or has a gap in its events or losses.
+run was lost, done twice, has a gap in its events or losses, or left another model than undisturbed.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import random
 import shutil
@@ -31,6 +32,7 @@ TRAINING = {
 }
 AT_ONCE = 6  # trainings that are queued or running at any time
 PAUSE_S = (5.0, 20.0)  # between two faults
+SEEDS = 4  # one undisturbed training each comes first: all later ones must leave the same
 
 
 def main() -> int:
@@ -57,6 +59,8 @@ def soak(minutes: float, chance: random.Random) -> int:
     from gan_lab.cluster import handover
 
     lab.seed(MACHINE, rows=800).result()
+    models = [lab.train(MACHINE, seed=seed, **TRAINING) for seed in range(SEEDS)]
+    undisturbed = [left(run.wait()) for run in models]
     runs, injected = [], Counter[str]()
     faults: dict[str, Callable[[random.Random], bool]] = {
         "worker killed": kill_worker,
@@ -66,7 +70,7 @@ def soak(minutes: float, chance: random.Random) -> int:
     end = time.monotonic() + 60 * minutes
     while time.monotonic() < end:
         while sum(not run.final for run in runs) < AT_ONCE:
-            runs.append(lab.train(MACHINE, seed=len(runs), **TRAINING))
+            runs.append(lab.train(MACHINE, seed=len(runs) % SEEDS, **TRAINING))
         time.sleep(chance.uniform(*PAUSE_S))
         name = chance.choices(list(faults), weights=[6, 3, 1])[0]
         if faults[name](chance):
@@ -77,18 +81,32 @@ def soak(minutes: float, chance: random.Random) -> int:
     for run in runs:
         with suppress(TimeoutError):  # then it is lost, as the report says
             run.wait(timeout=900)
-    return report(runs, injected)
+    return report(runs, injected, undisturbed)
 
 
-def report(runs: list, injected: Counter[str]) -> int:
+def report(runs: list, injected: Counter[str], undisturbed: list) -> int:
     """Print what was injected, what finished and what is wrong; returns the exit status."""
     ends = Counter(str(run.status().state) for run in runs)
     attempts = sum(max(event.attempt for event in run.events()) for run in runs)
     wrong = [problem for run in runs for problem in problems(run)]
+    altered = [
+        run.task_id
+        for number, run in enumerate(runs)
+        if run.result_data() and left(run) != undisturbed[number % SEEDS]
+    ]
     print(f"injected: {dict(injected)}")
     print(f"{len(runs)} trainings in {attempts} attempts ended: {dict(ends)}")
     print(f"lost: {sum(not run.final for run in runs)}; wrong: {wrong or 'nothing'}")
-    return 1 if wrong or ends["SUCCESS"] < len(runs) else 0
+    print(f"model or losses other than undisturbed, bit for bit: {altered or 'none'}")
+    return 1 if wrong or altered or ends["SUCCESS"] < len(runs) else 0
+
+
+def left(run) -> tuple[str, list]:
+    """Return what a training left: its model, from which rows follow, and its losses."""
+    from gan_lab.runs import MODEL
+
+    losses = run.losses()[["epoch", "loss", "reconstruction", "kl"]]
+    return hashlib.sha256((run.path / MODEL).read_bytes()).hexdigest(), losses.values.tolist()
 
 
 def problems(run) -> list[str]:

@@ -93,6 +93,7 @@ class Announcer:
         self.lock = threading.RLock()  # one event after another, whichever thread says it
         last = run.last_event()
         self._seq = last.seq if last else 0
+        self._streamed: int | None = None if self._seq else 0  # the newest in the stream; or ask
         self._client: redis.Redis | None = None
         self._try_again = 0.0
         self._warned = False
@@ -146,18 +147,30 @@ class Announcer:
                 self._client = connect(url)
             data, task_id = event.model_dump_json(exclude_none=True), event.task_id
             pipeline = self._client.pipeline(transaction=False)
-            pipeline.xadd(stream_key(task_id), {"event": data}, id=f"{event.seq}-1")
+            for line in self._missing_in_stream(self._client, event):
+                text = line.model_dump_json(exclude_none=True)
+                pipeline.xadd(stream_key(task_id), {"event": text}, id=f"{line.seq}-1")
             # A task that dies says nothing more: a day is the longest it can lie there unfinished.
             ttl_s = self.settings.event_ttl_s
             pipeline.expire(stream_key(task_id), ttl_s if event.final else max(ttl_s, 86_400))
             pipeline.publish(channel(task_id), data)
             pipeline.execute(raise_on_error=False)
+            self._streamed = event.seq
         except (redis.RedisError, OSError) as error:
-            self._client = None
+            self._client = self._streamed = None
             self._try_again = time.monotonic() + RECONNECT_S
             if not self._warned:
                 self._warned = True
                 log.warning("Redis does not answer (%s): the task and its record go on.", error)
+
+    def _missing_in_stream(self, client: redis.Redis, event: Event) -> list[Event]:
+        """Return what the stream lacks up to this event: more than it after a Redis was away."""
+        if self._streamed is None:
+            newest = client.xrevrange(stream_key(event.task_id), count=1)
+            self._streamed = int(str(newest[0][0]).partition("-")[0]) if newest else 0
+        if self._streamed == event.seq - 1:
+            return [event]
+        return self.run.events(after=self._streamed)
 
     def close(self) -> None:
         """Give the connection back."""

@@ -105,6 +105,13 @@ def test_status_tells_of_queue_and_room_without_services(home: Path, gan_lab: Co
     assert facts["runs_bytes"] == pytest.approx(in_runs, rel=0.1)
     text = gan_lab("status")[1]
     assert "2 running, 0 waiting, 4 lost" in text and "gan-lab resume --all" in text
+    told = [
+        task for task in json.loads(gan_lab("tasks", "--json")[1]) if task["state"] == "UNKNOWN"
+    ]
+    assert len(told) == 4
+    for task in told:
+        assert f"`gan-lab resume {task['task_id']}`" in task["message"]
+        assert json.loads(gan_lab("task", task["task_id"], "--json")[1]) == task
 
 
 def troubles(gan_lab: Command) -> dict[str, str]:

@@ -52,13 +52,15 @@ def shares(pairs: Sequence[str]) -> dict[str, float] | None:
 def finish(runs: Sequence[Any], detach: bool, as_json: bool, many: bool = False) -> int:
     """Wait for the tasks unless told not to, print where they stand, return the exit status."""
     from gan_lab import terminal
+    from gan_lab.cluster.handover import telling_when_lost
 
     try:
         if not detach and as_json:
             for run in runs:
                 run.wait()
         elif not detach:
-            terminal.watch(runs)
+            with telling_when_lost(runs):
+                terminal.watch(runs)
     except KeyboardInterrupt:
         ids = " and ".join(f"`gan-lab watch {run.task_id}`" for run in runs if not run.final)
         click.echo(f"\nThe work goes on without you. Come back with {ids}.", err=True)

@@ -91,27 +91,25 @@ def pipeline(machine_id: str, detach: bool, as_json: bool, **options: Any) -> in
 def tasks(as_json: bool, most: int) -> None:
     """List the tasks, newest first."""
     from gan_lab import terminal
+    from gan_lab.cluster.handover import statuses
     from gan_lab.runs import all_runs
 
-    runs = all_runs()
+    found = all_runs()
     if as_json:
-        print_json([run.status().model_dump(mode="json") for run in runs])
+        print_json([now.model_dump(mode="json") for now in statuses(found)])
         return
-    rows = []
-    for run in runs[:most]:
-        now = run.status()
-        rows.append(
-            {
-                "task_id": run.task_id,
-                "kind": run.spec.kind,
-                "machine": run.spec.machine_id,
-                "status": now.status,
-                "progress": f"{now.progress}%",
-                "created": run.spec.created[:19].replace("T", " "),
-                "message": now.message,
-            }
-        )
-    terminal.show_table(rows)
+    terminal.show_table(
+        {
+            "task_id": now.task_id,
+            "kind": now.metadata["kind"],
+            "machine": now.metadata["machine_id"],
+            "status": now.status,
+            "progress": f"{now.progress}%",
+            "created": now.metadata["created"][:19].replace("T", " "),
+            "message": now.message,
+        }
+        for now in statuses(found[:most])
+    )
 
 
 @click.command()
@@ -119,9 +117,9 @@ def tasks(as_json: bool, most: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a TaskStatus.")
 def task(task_id: str, as_json: bool) -> int:
     """Say where a task stands."""
-    from gan_lab.runs import open_run
+    import gan_lab as lab
 
-    now = open_run(task_id).status()
+    now = lab.get_task_status(task_id)
     if as_json:
         print_json(now.model_dump(mode="json"))
     else:

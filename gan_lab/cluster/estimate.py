@@ -15,7 +15,15 @@ from gan_lab.cluster.recipe import MEMORY_SHARE
 from gan_lab.errors import TooMuchMemory
 from gan_lab.machines import load_profile
 from gan_lab.runs import RunFolder, all_runs
-from gan_lab.schema import CONFIGS, Config, GenerateConfig, SeedConfig, TaskSpec, TrainConfig
+from gan_lab.schema import (
+    CONFIGS,
+    Config,
+    GenerateConfig,
+    ReportConfig,
+    SeedConfig,
+    TaskSpec,
+    TrainConfig,
+)
 
 MOST_REMEMBERED = 20  # the newest runs of a kind
 # Before there is a history: measured on two cores of a shared server of 2024, see bench/server.py.
@@ -28,6 +36,7 @@ REPORT_S = 30.0
 # continuous, which need most. A run records its own peak (`peak_memory_mb`).
 PROCESS_B = 500e6  # a worker with all it imports
 SEED_CELL_B = 50
+REPORT_B = (1.3e9, 25)  # SDMetrics, scikit-learn, a few baselines; and per cell of both tables
 FIT_B = {"tabular": (120e6, 80), "sequential": (200e6, 120)}  # and per cell of the table
 WEIGHT_B = 45  # with its gradient, Adam's two moments and the copies that go into a checkpoint
 UNIT_B = 10  # per unit of the network and row of a batch
@@ -209,14 +218,20 @@ def _rows_of_lives(machine_id: str, lives: int | None) -> int:
 def estimate_memory(machine_id: str, config: Config, rows: int | None = None) -> tuple[float, str]:
     """Return the bytes that a worker will use at most, and what for.
 
-    `rows`: of a seed table that is still to be made. Drawing and reports work on pieces and samples
-    that always fit: for these only what every worker needs.
+    `rows`: of a seed table that is still to be made. Drawing works on pieces that always fit: for
+    it only what every worker needs.
     """
+    from gan_lab.synth.tables import manifest
+
     known, columns = _seed_size(machine_id)
     rows = rows or known
     table = f"{rows:,} rows of {columns} columns"
     if isinstance(config, SeedConfig):
         return PROCESS_B + rows * columns * SEED_CELL_B, table
+    if isinstance(config, ReportConfig):
+        drawn = (manifest(machine_id) or {}).get("rows", {}).get("train", 0)
+        constant, per_cell = REPORT_B
+        return constant + (rows + drawn) * columns * per_cell, f"a report on {table}"
     if not isinstance(config, TrainConfig):
         return PROCESS_B, table
     constant, per_cell = FIT_B[_model(machine_id, config)]

@@ -11,14 +11,15 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from gan_lab.cluster import services
 from gan_lab.errors import RequestError, ServiceUnreachable, UnknownTask
 from gan_lab.events import Announcer
 from gan_lab.runs import RunFolder, all_runs, open_run
+from gan_lab.schema import State, TaskStatus
 from gan_lab.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 TRAIN_RESOURCE = {"TRAIN": 1}
 LET_GO_TRIES = 100  # of 0.1 s: how long a task that has ended may still be on its worker
+LOOK_FOR_LOST_S = 20.0  # how often whoever waits asks whether what it waits for is still known
 
 
 def task_key(run: RunFolder) -> str:
@@ -138,6 +140,39 @@ def say_what_is_lost() -> None:
     """Warn whoever has just connected of the runs that nobody works on."""
     if missing := lost():
         log.warning("%s", lost_sentence(len(missing)))
+
+
+@contextmanager
+def telling_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
+    """Warn, once for each, when a task that one waits for in here is lost: it may never end."""
+    ended = threading.Event()
+
+    def look() -> None:
+        told: set[str] = set()
+        while not ended.wait(LOOK_FOR_LOST_S):
+            with suppress(ServiceUnreachable):  # perhaps for a moment only
+                for run in lost([run for run in waited_for if run.task_id not in told]):
+                    told.add(run.task_id)
+                    log.warning("%s", lost_status(run.status()).message)
+
+    threading.Thread(target=look, name="look-for-lost", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
+    """Return where tasks stand, from their folders and, where these are silent, the cluster."""
+    missing = {run.task_id for run in lost(found)}
+    return [lost_status(run.status()) if run.task_id in missing else run.status() for run in found]
+
+
+def lost_status(status: TaskStatus) -> TaskStatus:
+    """Return the status of a run that nobody works on or has in a queue."""
+    message = f"Lost: no cluster knows it. `gan-lab resume {status.task_id}` continues it."
+    state = State.UNKNOWN
+    return status.model_copy(update={"state": state, "status": state.status, "message": message})
 
 
 def lost_sentence(count: int) -> str:

@@ -72,6 +72,11 @@ class OutOfMemory(TaskFailed):
     reason = "out_of_memory"
 
 
+def _awake_or_not() -> float:
+    """Return seconds that go on while the host sleeps, as a lease does; `monotonic` would stop."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class Work:
     """What a task's body is given: its request, and the ways to say something and to be stopped."""
 
@@ -81,7 +86,7 @@ class Work:
         self.owner = owner
         self.attempt = attempt
         self.announcer = Announcer(run, settings, attempt, _worker_address())
-        self.renewed_at = time.monotonic()
+        self.renewed_at = _awake_or_not()
         self.peak_b = 0
         self.cancelled = threading.Event()
         self.lost = threading.Event()
@@ -126,13 +131,13 @@ class Work:
 
         Whoever stood still for longer than a lease is good may have been given up by the others.
         """
-        if time.monotonic() - self.renewed_at > self.settings.lease_s:
+        if _awake_or_not() - self.renewed_at > self.settings.lease_s:
             self.renew()
         return not self.lost.is_set()
 
     def renew(self) -> None:
         """Say that this is still at work; if somebody else has taken over, stop it."""
-        now = time.monotonic()
+        now = _awake_or_not()
         if self.run.renew_lease(self.owner):
             self.renewed_at = now
         else:
@@ -376,7 +381,7 @@ class Keeper(threading.Thread):
                 if now - looked >= FLAG_S:
                     looked = now
                     self._read_flag(now)
-                if now - self.work.renewed_at >= self.work.settings.lease_s / 3:
+                if _awake_or_not() - self.work.renewed_at >= self.work.settings.lease_s / 3:
                     self.work.renew()
             except OSError as error:  # a full disk; it may pass
                 log.warning("Cannot look after task %s: %s", self.work.run.task_id, error)

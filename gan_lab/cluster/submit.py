@@ -20,12 +20,19 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from gan_lab.cluster import services
 from gan_lab.cluster.attach import attach
 from gan_lab.cluster.estimate import refuse_what_does_not_fit
-from gan_lab.cluster.handover import cancel_run, hand_over, lost, say_what_is_lost
+from gan_lab.cluster.handover import (
+    cancel_run,
+    hand_over,
+    lost,
+    say_what_is_lost,
+    statuses,
+    telling_when_lost,
+)
 from gan_lab.errors import BadParameter, NoModel, NoSeedData
 from gan_lab.events import follow
 from gan_lab.machines import load_profile, profile_ids
 from gan_lab.runs import RunFolder, all_runs, create_run, open_run
-from gan_lab.schema import CONFIGS, Kind, State, TaskSpec, TaskStatus, configure
+from gan_lab.schema import CONFIGS, Kind, TaskSpec, TaskStatus, configure
 from gan_lab.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -61,9 +68,10 @@ class Run(RunFolder):
         try:
             last = self.last_event()
             tell = now_and_then(self, sys.stdout) if in_headless_notebook() else None
-            for event in follow(self, after=max(0, last.seq - 1) if last else 0, stop=stop):
-                if tell:
-                    tell(event)
+            with telling_when_lost([self]):
+                for event in follow(self, after=max(0, last.seq - 1) if last else 0, stop=stop):
+                    if tell:
+                        tell(event)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"{self._label} goes on. Take hold of it again with lab.task('{self.task_id[:8]}')."
@@ -283,36 +291,21 @@ def task(task_id: str) -> Run:
 
 def get_task_status(task_id: str) -> TaskStatus:
     """Return where a task stands, from its folder and, where that is silent, from the cluster."""
-    run = open_run(task_id)
-    status = run.status()
-    if status.state.final or run.held:
-        return status
-    return lost_status(status) if run.task_id in {one.task_id for one in lost([run])} else status
+    return statuses([open_run(task_id)])[0]
 
 
 def tasks(most: int | None = None) -> pd.DataFrame:
     """Return one row per task, newest first; `most`: only so many."""
     import pandas as pd
 
-    found = all_runs()[:most]
-    missing = {run.task_id for run in lost(found)}
     rows = []
-    for run in found:
-        now = run.status()
-        now = lost_status(now) if run.task_id in missing else now
-        about = {"task_id": run.task_id, "kind": run.spec.kind, "machine_id": run.spec.machine_id}
+    for now in statuses(all_runs()[:most]):
+        about = {"task_id": now.task_id} | {k: now.metadata[k] for k in ("kind", "machine_id")}
         where = {name: getattr(now, name) for name in ("status", "progress", "message")}
         facts = {name: now.metadata[name] for name in ("epoch", "loss", "attempt", "created")}
         rows.append(about | where | facts)
     columns = ["task_id", "kind", "machine_id", "status", "progress", "message"]
     return pd.DataFrame(rows, columns=[*columns, "epoch", "loss", "attempt", "created"])
-
-
-def lost_status(status: TaskStatus) -> TaskStatus:
-    """Return the status of a run that nobody works on or has in a queue."""
-    message = f"Lost: no cluster knows it. `gan-lab resume {status.task_id}` continues it."
-    state = State.UNKNOWN
-    return status.model_copy(update={"state": state, "status": state.status, "message": message})
 
 
 # ---- checks before anything starts

@@ -424,7 +424,7 @@ def _record_environment(work: Work, **facts: Any) -> None:
     path = seed_path(work.spec.machine_id)
     work.run.record_environment(
         host=socket.gethostname(),
-        threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        threads=os.environ.get("OMP_NUM_THREADS") or os.cpu_count(),  # such as 4 or "4,2"
         seed_sha256=table_sha256(path) if path.exists() and work.spec.kind != "seed" else None,
         versions=package_versions(),
         **facts,

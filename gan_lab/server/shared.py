@@ -75,8 +75,7 @@ class Standing:
         return [self._status(run) for run in found[:limit]]
 
     def _status(self, run: RunFolder) -> TaskStatus:
-        from gan_lab.cluster.handover import task_key
-        from gan_lab.cluster.submit import lost_status
+        from gan_lab.cluster.handover import lost_status, task_key
 
         status = run.status()
         if status.state.final or run.held or not self._old_enough(run):

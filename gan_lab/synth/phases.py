@@ -153,6 +153,7 @@ class Phase:
             "best": self.best if math.isfinite(self.best) else None,
             "best_epoch": self.best_epoch,
             "cooling_from": self.cooling_from,
+            "half": self.half,
         }
 
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, float | int | None]) -> None:
@@ -178,3 +179,4 @@ class Phase:
         self.epoch, self.best_epoch = int(numbers["epoch"] or 0), int(numbers["best_epoch"] or 0)
         self.best = math.inf if best is None else float(best)
         self.cooling_from = None if cooling is None else int(cooling)
+        self.half = bool(numbers["half"])  # as it began, whatever this processor is built for

@@ -201,7 +201,8 @@ class Trainer:
         for index, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items()}
         history = [[getattr(epoch, name) for name in Epoch.__slots__] for epoch in self.history]
-        return pack(tensors, {"fingerprint": self.fingerprint, "history": history})
+        about = {"fingerprint": self.fingerprint, "half": self.half, "history": history}
+        return pack(tensors, about)
 
     def restore(self, state: bytes) -> None:
         """Go back to the state that was saved."""
@@ -219,6 +220,7 @@ class Trainer:
                 _, index, name = key.split(".")
                 saved.setdefault(int(index), {})[name] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": saved})
+        self.half = meta["half"]  # as it began, whatever this processor is built for
         self.history = [Epoch(*values) for values in meta["history"]]
 
 

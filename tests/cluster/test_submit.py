@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import threading
 import uuid
@@ -23,7 +24,7 @@ from gan_lab.errors import (
     UnknownMachine,
 )
 from gan_lab.events import follow
-from gan_lab.runs import all_runs
+from gan_lab.runs import all_runs, create_run
 from gan_lab.schema import GenerateConfig, State, TaskSpec, configure
 
 SMALL = {"model": "tabular", "batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
@@ -77,6 +78,10 @@ def test_what_no_worker_can_hold_is_refused_with_the_figure(bare: Path) -> None:
     config = configure("seed", {"lives": 1_000_000}).model_dump(mode="json")
     with pytest.raises(TooMuchMemory, match=r"needs about .* GB for 200,000,000 rows"):
         refuse_what_does_not_fit([spec.model_copy(update={"config": config})], [64e9])
+    config = configure("report", {}).model_dump(mode="json")
+    spec = spec.model_copy(update={"kind": "report", "config": config})
+    with pytest.raises(TooMuchMemory, match=r"needs about 1\.3 GB for a report on 10,000 rows"):
+        refuse_what_does_not_fit([spec], [1e9])
 
 
 def test_lives_are_shared_out_in_proportion_to_rows() -> None:
@@ -153,6 +158,29 @@ def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Pa
     assert [run.task_id for run in handover.resume()] == [runs[2].task_id, runs[3].task_id]
     runs[2].wait(timeout=250)
     assert runs[2].error_data() == failure
+
+
+@pytest.mark.slow
+def test_whoever_waits_for_what_is_lost_is_told_and_sees_it_go_on(
+    lab_home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(handover, "LOOK_FOR_LOST_S", 0.05)
+    config = configure("seed", {"rows": 600}).model_dump(mode="json")
+    spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config=config)
+    run = submit.Run.of(create_run(spec, lab_home))  # recorded, and never handed over
+
+    class Resumes(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if f"`gan-lab resume {run.task_id}`" in record.getMessage():
+                handover.resume(run.task_id)
+
+    log, resumes = logging.getLogger(handover.__name__), Resumes()
+    log.addHandler(resumes)
+    try:
+        assert run.result(timeout=60)["samples_generated"] == 600
+    finally:
+        log.removeHandler(resumes)
+    assert sum(run.task_id in record.getMessage() for record in caplog.records) == 1
 
 
 @pytest.mark.slow

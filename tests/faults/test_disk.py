@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import subprocess
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,13 +17,18 @@ import pandas as pd
 import pytest
 
 from gan_lab.cluster.recipe import Body, Work, perform
+from gan_lab.cluster.submit import Run
+from gan_lab.cluster.tasks import train_tvae_task
 from gan_lab.events import Announcer
+from gan_lab.machines import load_profile
 from gan_lab.runs import RunFolder, create_run, write_beside
-from gan_lab.schema import State, TaskSpec
-from gan_lab.settings import Settings
+from gan_lab.schema import SeedConfig, State, TaskSpec, configure
+from gan_lab.settings import Settings, load_settings
+from gan_lab.synth.seed import simulate
 from gan_lab.synth.tables import read_parquet, seed_path, write_seed
+from tests.conftest import make_workspace
 
-from .conftest import MACHINE, until
+from .conftest import MACHINE, TRAININGS, Undisturbed, check_undisturbed, until, until_epoch
 
 Mount = Callable[[Path, str], None]
 Perform = Callable[[Body], RunFolder]
@@ -116,6 +122,29 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing_but_time(
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     again = next(event for event in events if event.status is State.RETRY)
     assert again.attempt == 3 and "No space left on device" in again.message
+
+
+def test_a_training_whose_disk_fills_up_goes_on_where_it_was(
+    undisturbed: dict[str, Undisturbed],
+    tmp_path: Path,
+    mount: Mount,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mount(tmp_path, "size=4m")
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    make_workspace(tmp_path)
+    write_seed(MACHINE, simulate(load_profile(MACHINE), SeedConfig(rows=800)))
+    config = configure("train", TRAININGS["tabular"]).model_dump(mode="json")
+    spec = TaskSpec(task_id=str(uuid.uuid4()), kind="train", machine_id=MACHINE, config=config)
+    run = Run.of(create_run(spec, tmp_path))
+    filling = threading.Thread(target=lambda: until_epoch(run, 30) and fill(tmp_path))
+    filling.start()
+    with room_after("attempt 1:", tmp_path / "filler"):
+        end = train_tvae_task(run.task_id, load_settings())
+    filling.join()
+    assert end["state"] == State.SUCCESS
+    assert {event.attempt for event in run.events()} == {1, 2}
+    check_undisturbed(run, undisturbed["tabular"])
 
 
 def test_a_task_that_meets_a_full_disk_waits_for_room(small: Path) -> None:
