@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import uuid
+from datetime import datetime
 from pathlib import Path
 
 from gan_lab.events import Announcer
@@ -56,7 +57,7 @@ def p95(values: list[float]) -> float:
 
 
 def publish_to_trait(epochs: int = EPOCHS) -> list[float]:
-    """Return the milliseconds from the end of each epoch to the bar's new value."""
+    """Return the milliseconds from saying each epoch to the bar's new value."""
     run, over = new_run(), threading.Event()
     view = widgets.Card(run)
     view._widgets = view._build()
@@ -65,7 +66,8 @@ def publish_to_trait(epochs: int = EPOCHS) -> list[float]:
     def moved(change: dict[str, float]) -> None:
         event = run.last_event()
         if event is not None and 0 < change["new"] < 1:
-            seen.append(time.time() * 1000 - float(event.message))
+            said = datetime.fromisoformat(event.timestamp).timestamp()
+            seen.append((time.time() - said) * 1000)
 
     view._widgets["bar"].observe(moved, "value")
 

@@ -8,6 +8,7 @@ of middle lightness: Jupyter cleans up the rest in notebooks it does not trust, 
 from __future__ import annotations
 
 import base64
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import NamedTuple
 
-from gan_lab.runs import LOSSES, REPORT_HTML, RunFolder, done_runs
+from gan_lab.runs import LOSS_COLUMNS, LOSSES, REPORT_HTML, RunFolder, done_runs
 from gan_lab.schema import State, TaskStatus
 
 # Okabe and Ito's blue, vermilion and green: told apart by colour-blind readers, and each at least
@@ -127,7 +128,10 @@ def look(run: RunFolder) -> Snapshot:
     """Read a run's folder as it is now."""
     status, last = run.status(), run.last_event()
     elapsed_s = (_moment(last.timestamp) - _began(run.path)).total_seconds() if last else 0.0
-    losses = {str(name): values.tolist() for name, values in run.losses().items()}
+    # Without a DataFrame, which takes longer to make than all the rest to show.
+    rows = [[math.nan if cell is None else cell for cell in row] for row in run.loss_rows()]
+    columns = list(zip(*rows, strict=True)) or [()] * len(LOSS_COLUMNS)
+    losses = {name: list(column) for name, column in zip(LOSS_COLUMNS, columns, strict=True)}
     return Snapshot(run, status, losses, elapsed_s)
 
 
