@@ -23,6 +23,7 @@ from typing import Any
 
 from gan_lab.errors import BadParameter, GanLabError, RequestError
 from gan_lab.notebook.fleet_folder import FleetFolder, NotebookRecord
+from gan_lab.notebook.spare_kernel import fork_spare_kernel
 from gan_lab.runs import write_beside
 from gan_lab.schema import utc_now
 
@@ -226,6 +227,7 @@ def _mark(output: Path, begun: list[int], error: Exception, time_limit_s: float 
 def execute_machine(folder: FleetFolder, machine_id: str, notebook: Path, parent: int) -> None:
     """Execute one machine's notebook and keep its record: what a fleet's child process does."""
     _die_with(parent)
+    fork_spare_kernel()
     from gan_lab.notebook.fleet_report import notebook_page
 
     plan, record = folder.plan, NotebookRecord(cells=_code_cells(notebook))

@@ -27,6 +27,7 @@ from gan_lab import runs
 from gan_lab.errors import GanLabError
 from gan_lab.notebook.execute import execute, execute_machine, import_papermill
 from gan_lab.notebook.fleet_folder import FleetFolder, NotebookRecord
+from gan_lab.notebook.spare_kernel import import_for_kernels
 from gan_lab.runs import FleetRuns
 from gan_lab.schema import utc_now
 from gan_lab.settings import load_settings
@@ -79,11 +80,14 @@ def run_notebooks(folder: FleetFolder, at_once: int) -> None:
     waiting = deque(machine for machine, state in folder.states().items() if state == "waiting")
     log.info("fleet %s: %d notebooks, %d at once", folder.fleet_id, len(waiting), at_once)
     running: dict[str, _Running] = {}
-    cancelled = False
+    cancelled = imported = False
     while running or (waiting and not folder.asked_to):
         while waiting and len(running) < at_once and not folder.asked_to:
             machine_id = waiting.popleft()
             running[machine_id] = _start(folder, machine_id, notebook)
+        if waiting and not imported:  # while the first, started without, are at work
+            imported = True
+            import_for_kernels()
         wait([one.process.sentinel for one in running.values()], timeout=LOOK_S)
         for machine_id in [name for name, one in running.items() if not one.process.is_alive()]:
             _take_note(folder, machine_id, running.pop(machine_id).process)

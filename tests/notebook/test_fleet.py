@@ -337,6 +337,27 @@ def test_one_failure_stops_nobody_and_is_mended_in_the_morning(home: Path) -> No
     assert "All 2 machines are done; nothing needs you." in again.report.read_text()
 
 
+@pytest.mark.slow
+def test_a_kernel_that_is_forked_is_as_one_that_is_started(home: Path) -> None:
+    machines, notebook = MOTORS[:3], home / "tells_of_its_kernel.ipynb"
+    shutil.copy(FIXTURES / notebook.name, notebook)
+    fleet = lab.run_fleet(machines, notebook, at_once=1)
+    assert fleet.wait(PATIENCE_S).counts()["done"] == 3
+    notebooks = [fleet.folder / f"{machine_id}.ipynb" for machine_id in machines]
+    told = [json.loads(texts(notebook)) for notebook in notebooks]
+    started, *forked = told
+    assert [kernel["imported"] for kernel in told] == [False, True, True]
+    assert len({str(kernel["random"]) for kernel in told}) == len({k["pid"] for k in told}) == 3
+    for kernel in forked:
+        own = {name: kernel[name] for name in ("pid", "random", "imported")}
+        assert kernel == started | own
+    for machine_id, notebook in zip(machines, notebooks, strict=True):
+        picture = nbformat.read(notebook, 4).cells[-1].outputs[-1]
+        assert "image/png" in picture["data"]
+        assert (home / f"{machine_id}.ended").exists()
+    assert not kernels_of(fleet)
+
+
 def kernels_of(fleet: Fleet) -> list[psutil.Process]:
     """The kernels that a fleet's processes have started, whoever their parent is by now."""
     return [
