@@ -20,11 +20,10 @@ import aiohttp
 import httpx
 import numpy as np
 import psutil
-from websockets.asyncio.client import connect
 
 from gan_lab.cluster import services
 from gan_lab.events import Announcer
-from gan_lab.runs import create_run, open_run
+from gan_lab.runs import RunFolder, create_run
 from gan_lab.schema import TaskSpec
 from gan_lab.settings import load_settings
 from tests.conftest import make_workspace
@@ -129,38 +128,44 @@ async def steady(jupyter: JupyterProcess, path: str, seconds: int) -> dict[str, 
 
 
 async def broadcast(jupyter: JupyterProcess, idle: int) -> dict[str, Any]:
-    """Say 100 events to 200 clients; then let many more listen to nothing."""
-    spec = TaskSpec(task_id=new_id(), kind="train", machine_id=MACHINE, config={})
-    run = open_run(create_run(spec).task_id)
-    run.take_lease("bench", 600)
-    where, headers = jupyter.websocket(run.task_id), {"Authorization": f"token {jupyter.token}"}
+    """Say 100 events to 200 clients while many more follow a task that says nothing."""
+    run, silent = held_run(), held_run()
+    headers = {"Authorization": f"token {jupyter.token}"}
     late: list[float] = []
     seen: list[list[int]] = []
 
     async def follow(client: Any) -> None:
         mine = []
-        async for text in client:
-            arrived, message = datetime.now(UTC), json.loads(text)
+        async for frame in client:
+            arrived, message = datetime.now(UTC), frame.json()
             if message["type"] == "progress":
                 mine.append(message["seq"])
                 said = datetime.fromisoformat(message["timestamp"])
                 late.append((arrived - said).total_seconds())
         seen.append(mine)
 
-    clients = [await connect(where, additional_headers=headers) for _ in range(200)]
-    following = [asyncio.create_task(follow(client)) for client in clients]
-    before = memory(jupyter)
-    sleeping = [await connect(where, additional_headers=headers) for _ in range(idle)]
-    grown = (memory(jupyter) - before) / idle
-    announcer = Announcer(run, load_settings())
-    for number in range(100):
-        await asyncio.to_thread(announcer.say, "training", number, 100, f"Epoch {number}")
-        await asyncio.sleep(0.2)
-    for client in sleeping:
-        await client.close()
-    run.finish({"machine_id": MACHINE})
-    await asyncio.to_thread(announcer.say, "completed", 100, 100, "Done")
-    await asyncio.gather(*following)
+    connections = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(headers=headers, connector=connections) as session:
+
+        async def listen(task: RunFolder, number: int) -> list[Any]:
+            return [
+                await session.ws_connect(jupyter.websocket(task.task_id)) for _ in range(number)
+            ]
+
+        clients = await listen(run, 200)
+        following = [asyncio.create_task(follow(client)) for client in clients]
+        before = memory(jupyter)
+        sleeping = await listen(silent, idle)
+        grown = (memory(jupyter) - before) / idle
+        announcer = Announcer(run, load_settings())
+        for number in range(100):
+            await asyncio.to_thread(announcer.say, "training", number, 100, f"Epoch {number}")
+            await asyncio.sleep(0.2)
+        for client in sleeping:
+            await client.close()
+        run.finish({"machine_id": MACHINE})
+        await asyncio.to_thread(announcer.say, "completed", 100, 100, "Done")
+        await asyncio.gather(*following)
     whole = seen == [list(range(1, 102))] * 200
     return {
         "clients": 200,
@@ -169,6 +174,14 @@ async def broadcast(jupyter: JupyterProcess, idle: int) -> dict[str, Any]:
         "kb_per_idle_socket": round(grown / 1e3, 1),
         "latency_ms": spread(late),
     }
+
+
+def held_run() -> RunFolder:
+    """Return a training that is at work as far as anybody can see."""
+    spec = TaskSpec(task_id=new_id(), kind="train", machine_id=MACHINE, config={})
+    run = create_run(spec)
+    run.take_lease("bench", 600)
+    return run
 
 
 def memory(jupyter: JupyterProcess) -> int:

@@ -156,7 +156,10 @@ def test_a_task_that_meets_a_full_disk_waits_for_room(small: Path) -> None:
     assert (end["state"], run.result_data()) == (State.SUCCESS, {"attempt": 1})
 
 
-def test_an_end_that_could_not_be_said_is_said_by_the_next_worker(tmp_path: Path) -> None:
+def test_an_end_that_could_not_be_said_is_said_by_the_next_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))  # as the task does, but for this test only
     (tmp_path / "runs").mkdir()
     spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config={})
     run, settings = create_run(spec, tmp_path), Settings(home=tmp_path, lease_s=0.01)
