@@ -28,7 +28,7 @@ from gan_lab.synth.degradation import (
     held_out_loss,
 )
 from gan_lab.synth.lifetable import LifeTable
-from gan_lab.synth.modelfile import pack, unpack
+from gan_lab.synth.modelfile import pack, part, unpack
 from gan_lab.synth.phases import Phase, Plan
 from gan_lab.synth.regimes import Floats, Packed
 from gan_lab.synth.residual import Residual
@@ -84,14 +84,14 @@ class Fitting:
         first = self._curve_phase()
         if meta.get("phase", 1) == 1:
             if meta:
-                first.restore(_part(tensors, "phase."), meta["numbers"])
+                first.restore(part(tensors, "phase."), meta["numbers"])
             self._run(1, first, {}, *reports)
         else:
-            self.curve.load_state_dict(_part(tensors, "curve."))
+            self.curve.load_state_dict(part(tensors, "curve."))
         resumed = meta["numbers"]["epoch"] if meta.get("phase", 1) == 2 else 0
         second = self._residual_phase(self.config.epochs - len(self.history) + resumed)
         if resumed:
-            second.restore(_part(tensors, "phase."), meta["numbers"])
+            second.restore(part(tensors, "phase."), meta["numbers"])
         if not self.stopped:
             self._run(2, second, self.curve.state_dict(), *reports)
         self.curve.eval()
@@ -288,7 +288,3 @@ def _filled(residual: NDArray[np.float32], seed: int) -> Floats:
         if gone.any():
             column[gone] = rng.choice(column[~gone], size=int(gone.sum()))
     return filled
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

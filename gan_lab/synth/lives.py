@@ -23,7 +23,7 @@ from gan_lab.synth.drawing import Drawing
 from gan_lab.synth.encoding import Encoding
 from gan_lab.synth.fitting import Fitting
 from gan_lab.synth.lifetable import LifeTable
-from gan_lab.synth.modelfile import load_file, save_file
+from gan_lab.synth.modelfile import load_file, part, save_file
 from gan_lab.synth.prior import Prior
 from gan_lab.synth.regimes import Chain
 from gan_lab.synth.residual import Residual
@@ -188,19 +188,15 @@ class SequentialTVAE:
         if meta.get("model") != "sequential":
             raise BadParameter(f"The model file {path} holds no model of lives.")
 
-        def part(name: str) -> dict[str, torch.Tensor]:
-            prefix = f"{name}."
-            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
         def arrays(name: str) -> dict[str, Any]:
-            return {k: v.numpy() for k, v in part(name).items()}
+            return {k: v.numpy() for k, v in part(tensors, f"{name}.").items()}
 
         config = TrainConfig.model_validate(meta["config"])
         encoding = Encoding.from_json(meta["encoding"])
         network = build_network(encoding, config, meta["network_conditions"])
-        network.load_state_dict(part("network"))
-        prior = Prior(config.embedding_dim, **part("prior"))
-        curve = Curve.shaped_like(part("curve"))
+        network.load_state_dict(part(tensors, "network."))
+        prior = Prior(config.embedding_dim, **part(tensors, "prior."))
+        curve = Curve.shaped_like(part(tensors, "curve."))
         chains = {name: Chain(**arrays(f"chain_{name}")) for name in meta["chains"]}
         return cls(
             LifeTable.from_json(meta["table"]),

@@ -67,6 +67,11 @@ def load_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return unpack(data, f"The model file {path}")
 
 
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, by the rest of their names."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
 def to_tensor(values: Any) -> Tensor:
     """Return an array as a tensor of float32."""
     return torch.as_tensor(values, dtype=torch.float32)

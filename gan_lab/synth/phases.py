@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from gan_lab.errors import BadParameter, TaskFailed
 from gan_lab.schema import TrainConfig
+from gan_lab.synth.adam import Adam, Group
+from gan_lab.synth.modelfile import part
 from gan_lab.synth.training import epoch_generator
 
 FASTER = 4.0  # times the rate, for parameters that belong to one life or one column
@@ -64,13 +66,9 @@ class Phase:
 
     def __post_init__(self) -> None:
         fast = {name for name, _ in self.module.named_parameters() if name in self.faster}
-        groups = [
-            {"params": [p for n, p in self.module.named_parameters() if (n in fast) is quick],
-             "pace": FASTER if quick else 1.0,
-             "weight_decay": 0.0 if quick else self.config.l2scale}
-            for quick in (False, True)
-        ]  # fmt: skip
-        self.optimizer = torch.optim.Adam(groups, lr=1e-3, fused=True)
+        slow = [p for name, p in self.module.named_parameters() if name not in fast]
+        quick = [p for name, p in self.module.named_parameters() if name in fast]
+        self.optimizer = Adam([Group(slow, self.config.l2scale), Group(quick, pace=FASTER)])
         self.steps = math.ceil(self.rows / self.config.batch_size)
 
     @property
@@ -93,15 +91,11 @@ class Phase:
         order = torch.randperm(self.rows, generator=generator)
         sums = torch.zeros(2)
         for step, chosen in enumerate(order.split(self.config.batch_size)):
-            for group in self.optimizer.param_groups:
-                group["lr"] = (
-                    group["pace"] * self.plan.rate * self._rate(self.epoch + step / self.steps)
-                )
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
                 reconstruction, kl = self.loss(chosen, generator)
             (self.factor * reconstruction + kl).backward()
-            self.optimizer.step()
+            self.optimizer.step(self.plan.rate * self._rate(self.epoch + step / self.steps))
             self.after_step()
             sums += torch.stack([reconstruction.detach(), kl.detach()]) * len(chosen)
         self.epoch += 1
@@ -146,8 +140,7 @@ class Phase:
         """Return tensors and numbers from which `restore` goes on bit for bit."""
         tensors = {f"module.{k}": v for k, v in self.module.state_dict().items()}
         tensors |= {f"kept.{k}": v for k, v in self.kept.items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items()}
+        tensors |= {f"optimizer.{k}": v for k, v in self.optimizer.state().items()}
         return tensors, {
             "epoch": self.epoch,
             "best": self.best if math.isfinite(self.best) else None,
@@ -159,22 +152,14 @@ class Phase:
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, float | int | None]) -> None:
         """Go back to a state that was saved."""
 
-        def part(name: str) -> dict[str, Tensor]:
-            prefix = f"{name}."
-            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
         try:
-            self.module.load_state_dict(part("module"))
-        except RuntimeError:
+            self.module.load_state_dict(part(tensors, "module."))
+            self.optimizer.restore(part(tensors, "optimizer."))
+        except (RuntimeError, KeyError):
             raise BadParameter(
                 "The checkpoint belongs to another table or configuration. Start the training anew."
             ) from None
-        saved: dict[int, dict[str, Tensor]] = {}
-        for key, value in part("optimizer").items():
-            index, name = key.split(".")
-            saved.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": saved})
-        self.kept = part("kept")
+        self.kept = part(tensors, "kept.")
         best, cooling = numbers["best"], numbers["cooling_from"]
         self.epoch, self.best_epoch = int(numbers["epoch"] or 0), int(numbers["best_epoch"] or 0)
         self.best = math.inf if best is None else float(best)

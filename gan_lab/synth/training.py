@@ -7,14 +7,14 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gan_lab.errors import BadParameter, TaskFailed
 from gan_lab.schema import Epoch, TrainConfig
-from gan_lab.synth.modelfile import pack, unpack
+from gan_lab.synth.adam import Adam, Group
+from gan_lab.synth.modelfile import pack, part, unpack
 from gan_lab.synth.network import Batch, Network
 
 OnEpoch = Callable[[Epoch], bool]
@@ -119,9 +119,7 @@ class Trainer:
         self.epochs = planned_epochs(len(rows), config)
         self.device = rows.cells.device
         self.half = use_bfloat16(config.precision, self.device)
-        self.optimizer = torch.optim.Adam(
-            network.parameters(), lr=1e-3, weight_decay=config.l2scale, fused=True
-        )
+        self.optimizer = Adam([Group(list(network.parameters()), config.l2scale)])
 
     @property
     def finished(self) -> bool:
@@ -159,15 +157,13 @@ class Trainer:
         noise = torch.randn(
             len(batch), self.network.embedding_dim, generator=generator, device=self.device
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * one_cycle(progress)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             reconstruction, kl = self.network.losses(batch, noise)
         warm = min(1.0, progress / self.config.kl_warmup) if self.config.kl_warmup else 1.0
         loss: Tensor = self.config.loss_factor * reconstruction + warm * kl
         loss.backward()
-        self.optimizer.step()
+        self.optimizer.step(self.config.learning_rate * one_cycle(progress))
         self.network.clamp_sigma()
         return torch.stack([reconstruction.detach(), kl.detach()])
 
@@ -198,8 +194,7 @@ class Trainer:
     def state(self) -> bytes:
         """Return everything a later `restore` needs to go on bit for bit."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items()}
+        tensors |= {f"optimizer.{k}": v for k, v in self.optimizer.state().items()}
         history = [[getattr(epoch, name) for name in Epoch.__slots__] for epoch in self.history]
         about = {"fingerprint": self.fingerprint, "half": self.half, "history": history}
         return pack(tensors, about)
@@ -211,15 +206,8 @@ class Trainer:
             raise BadParameter(
                 "The checkpoint belongs to another table or configuration. Start the training anew."
             )
-        self.network.load_state_dict(
-            {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-        )
-        saved: dict[int, dict[str, Any]] = {}
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".")
-                saved.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": saved})
+        self.network.load_state_dict(part(tensors, "network."))
+        self.optimizer.restore(part(tensors, "optimizer."))
         self.half = meta["half"]  # as it began, whatever this processor is built for
         self.history = [Epoch(*values) for values in meta["history"]]
 

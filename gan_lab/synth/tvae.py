@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ import torch
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.encoding import Encoding
-from gan_lab.synth.modelfile import load_file, save_file
+from gan_lab.synth.modelfile import load_file, part, save_file
 from gan_lab.synth.network import Batch, Layout, Network
 from gan_lab.synth.prior import Prior
 from gan_lab.synth.training import OnCheckpoint, OnEpoch, choose_device, one_thread, train
@@ -140,12 +140,12 @@ class TabularTVAE:
         config = TrainConfig.model_validate(meta["config"])
         encoding = Encoding.from_json(meta["encoding"])
         network = build_network(encoding, config)
-        network.load_state_dict(_part(tensors, "network."))
+        network.load_state_dict(part(tensors, "network."))
         network.eval()
         return cls(
             encoding,
             network,
-            Prior(config.embedding_dim, **_part(tensors, "prior.")),
+            Prior(config.embedding_dim, **part(tensors, "prior.")),
             Roles.model_validate(meta["roles"]),
             config,
             [Epoch(*values) for values in meta["history"]],
@@ -182,10 +182,6 @@ def fingerprint(table: pd.DataFrame, config: TrainConfig) -> str:
             ) from None
         digest.update(hashes.to_numpy().tobytes())
     return digest.hexdigest()
-
-
-def _part(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def check_names(table: pd.DataFrame) -> None:
