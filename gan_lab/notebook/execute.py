@@ -228,6 +228,7 @@ def execute_machine(folder: FleetFolder, machine_id: str, notebook: Path, parent
     """Execute one machine's notebook and keep its record: what a fleet's child process does."""
     _die_with(parent)
     fork_spare_kernel()
+    import_papermill(alone=True)
     from gan_lab.notebook.fleet_report import notebook_page
 
     plan, record = folder.plan, NotebookRecord(cells=_code_cells(notebook))

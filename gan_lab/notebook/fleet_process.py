@@ -73,11 +73,11 @@ def _sockets_folder(fleet_id: str) -> Path:
 
 def run_notebooks(folder: FleetFolder, at_once: int) -> None:
     """Execute every notebook that waits, until all have ended or somebody asks to stop."""
-    import_papermill(alone=True)
-    import nbconvert  # noqa: F401  (before the fork, for all)
-
     notebook = Path(folder.plan.notebook)
     waiting = deque(machine for machine, state in folder.states().items() if state == "waiting")
+    if len(waiting) > 1:  # for all; one imports beside its kernel
+        import_papermill(alone=True)
+        import nbconvert  # noqa: F401
     log.info("fleet %s: %d notebooks, %d at once", folder.fleet_id, len(waiting), at_once)
     running: dict[str, _Running] = {}
     cancelled = imported = False
@@ -85,7 +85,7 @@ def run_notebooks(folder: FleetFolder, at_once: int) -> None:
         while waiting and len(running) < at_once and not folder.asked_to:
             machine_id = waiting.popleft()
             running[machine_id] = _start(folder, machine_id, notebook)
-        if waiting and not imported:  # while the first, started without, are at work
+        if waiting and not imported:  # while the first are at work
             imported = True
             import_for_kernels()
         wait([one.process.sentinel for one in running.values()], timeout=LOOK_S)

@@ -1,9 +1,10 @@
 """Kernels that a fleet forks: they have what notebooks import before they begin.
 
 A kernel takes two seconds of a core and 150 MB to import IPython, pandas and Dask, which is much
-beside a short training. A fleet's process imports these once, and each notebook's process forks a
-spare kernel before it starts a thread. Known to jupyter_client as the provisioner `gan-lab-spare`
-(an entry point of this package); any kernel but this environment's own Python starts as ever.
+beside a short training. Each notebook's process forks a spare kernel before it starts a thread. The
+first of these import for themselves, while their processes import papermill; meanwhile the fleet's
+process does, for all that follow. Known to jupyter_client as the provisioner `gan-lab-spare` (an
+entry point of this package); any kernel but this environment's own Python starts as ever.
 """
 
 from __future__ import annotations
@@ -37,22 +38,20 @@ _spare: SpareKernel | None = None
 
 
 def import_for_kernels() -> None:
-    """Import what notebooks do, in the process that forks all others; none of it starts a thread
-    of ours."""
+    """Import what notebooks do, for all that are forked later; none of it starts a thread."""
     os.environ |= INLINE
     for name in IMPORTED:
         import_module(name)
 
 
 def fork_spare_kernel() -> None:
-    """Fork the kernel that this process will need, if what it needs has been imported.
+    """Fork the kernel that this process will need; called while there are no threads.
 
-    Called while there are no threads. The first start takes it; another start is an ordinary one.
+    The first start takes it; another start is an ordinary one.
     """
     global _spare
-    if set(IMPORTED) <= set(sys.modules):
-        os.environ |= PROVISIONER
-        _spare = SpareKernel()
+    os.environ |= PROVISIONER
+    _spare = SpareKernel()
 
 
 class SpareKernel:
@@ -128,6 +127,7 @@ def _await_orders(orders: Connection) -> None:
     os.closerange(3, orders.fileno())  # among them a fleet's lock, which is not to outlive it
     os.closerange(orders.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     try:
+        import_for_kernels()
         with suppress(EOFError):  # nobody needs it
             arguments, environment, folder = orders.recv()
             _begin_anew(environment, folder)

@@ -341,20 +341,21 @@ def test_one_failure_stops_nobody_and_is_mended_in_the_morning(home: Path) -> No
 def test_a_kernel_that_is_forked_is_as_one_that_is_started(home: Path) -> None:
     machines, notebook = MOTORS[:3], home / "tells_of_its_kernel.ipynb"
     shutil.copy(FIXTURES / notebook.name, notebook)
+    execute(notebook, home / "started.ipynb", {"machine_id": "started"})
+    started = json.loads(texts(home / "started.ipynb"))
     fleet = lab.run_fleet(machines, notebook, at_once=1)
     assert fleet.wait(PATIENCE_S).counts()["done"] == 3
-    notebooks = [fleet.folder / f"{machine_id}.ipynb" for machine_id in machines]
-    told = [json.loads(texts(notebook)) for notebook in notebooks]
-    started, *forked = told
-    assert [kernel["imported"] for kernel in told] == [False, True, True]
-    assert len({str(kernel["random"]) for kernel in told}) == len({k["pid"] for k in told}) == 3
-    for kernel in forked:
-        own = {name: kernel[name] for name in ("pid", "random", "imported")}
-        assert kernel == started | own
-    for machine_id, notebook in zip(machines, notebooks, strict=True):
-        picture = nbformat.read(notebook, 4).cells[-1].outputs[-1]
-        assert "image/png" in picture["data"]
-        assert (home / f"{machine_id}.ended").exists()
+    forked = [json.loads(texts(fleet.folder / f"{machine_id}.ipynb")) for machine_id in machines]
+    assert len({str(one["random"]) for one in forked}) == len({one["pid"] for one in forked}) == 3
+    for one in forked:
+        own = {name: one[name] for name in ("pid", "random", "environment")}
+        assert one == started | own | {"imported": True}
+        assert set(one["environment"]) - set(started["environment"]) <= {
+            *("GAN_LAB_FLEET_ID", "JUPYTER_RUNTIME_DIR", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        }
+    for executed in (home / "started.ipynb", *fleet.folder.glob("*.ipynb")):
+        assert "image/png" in nbformat.read(executed, 4).cells[-1].outputs[-1]["data"]
+    assert all((home / f"{name}.ended").exists() for name in ("started", *machines))
     assert not kernels_of(fleet)
 
 
