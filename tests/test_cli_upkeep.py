@@ -6,14 +6,19 @@ import json
 import logging
 import os
 import socket
+import socketserver
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import LocalCluster
 
 from gan_lab.cli import main
-from gan_lab.cluster import doctor
+from gan_lab.cluster import doctor, services
 from gan_lab.cluster.recipe import perform
 from gan_lab.cluster.tasks import training_run
 from gan_lab.runs import RunFolder, all_runs, create_run, write_services
@@ -177,6 +182,59 @@ def test_the_doctor_tells_a_taken_port_from_a_closed_one(
     assert f"127.0.0.1:{listener} is taken" in found["redis"] and "secret" not in found["redis"]
     monkeypatch.setenv("GAN_LAB_REDIS_URL", "redis://127.0.0.1:9")
     assert "Nothing answers at 127.0.0.1:9" in troubles(gan_lab)["redis"]
+
+
+@pytest.fixture(params=[b"", b"SSH-2.0-OpenSSH_9.6\r\n"], ids=["silent", "talkative"])
+def stranger(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port where something accepts whoever comes, and greets them or says nothing."""
+
+    class Greets(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.request.sendall(request.param)
+                while self.request.recv(4096):
+                    pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Greets) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@pytest.mark.timeout(30)
+def test_what_is_no_scheduler_and_no_redis_is_told_soon(
+    home: Path, gan_lab: Command, monkeypatch: pytest.MonkeyPatch, stranger: int
+) -> None:
+    make_history(home, 12)
+    monkeypatch.setenv("GAN_LAB_CONNECT_TIMEOUT_S", "0.5")
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", f"tcp://127.0.0.1:{stranger}")
+    monkeypatch.setenv("GAN_LAB_REDIS_URL", f"redis://127.0.0.1:{stranger}")
+    began = time.monotonic()
+    found = troubles(gan_lab)
+    status, text = gan_lab("status")
+    assert time.monotonic() - began < 10  # each asks both services once
+    assert f"Something listens at tcp://127.0.0.1:{stranger}" in found["scheduler"]
+    assert "DASK_SCHEDULER_ADDRESS" in found["scheduler"] and "is taken" in found["redis"]
+    assert status == 0 and f"Something listens at tcp://127.0.0.1:{stranger}" in text
+    assert "2 running, 4 waiting or lost" in text  # nobody knows which
+
+
+def test_only_what_is_there_is_linked_and_only_what_is_wrong_is_blamed(
+    home: Path, gan_lab: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_LAB_REDIS_URL", "redis://127.0.0.1:9")
+    address: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    for dashboard, links in ((False, {"metrics"}), (True, {"dashboard", "metrics"})):
+        options = {"dashboard": dashboard}
+        with LocalCluster(n_workers=0, scheduler_kwargs=options, **address) as cluster:
+            monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+            status, text = gan_lab("status", "--json")
+            facts, found = json.loads(text), troubles(gan_lab)
+            assert status == 0 and facts["scheduler_answers"] and not facts["redis_answers"]
+            assert facts["links"].keys() - {"jupyter"} == links
+            assert "scheduler" not in found and "127.0.0.1:9" in found["redis"]
+            services.forget_client()
 
 
 def test_versions_that_differ_are_named_with_who_has_which() -> None:

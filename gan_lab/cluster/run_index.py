@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from gan_lab.cluster.handover import task_key
 from gan_lab.errors import GanLabError
-from gan_lab.events import connect, redis_url
+from gan_lab.events import answers, redis_url
 from gan_lab.runs import EVENTS, RESUMED, RunFolder, run_paths, runs_folder
 from gan_lab.schema import FINAL_STAGES, Event, State
 from gan_lab.settings import load_settings
@@ -193,7 +193,8 @@ class RunIndex:
         if now - self._redis_asked_at < REDIS_EVERY_S:
             return self.picture.redis_up
         self._redis_asked_at = now
-        return redis_answers()
+        url = redis_url(load_settings())
+        return url is not None and answers(url)
 
 
 def read_row(run: RunFolder, held: bool) -> Row:
@@ -274,17 +275,3 @@ def _mark(path: Path) -> tuple[int, int]:
     except FileNotFoundError:
         size = 0
     return path.stat().st_mtime_ns, size
-
-
-def redis_answers() -> bool:
-    """Whether the workspace's Redis answers within a second."""
-    import redis
-
-    url = redis_url(load_settings())
-    if url is None:
-        return False
-    try:
-        with connect(url, timeout_s=1.0) as client:
-            return bool(client.ping())
-    except (redis.RedisError, OSError):
-        return False
