@@ -146,6 +146,11 @@ def lost_sentence(count: int) -> str:
     return f"{found} lost: no cluster knows {them}. `gan-lab resume --all` goes on with {them}."
 
 
+def lost_message(task_id: str) -> str:
+    """Say of one task that it is lost and what to do."""
+    return f"Lost: no cluster knows it. `gan-lab resume {task_id}` continues it."
+
+
 def cancel_run(run: RunFolder) -> None:
     """Ask a running task to stop; revoke one that waits, and what follows it."""
     settings = load_settings()

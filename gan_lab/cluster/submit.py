@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from gan_lab.cluster import services
 from gan_lab.cluster.attach import attach
 from gan_lab.cluster.estimate import refuse_what_does_not_fit
-from gan_lab.cluster.handover import cancel_run, hand_over, lost, say_what_is_lost
+from gan_lab.cluster.handover import (
+    cancel_run,
+    hand_over,
+    lost,
+    lost_message,
+    say_what_is_lost,
+)
 from gan_lab.errors import BadParameter, NoModel, NoSeedData
 from gan_lab.events import follow
 from gan_lab.machines import load_profile, profile_ids
@@ -310,8 +316,7 @@ def tasks(most: int | None = None) -> pd.DataFrame:
 
 def lost_status(status: TaskStatus) -> TaskStatus:
     """Return the status of a run that nobody works on or has in a queue."""
-    message = f"Lost: no cluster knows it. `gan-lab resume {status.task_id}` continues it."
-    state = State.UNKNOWN
+    state, message = State.UNKNOWN, lost_message(status.task_id)
     return status.model_copy(update={"state": state, "status": state.status, "message": message})
 
 

@@ -118,10 +118,11 @@ def test_every_task_is_told_with_its_state(dashboard: Dashboard, tasks: dict[str
     assert running["worker"] == "tls://127.0.0.1:40001" and running["started"] > running["created"]
     assert pending["worker"] is None and pending["started"] is None
     assert lost["status"] == "pending" and lost["machine"] in MACHINES
+    assert f"`gan-lab resume {lost['task_id']}`" in lost["message"]
 
 
 def test_filters_narrow_what_is_told(dashboard: Dashboard, tasks: dict[str, Any]) -> None:
-    query = f"?state=failure&machine=motor&fleet={FLEETS[0]}"
+    query = f"?state=failure&machine=Motor&fleet={FLEETS[0]}"
     some = dashboard.get(f"/lab/tasks.json{query}").json()
     wanted = [
         row["task_id"]
@@ -209,6 +210,26 @@ def test_the_history_is_complete_after_a_restart_and_no_total_falls(tmp_path: Pa
     index.refresh()
     assert len(index.picture.rows) == 5
     assert index.picture.totals == before.totals and before.totals["train", "epochs"] > 0
+
+
+def test_no_total_falls_when_a_training_goes_back_or_is_taken_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_index, "ENDED_EVERY_S", 0)
+    at_work, failed = make_history(tmp_path, 2, ("running", "failure"))
+    index = RunIndex(tmp_path, nobody)
+    index.refresh()
+    before = index.picture.totals
+    assert before["train", "epochs"] == 20 + 20
+    Announcer(at_work, load_settings(), 2).say("training", 12, 40, "Epoch 12/40", epoch=12)
+    failed.reopen()
+    failed.keep_losses(4)
+    again = RunIndex(tmp_path, nobody)
+    for one in (index, again):
+        one.refresh()
+    assert all(index.picture.totals[name] >= count for name, count in before.items())
+    assert index.picture.totals["train", "resumes"] == before["train", "resumes"] + 1
+    assert again.picture.totals["train", "epochs"] < before["train", "epochs"]  # by a new beginning
 
 
 def test_a_task_whose_worker_died_is_not_told_as_running(
