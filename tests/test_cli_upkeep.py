@@ -19,6 +19,7 @@ from distributed import LocalCluster
 
 from gan_lab.cli import main
 from gan_lab.cluster import doctor, services
+from gan_lab.cluster.fleet_folder import FleetFolder, FleetPlan, fleet_folders
 from gan_lab.cluster.recipe import perform
 from gan_lab.cluster.tasks import training_run
 from gan_lab.runs import RunFolder, all_runs, create_run, write_services
@@ -308,6 +309,45 @@ def test_clean_goes_by_age_and_by_size(home: Path, gan_lab: Command, past: list[
     )
     both = json.loads(gan_lab("clean", "--max-gb", "0", "--keep", "24", "--json")[1])
     assert both["removed"] == []
+
+
+def test_clean_takes_old_fleets_that_have_ended(
+    home: Path, gan_lab: Command, past: list[RunFolder]
+) -> None:
+    at_work, of_the_past, newest = "20260101-000000-aaaa", "20260102-000000-aaaa", FLEETS[0]
+    for fleet_id in (at_work, of_the_past, str(newest)):
+        folder = FleetFolder(home / "runs" / "fleets" / fleet_id)
+        created = f"2026-01-{fleet_id[6:8]}T00:00:00.000Z"
+        folder.write_plan(
+            FleetPlan(fleet_id=fleet_id, created=created, notebook="", machines={"press": {}})
+        )
+        folder.notebook("press").write_text("x" * 50_000)
+    (home / "runs" / "fleets" / "half made").mkdir()
+    lock = FleetFolder(home / "runs" / "fleets" / at_work).take()
+
+    def clean(*options: str) -> dict[str, Any]:
+        plan = json.loads(gan_lab("clean", *options, "--json")[1])
+        assert (at_work in plan["kept"], str(newest) in plan["kept"]) == (True, True)
+        return plan
+
+    assert [one["fleet_id"] for one in clean("--older-than", "1")["fleets"]] == [of_the_past]
+    assert clean("--older-than", "1", "--keep", "2")["fleets"] == []
+    assert clean("--max-gb", "1")["fleets"] == []
+    plan = clean("--max-gb", "0.0001")  # fleets are older, and what goes makes room
+    assert [one["fleet_id"] for one in plan["fleets"]] == [of_the_past]
+    assert plan["bytes"] >= 50_000
+    assert "1 of 3 fleets" in gan_lab("clean", "--older-than", "1")[1]
+    assert len(fleet_folders(home)) == 3
+    clean("--older-than", "1", "--yes")
+    assert {one.fleet_id for one in fleet_folders(home)} == {at_work, newest}
+    os.close(lock)
+    run = create_run(
+        TaskSpec(task_id=IDS[0], kind="seed", machine_id="press", config={}, fleet_id=at_work)
+    )
+    assert clean("--older-than", "1")["fleets"] == []  # one of its runs has not ended
+    run.cancelled()
+    assert len(json.loads(gan_lab("clean", "--older-than", "1", "--json")[1])["fleets"]) == 1
+    assert sorted(path.name for path in home.glob("runs/.*")) == [".services"]
 
 
 def test_the_model_that_is_drawn_from_stays_and_so_do_the_verdicts_that_made_it_so(
