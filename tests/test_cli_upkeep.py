@@ -26,7 +26,7 @@ from gan_lab.runs import RunFolder, all_runs, create_run, write_services
 from gan_lab.schema import ServiceRecord, TaskSpec
 from gan_lab.settings import load_settings
 from gan_lab.synth.tables import SplitWriter
-from tests.cluster.history import FLEETS, SENTENCE, make_history
+from tests.cluster.history import FLEETS, SENTENCE, STATES, make_history
 
 Command = Callable[..., tuple[int, str]]
 IDS = [f"00000000-0000-0000-0000-{number:012x}" for number in range(1, 25)]
@@ -111,6 +111,18 @@ def test_status_tells_of_queue_and_room_without_services(home: Path, gan_lab: Co
     assert facts["runs_bytes"] == pytest.approx(in_runs, rel=0.1)
     text = gan_lab("status")[1]
     assert "2 running, 0 waiting, 4 lost" in text and "gan-lab resume --all" in text
+    assert "4 tasks are lost" in troubles(gan_lab)["tasks"]
+    lost = all_runs(home)[STATES.index("lost")].task_id
+    assert "Lost" in gan_lab("task", lost)[1] and gan_lab("tasks")[1].count("gan-lab resume") == 4
+
+
+def test_a_workspace_that_is_not_there_is_not_made(
+    tmp_path: Path, gan_lab: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path / "typo"))
+    status, text = gan_lab("status")
+    assert status == 2 and f"GAN_LAB_HOME names {tmp_path / 'typo'}" in text
+    assert not (tmp_path / "typo").exists()
 
 
 def troubles(gan_lab: Command) -> dict[str, str]:

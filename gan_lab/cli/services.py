@@ -25,7 +25,7 @@ def up(as_json: bool) -> None:
     services.ensure_services()
     _show_services(as_json)
     if missing := handover.lost():
-        click.echo(handover.lost_sentence(len(missing)), err=True)
+        click.echo(" ".join(handover.lost_sentences(len(missing))), err=True)
 
 
 @click.command()
@@ -72,7 +72,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "", " ".join(facts["scheduler_trouble"])
     if facts["scheduler_answers"]:
         memory = f"{decimal(facts['memory_bytes'])} of memory"
-        yield "workers", f"{facts['workers']}, {facts['cores']} cores, {memory}"
+        yield "workers", f"{facts['workers']}, cores: {facts['cores']}, {memory}"
     running, lost = facts["running"], facts["lost"]
     hint = " (`gan-lab resume --all` continues them)" if lost else ""
     waiting = " waiting or lost" if lost is None else f" waiting, {lost} lost{hint}"

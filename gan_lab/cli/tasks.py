@@ -91,15 +91,15 @@ def pipeline(machine_id: str, detach: bool, as_json: bool, **options: Any) -> in
 def tasks(as_json: bool, most: int) -> None:
     """List the tasks, newest first."""
     from gan_lab import terminal
+    from gan_lab.cluster.submit import statuses
     from gan_lab.runs import all_runs
 
     runs = all_runs()
     if as_json:
-        print_json([run.status().model_dump(mode="json") for run in runs])
+        print_json([now.model_dump(mode="json") for now in statuses(runs)])
         return
     rows = []
-    for run in runs[:most]:
-        now = run.status()
+    for run, now in zip(runs, statuses(runs[:most]), strict=False):
         rows.append(
             {
                 "task_id": run.task_id,
@@ -119,9 +119,9 @@ def tasks(as_json: bool, most: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a TaskStatus.")
 def task(task_id: str, as_json: bool) -> int:
     """Say where a task stands."""
-    from gan_lab.runs import open_run
+    from gan_lab.cluster.submit import get_task_status
 
-    now = open_run(task_id).status()
+    now = get_task_status(task_id)
     if as_json:
         print_json(now.model_dump(mode="json"))
     else:

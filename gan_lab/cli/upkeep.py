@@ -101,7 +101,7 @@ def clean(
     click.echo(
         f"{'Removed' if yes else 'Would remove'} {len(named)} of {sweep.runs} runs and "
         f"{len(fleets)} of {len(sweep.sizes) - sweep.runs} fleets, {decimal(sweep.removed_bytes)}; "
-        f"{len(sweep.kept)} are in use."
+        f"in use: {len(sweep.kept)}."
         + ("" if yes or not (named or fleets) else " Again with --yes, it is done.")
     )
 

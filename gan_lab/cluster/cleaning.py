@@ -51,7 +51,7 @@ def plan(
     without it. Raises `BadParameter` where none of the three is given, or one is below zero.
     """
     if older_than_days is None and keep is None and most_bytes is None:
-        raise BadParameter("Say what may go: --older-than DAYS, --keep RUNS or --max-gb GB.")
+        raise BadParameter("Say what may go: --older-than DAYS, --keep N or --max-gb GB.")
     for name, value in (("older-than", older_than_days), ("keep", keep), ("max-gb", most_bytes)):
         if value is not None and not value >= 0:
             raise BadParameter(f"--{name} {value:g} is not a number from zero on.")

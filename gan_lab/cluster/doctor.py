@@ -103,7 +103,7 @@ def _links(dashboard: str | None, settings: Settings) -> dict[str, str]:
     links = {}
     if dashboard:
         base = dashboard.removesuffix("/status")
-        pages = {"dashboard": dashboard, "tasks": f"{base}/lab", "metrics": f"{base}/metrics"}
+        pages = {"dashboard": dashboard, "our page": f"{base}/lab", "metrics": f"{base}/metrics"}
         links = {name: url for name, url in pages.items() if _served(url, settings)}
     for path in Path(jupyter_runtime_dir()).glob("jpserver-*.json"):
         with suppress(OSError, ValueError):
@@ -227,23 +227,21 @@ def _services(settings: Settings) -> Iterator[Finding]:
     yield _scheduler(facts, settings)
     yield _redis(facts, settings)
     yield _clock("the workspace's folder", lambda: _folder_time(settings.home))
-    if not facts["scheduler_answers"]:
+    if facts["scheduler_trouble"]:
         return
     try:
-        client = services.find_client(settings)
+        client, lost = services.find_client(settings), handover.lost()
     except GanLabError as error:
         yield Finding("scheduler", str(error), "Ask again: it answered a moment ago.")
         return
-    if client is None:  # ended meanwhile
-        return
-    yield _clock("the scheduler", lambda: client.run_on_scheduler(time.time))
-    for worker in client.scheduler_info(n_workers=-1)["workers"]:
-        yield _clock(worker, partial(_worker_time, client, worker))
-    yield _agreement(differences(versions(client)))
-    yield _memory(client)
-    if lost := handover.lost():
-        says = f"{len(lost)} tasks are lost: no cluster knows them."
-        yield Finding("tasks", says, "`gan-lab resume --all` continues them.")
+    if client is not None:
+        yield _clock("the scheduler", lambda: client.run_on_scheduler(time.time))
+        for worker in client.scheduler_info(n_workers=-1)["workers"]:
+            yield _clock(worker, partial(_worker_time, client, worker))
+        yield _agreement(differences(versions(client)))
+        yield _memory(client)
+    if lost:
+        yield Finding("tasks", *handover.lost_sentences(len(lost)))
 
 
 def _scheduler(facts: dict[str, Any], settings: Settings) -> Finding:
@@ -328,6 +326,6 @@ def _agreement(found: dict[str, dict[str, str]]) -> Finding:
 def _memory(client: Client) -> Finding:
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     least = min((worker["memory_limit"] for worker in workers), default=0)
-    says = f"{len(workers)} workers with at least {least / 1e9:.1f} GB of memory each."
+    says = f"Workers: {len(workers)}, with at least {least / 1e9:.1f} GB of memory each."
     advice = "" if least >= LEAST_WORKER_BYTES else "Start workers, or fewer: GAN_LAB_WORKERS."
     return Finding("workers", says, advice)

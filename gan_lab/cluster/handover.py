@@ -137,13 +137,14 @@ def lost(found: Sequence[RunFolder] | None = None) -> list[RunFolder]:
 def say_what_is_lost() -> None:
     """Warn whoever has just connected of the runs that nobody works on."""
     if missing := lost():
-        log.warning("%s", lost_sentence(len(missing)))
+        log.warning("%s %s", *lost_sentences(len(missing)))
 
 
-def lost_sentence(count: int) -> str:
-    """Say that so many tasks are lost and what to do."""
+def lost_sentences(count: int) -> tuple[str, str]:
+    """Say that so many tasks are lost, and what to do."""
     found, them = (f"{count} tasks are", "them") if count > 1 else ("1 task is", "it")
-    return f"{found} lost: no cluster knows {them}. `gan-lab resume --all` goes on with {them}."
+    does = f"`gan-lab resume --all` goes on with {them}."
+    return f"{found} lost: no cluster knows {them}.", does
 
 
 def lost_message(task_id: str) -> str:

@@ -103,7 +103,7 @@ def services_status(settings: Settings | None = None) -> dict[str, Any]:
         "scheduler_address": scheduler,
         "scheduler_answers": bool(identity),
         "scheduler_trouble": trouble,
-        "dashboard_link": dashboard_link(identity),
+        "dashboard_link": dashboard_link(scheduler, identity) if scheduler else None,
         "workers": record.workers if record else None,
         "pid": record.pid if record else None,
         "started": record.started if record else None,
@@ -116,11 +116,11 @@ def services_status(settings: Settings | None = None) -> dict[str, Any]:
 def _external(settings: Settings) -> Services:
     if settings.redis_url:
         _ping(settings.redis_url, settings)
-    client = get_client(settings)
+    address = str(settings.scheduler_address)
     return Services(
         redis_url=settings.redis_url,
-        scheduler_address=str(settings.scheduler_address),
-        dashboard_link=dashboard_link(client.scheduler_info()),
+        scheduler_address=address,
+        dashboard_link=dashboard_link(address, get_client(settings).scheduler_info()),
         embedded=False,
     )
 
@@ -136,13 +136,17 @@ def _ping(url: str, settings: Settings) -> None:
 
 
 def _listens(address: str, settings: Settings) -> bool:
-    where = urlsplit(address if "//" in address else f"tcp://{address}")
     try:
-        target = (str(where.hostname), where.port or 8786)
-        with socket.create_connection(target, timeout=settings.connect_timeout_s):
+        with socket.create_connection(_place(address), timeout=settings.connect_timeout_s):
             return True
-    except OSError:
+    except (OSError, ValueError):
         return False
+
+
+def _place(address: str) -> tuple[str, int]:
+    """Host and port of a Dask address."""
+    where = urlsplit(address if "//" in address else f"tcp://{address}")
+    return str(where.hostname), where.port or 8786
 
 
 async def identify(address: str, settings: Settings, patience_s: float) -> dict[str, Any]:
@@ -164,11 +168,12 @@ def ask_scheduler(
 
     `Client` would wait for ever for the first word of a program that says none.
     """
-    advice = "Correct DASK_SCHEDULER_ADDRESS, or unset it to use the embedded one."
-    if not settings.scheduler_address:
+    start, advice = "", "Correct or unset DASK_SCHEDULER_ADDRESS: unset, the embedded one is used."
+    if settings.scheduler_address:
+        start = "Start it; look for a firewall. "
+    else:
         advice = "`gan-lab down`, then `gan-lab up`; `gan-lab resume --all` goes on with its tasks."
     if not _listens(address, settings):
-        start = "Start it; look for a firewall. " if settings.scheduler_address else ""
         return {}, (f"No Dask scheduler at {address}: nothing answers.", start + advice)
     # In a thread, for a notebook's own has a loop that runs.
     with ThreadPoolExecutor(1) as thread:
@@ -183,14 +188,14 @@ def ask_scheduler(
             )
 
 
-def dashboard_link(identity: dict[str, Any]) -> str | None:
+def dashboard_link(address: str, identity: dict[str, Any]) -> str | None:
     """Where a scheduler that says this of itself has its dashboard; None where it has none."""
     port = identity.get("services", {}).get("dashboard")
     if not port:
         return None
     from distributed.utils import format_dashboard_link
 
-    return str(format_dashboard_link(urlsplit(identity["address"]).hostname, port))
+    return str(format_dashboard_link(_place(address)[0], port))
 
 
 def _security(settings: Settings) -> Security:

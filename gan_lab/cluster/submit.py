@@ -27,7 +27,7 @@ from gan_lab.cluster.handover import (
     lost_message,
     say_what_is_lost,
 )
-from gan_lab.errors import BadParameter, NoModel, NoSeedData
+from gan_lab.errors import BadParameter, NoModel, NoSeedData, ServiceUnreachable
 from gan_lab.events import follow
 from gan_lab.machines import load_profile, profile_ids
 from gan_lab.runs import RunFolder, all_runs, create_run, open_run
@@ -289,11 +289,16 @@ def task(task_id: str) -> Run:
 
 def get_task_status(task_id: str) -> TaskStatus:
     """Return where a task stands, from its folder and, where that is silent, from the cluster."""
-    run = open_run(task_id)
-    status = run.status()
-    if status.state.final or run.held:
-        return status
-    return lost_status(status) if run.task_id in {one.task_id for one in lost([run])} else status
+    return statuses([open_run(task_id)])[0]
+
+
+def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
+    """Return where tasks stand; without a cluster that answers, as their folders say it."""
+    missing: set[str] = set()
+    with suppress(ServiceUnreachable):
+        missing = {run.task_id for run in lost(found)}
+    told = [run.status() for run in found]
+    return [lost_status(now) if now.task_id in missing else now for now in told]
 
 
 def tasks(most: int | None = None) -> pd.DataFrame:
@@ -301,11 +306,8 @@ def tasks(most: int | None = None) -> pd.DataFrame:
     import pandas as pd
 
     found = all_runs()[:most]
-    missing = {run.task_id for run in lost(found)}
     rows = []
-    for run in found:
-        now = run.status()
-        now = lost_status(now) if run.task_id in missing else now
+    for run, now in zip(found, statuses(found), strict=True):
         about = {"task_id": run.task_id, "kind": run.spec.kind, "machine_id": run.spec.machine_id}
         where = {name: getattr(now, name) for name in ("status", "progress", "message")}
         facts = {name: now.metadata[name] for name in ("epoch", "loss", "attempt", "created")}
