@@ -24,6 +24,7 @@ from gan_lab.cluster.recipe import perform
 from gan_lab.cluster.tasks import training_run
 from gan_lab.runs import RunFolder, all_runs, create_run, write_services
 from gan_lab.schema import ServiceRecord, TaskSpec
+from gan_lab.server.shared import Standing
 from gan_lab.settings import load_settings
 from gan_lab.synth.tables import SplitWriter
 from tests.cluster.history import FLEETS, SENTENCE, STATES, make_history
@@ -231,6 +232,9 @@ def test_what_is_no_scheduler_and_no_redis_is_told_soon(
     assert "DASK_SCHEDULER_ADDRESS" in found["scheduler"] and "is taken" in found["redis"]
     assert status == 0 and f"Something listens at tcp://127.0.0.1:{stranger}" in text
     assert "2 running, 4 waiting or lost" in text  # nobody knows which
+    nobody_works_on = all_runs(home)[STATES.index("lost")].task_id
+    assert "pending" in gan_lab("task", nobody_works_on)[1]
+    assert Standing().of(nobody_works_on).status == "pending"  # what the REST interface says
 
 
 def test_only_what_is_there_is_linked_and_only_what_is_wrong_is_blamed(
