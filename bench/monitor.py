@@ -2,8 +2,8 @@
 
 `python -m bench.monitor [--quick]`. A scheduler of its own process serves the page. First over
 10,000 runs that have ended: how long an answer takes for one who looks each second, as the page
-does. Then with 500 tasks that wait: how much of a core the scheduler takes when nobody looks, and
-with the page open and Prometheus asking every 15 s.
+does. Then with 500 tasks that wait: how much of a core the scheduler takes without our page, with
+it when nobody looks, with the page open and Prometheus asking every 15 s, and once they are gone.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import numpy as np
 import psutil
 
+from gan_lab.cluster.run_index import ASKED_WITHIN_S
 from gan_lab.cluster.supervisor import ValkeyChild
 from gan_lab.runs import RunFolder, run_paths, runs_folder
 from tests.cluster.history import make_history, serve_dashboard
@@ -34,9 +37,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--serve", type=Path)
+    parser.add_argument("--plain", action="store_true", help="with --serve: without our page")
     options = parser.parse_args()
     if options.serve:
-        return serve(options.serve)
+        return serve(options.serve, options.plain)
     seconds = 15 if options.quick else 60
     with tempfile.TemporaryDirectory(prefix="gan-lab-bench-") as name:
         (Path(name) / "valkey").mkdir()
@@ -54,22 +58,20 @@ def main() -> None:
     return None
 
 
-def serve(home: Path) -> None:
+def serve(home: Path, plain: bool) -> None:
     """Serve the dashboard of a history until standard input ends."""
     runs = [RunFolder(path) for path in run_paths(runs_folder(home))]
     waiting = [run for run in runs if not run.final]
-    with serve_dashboard(home, waiting) as url:
+    with serve_dashboard(home, waiting, plain) as url:
         print(url, flush=True)
         sys.stdin.read()
 
 
 def measure(label: str, home: Path, tasks: int, seconds: int) -> None:
     """Look at one history for so long, after as long without a look."""
-    command = [sys.executable, "-m", "bench.monitor", "--serve", str(home)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as server:
-        assert server.stdout is not None
-        url, process = server.stdout.readline().strip(), psutil.Process(server.pid)
+    with served(home, "--plain") as (_, process):
+        plain = busy(process, seconds)
+    with served(home) as (url, process):
         with httpx.Client(base_url=url, timeout=30) as page:
             alone = busy(process, seconds)
             began = time.perf_counter()
@@ -78,11 +80,25 @@ def measure(label: str, home: Path, tasks: int, seconds: int) -> None:
             show(f"{label}: seconds until all {tasks} runs are known", time.perf_counter() - began)
             before, took = cpu_s(process), look(page, seconds)
             watched = (cpu_s(process) - before) / seconds
-        server.communicate()
+        time.sleep(ASKED_WITHIN_S)
+        after = busy(process, seconds)
     p50, p95 = np.percentile(took, [50, 95])
     show(f"{label}: answer in ms, median and 95th percentile", [1e3 * p50, 1e3 * p95])
-    show(f"{label}: the scheduler's CPU in % of a core, nobody looks", 100 * alone)
+    show(f"{label}: the scheduler's CPU in % of a core, without our page", 100 * plain)
+    show(f"{label}: with it, nobody looks", 100 * alone)
     show(f"{label}: what the page and Prometheus add", 100 * (watched - alone))
+    show(f"{label}: {ASKED_WITHIN_S:.0f} s after the last look", 100 * after)
+
+
+@contextmanager
+def served(home: Path, *options: str) -> Iterator[tuple[str, psutil.Process]]:
+    """Serve a history from a process of its own; gives its address and that process."""
+    command = [sys.executable, "-m", "bench.monitor", "--serve", str(home), *options]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip(), psutil.Process(server.pid)
+        server.communicate()
 
 
 def look(page: httpx.Client, seconds: int) -> list[float]:

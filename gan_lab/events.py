@@ -76,6 +76,21 @@ def connect(url: str, timeout_s: float = 2.0) -> redis.Redis:
     return redis.Redis.from_url(url, **_connection_options(timeout_s))
 
 
+def answers(url: str, timeout_s: float = 1.0) -> bool:
+    """Whether a Redis answers there in this time, whatever else may listen."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    once = {"retry": Retry(NoBackoff(), 0)}
+    try:
+        client = redis.Redis.from_url(url, **_connection_options(timeout_s), **once)
+        with client:
+            return bool(client.ping())
+    except (redis.RedisError, OSError, ValueError):
+        return False
+
+
 class Announcer:
     """Says what a task does: into its run folder first, then on the wire.
 

@@ -84,7 +84,10 @@ def find_workspace(start: Path | None = None) -> Path:
     Raises `BadParameter` where there is none.
     """
     if home := os.environ.get("GAN_LAB_HOME"):
-        return Path(home).expanduser().resolve()
+        folder = Path(home).expanduser().resolve()
+        if not folder.is_dir():
+            raise BadParameter(f"GAN_LAB_HOME names {folder}, no folder: make it, or correct it.")
+        return folder
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if all((folder / name).is_dir() for name in WORKSPACE_FOLDERS):

@@ -6,21 +6,28 @@ import json
 import logging
 import os
 import socket
+import socketserver
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import LocalCluster
 
 from gan_lab.cli import main
-from gan_lab.cluster import doctor
+from gan_lab.cluster import doctor, services
+from gan_lab.cluster.fleet_folder import FleetFolder, FleetPlan, fleet_folders
 from gan_lab.cluster.recipe import perform
 from gan_lab.cluster.tasks import training_run
 from gan_lab.runs import RunFolder, all_runs, create_run, write_services
 from gan_lab.schema import ServiceRecord, TaskSpec
+from gan_lab.server.shared import Standing
 from gan_lab.settings import load_settings
 from gan_lab.synth.tables import SplitWriter
-from tests.cluster.history import FLEETS, SENTENCE, make_history
+from tests.cluster.history import FLEETS, SENTENCE, STATES, make_history
 
 Command = Callable[..., tuple[int, str]]
 IDS = [f"00000000-0000-0000-0000-{number:012x}" for number in range(1, 25)]
@@ -112,6 +119,16 @@ def test_status_tells_of_queue_and_room_without_services(home: Path, gan_lab: Co
     for task in told:
         assert f"`gan-lab resume {task['task_id']}`" in task["message"]
         assert json.loads(gan_lab("task", task["task_id"], "--json")[1]) == task
+    assert "4 tasks are lost" in troubles(gan_lab)["tasks"]
+
+
+def test_a_workspace_that_is_not_there_is_not_made(
+    tmp_path: Path, gan_lab: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path / "typo"))
+    status, text = gan_lab("status")
+    assert status == 2 and f"GAN_LAB_HOME names {tmp_path / 'typo'}" in text
+    assert not (tmp_path / "typo").exists()
 
 
 def troubles(gan_lab: Command) -> dict[str, str]:
@@ -186,6 +203,62 @@ def test_the_doctor_tells_a_taken_port_from_a_closed_one(
     assert "Nothing answers at 127.0.0.1:9" in troubles(gan_lab)["redis"]
 
 
+@pytest.fixture(params=[b"", b"SSH-2.0-OpenSSH_9.6\r\n"], ids=["silent", "talkative"])
+def stranger(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port where something accepts whoever comes, and greets them or says nothing."""
+
+    class Greets(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.request.sendall(request.param)
+                while self.request.recv(4096):
+                    pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Greets) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@pytest.mark.timeout(30)
+def test_what_is_no_scheduler_and_no_redis_is_told_soon(
+    home: Path, gan_lab: Command, monkeypatch: pytest.MonkeyPatch, stranger: int
+) -> None:
+    make_history(home, 12)
+    monkeypatch.setenv("GAN_LAB_CONNECT_TIMEOUT_S", "0.5")
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", f"tcp://127.0.0.1:{stranger}")
+    monkeypatch.setenv("GAN_LAB_REDIS_URL", f"redis://127.0.0.1:{stranger}")
+    began = time.monotonic()
+    found = troubles(gan_lab)
+    status, text = gan_lab("status")
+    assert time.monotonic() - began < 10  # each asks both services once
+    assert f"Something listens at tcp://127.0.0.1:{stranger}" in found["scheduler"]
+    assert "DASK_SCHEDULER_ADDRESS" in found["scheduler"] and "is taken" in found["redis"]
+    assert status == 0 and f"Something listens at tcp://127.0.0.1:{stranger}" in text
+    assert "2 running, 4 waiting or lost" in text  # nobody knows which
+    nobody_works_on = all_runs(home)[STATES.index("lost")].task_id
+    assert "pending" in gan_lab("task", nobody_works_on)[1]
+    assert Standing().of(nobody_works_on).status == "pending"  # what the REST interface says
+
+
+def test_only_what_is_there_is_linked_and_only_what_is_wrong_is_blamed(
+    home: Path, gan_lab: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_LAB_REDIS_URL", "redis://127.0.0.1:9")
+    address: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    for dashboard, links in ((False, {"metrics"}), (True, {"dashboard", "metrics"})):
+        options = {"dashboard": dashboard}
+        with LocalCluster(n_workers=0, scheduler_kwargs=options, **address) as cluster:
+            monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+            status, text = gan_lab("status", "--json")
+            facts, found = json.loads(text), troubles(gan_lab)
+            assert status == 0 and facts["scheduler_answers"] and not facts["redis_answers"]
+            assert facts["links"].keys() - {"jupyter"} == links
+            assert "scheduler" not in found and "127.0.0.1:9" in found["redis"]
+            services.forget_client()
+
+
 def test_versions_that_differ_are_named_with_who_has_which() -> None:
     found = {
         "client": {"numpy": "2.4.6", "torch": "2.13.0"},
@@ -257,6 +330,45 @@ def test_clean_goes_by_age_and_by_size(home: Path, gan_lab: Command, past: list[
     )
     both = json.loads(gan_lab("clean", "--max-gb", "0", "--keep", "24", "--json")[1])
     assert both["removed"] == []
+
+
+def test_clean_takes_old_fleets_that_have_ended(
+    home: Path, gan_lab: Command, past: list[RunFolder]
+) -> None:
+    at_work, of_the_past, newest = "20260101-000000-aaaa", "20260102-000000-aaaa", FLEETS[0]
+    for fleet_id in (at_work, of_the_past, str(newest)):
+        folder = FleetFolder(home / "runs" / "fleets" / fleet_id)
+        created = f"2026-01-{fleet_id[6:8]}T00:00:00.000Z"
+        folder.write_plan(
+            FleetPlan(fleet_id=fleet_id, created=created, notebook="", machines={"press": {}})
+        )
+        folder.notebook("press").write_text("x" * 50_000)
+    (home / "runs" / "fleets" / "half made").mkdir()
+    lock = FleetFolder(home / "runs" / "fleets" / at_work).take()
+
+    def clean(*options: str) -> dict[str, Any]:
+        plan = json.loads(gan_lab("clean", *options, "--json")[1])
+        assert (at_work in plan["kept"], str(newest) in plan["kept"]) == (True, True)
+        return plan
+
+    assert [one["fleet_id"] for one in clean("--older-than", "1")["fleets"]] == [of_the_past]
+    assert clean("--older-than", "1", "--keep", "2")["fleets"] == []
+    assert clean("--max-gb", "1")["fleets"] == []
+    plan = clean("--max-gb", "0.0001")  # fleets are older, and what goes makes room
+    assert [one["fleet_id"] for one in plan["fleets"]] == [of_the_past]
+    assert plan["bytes"] >= 50_000
+    assert "1 of 3 fleets" in gan_lab("clean", "--older-than", "1")[1]
+    assert len(fleet_folders(home)) == 3
+    clean("--older-than", "1", "--yes")
+    assert {one.fleet_id for one in fleet_folders(home)} == {at_work, newest}
+    os.close(lock)
+    run = create_run(
+        TaskSpec(task_id=IDS[0], kind="seed", machine_id="press", config={}, fleet_id=at_work)
+    )
+    assert clean("--older-than", "1")["fleets"] == []  # one of its runs has not ended
+    run.cancelled()
+    assert len(json.loads(gan_lab("clean", "--older-than", "1", "--json")[1])["fleets"]) == 1
+    assert sorted(path.name for path in home.glob("runs/.*")) == [".services"]
 
 
 def test_the_model_that_is_drawn_from_stays_and_so_do_the_verdicts_that_made_it_so(

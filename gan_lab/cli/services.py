@@ -25,7 +25,7 @@ def up(as_json: bool) -> None:
     services.ensure_services()
     _show_services(as_json)
     if missing := handover.lost():
-        click.echo(handover.lost_sentence(len(missing)), err=True)
+        click.echo(" ".join(handover.lost_sentences(len(missing))), err=True)
 
 
 @click.command()
@@ -63,15 +63,20 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "workspace", facts["home"]
     kept = f", since {facts['started'][:19]} (process {facts['pid']})" if facts["pid"] else ""
     yield "services", ("embedded" if facts["embedded"] else "of somebody else") + kept
+    without = "not running; starts when needed" if facts["embedded"] else "none (GAN_LAB_REDIS_URL)"
     secret = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", str(facts["redis_url"]))
-    yield "redis", _answer(secret if facts["redis_url"] else None, facts["redis_answers"])
-    yield "scheduler", _answer(facts["scheduler_address"], facts["scheduler_answers"])
+    yield "redis", _answer(secret, facts["redis_answers"]) if facts["redis_url"] else without
+    address = facts["scheduler_address"]
+    yield "scheduler", _answer(address, facts["scheduler_answers"]) if address else without
+    if facts["scheduler_trouble"]:
+        yield "", " ".join(facts["scheduler_trouble"])
     if facts["scheduler_answers"]:
         memory = f"{decimal(facts['memory_bytes'])} of memory"
-        yield "workers", f"{facts['workers']}, {facts['cores']} cores, {memory}"
+        yield "workers", f"{facts['workers']}, cores: {facts['cores']}, {memory}"
     running, lost = facts["running"], facts["lost"]
     hint = " (`gan-lab resume --all` continues them)" if lost else ""
-    yield "tasks", f"{len(running)} running, {facts['queued']} waiting, {lost} lost{hint}"
+    waiting = " waiting or lost" if lost is None else f" waiting, {lost} lost{hint}"
+    yield "tasks", f"{len(running)} running, {facts['queued']}{waiting}"
     for task in running:
         what = f"{task['kind']} {task['machine_id']} {task['task_id'][:8]}"
         yield "", f"{what} {task['progress']}%, {task['message']}"
@@ -82,9 +87,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from facts["links"].items()
 
 
-def _answer(address: str | None, answers: bool) -> str:
-    if not address:
-        return "not running; starts when needed"
+def _answer(address: str, answers: bool) -> str:
     return f"{address}, {'answers' if answers else 'does not answer'}"
 
 

@@ -51,18 +51,19 @@ def doctor(as_json: bool) -> int:
 
 
 @click.command()
-@click.option("--older-than", type=float, metavar="DAYS", help="Runs older than so many days.")
-@click.option("--keep", type=click.IntRange(0), metavar="RUNS", help="So many of the newest stay.")
+@click.option("--older-than", type=float, metavar="DAYS", help="What is older than so many days.")
+@click.option("--keep", type=click.IntRange(0), metavar="N", help="So many of the newest stay.")
 @click.option("--max-gb", type=click.FloatRange(0), help="The oldest, until all others fit.")
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only named.")
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 def clean(
     older_than: float | None, keep: int | None, max_gb: float | None, yes: bool, as_json: bool
 ) -> None:
-    """Remove old runs that have ended, after --yes; without it, name them.
+    """Remove old runs and fleets that have ended, after --yes; without it, name them.
 
     Never the model in use of a machine, its report, what its synthetic tables come from, what a
-    task still needs, or the newest fleet.
+    task still needs, or the newest fleet and what is at work. A fleet's folder holds its notebooks
+    and its report; its runs count as runs.
     """
     from rich.filesize import decimal
 
@@ -72,23 +73,36 @@ def clean(
 
     most_bytes = None if max_gb is None else 1e9 * max_gb
     sweep = cleaning.plan(load_settings().home, older_than, keep, most_bytes)
-    for run in sweep.removed if yes else []:
-        remove_run(run)
+    fleets = [
+        {
+            "fleet_id": one.fleet_id,
+            "machines": len(one.plan.machines),
+            "created": one.plan.created,
+            "size": decimal(sweep.sizes[one.fleet_id]),
+        }
+        for one in sweep.fleets
+    ]
     named = [
         {name: getattr(run.spec, name) for name in ("task_id", "kind", "machine_id", "created")}
         | {"size": decimal(sweep.sizes[run.task_id])}
         for run in sweep.removed
     ]
+    if yes:
+        for fleet in sweep.fleets:
+            fleet.remove()
+        for run in sweep.removed:
+            remove_run(run)
     if as_json:
         about = {"done": yes, "bytes": sweep.removed_bytes, "kept": sweep.kept}
-        print_json({"removed": named, **about})
+        print_json({"removed": named, "fleets": fleets, **about})
         return
-    if named:
-        terminal.show_table(named)
+    for table in filter(None, (named, fleets)):
+        terminal.show_table(table)
     click.echo(
-        f"{'Removed' if yes else 'Would remove'} {len(named)} of {len(sweep.sizes)} runs, "
-        f"{decimal(sweep.removed_bytes)}; {len(sweep.kept)} are in use."
-        + ("" if yes or not named else " Again with --yes, it is done.")
+        f"{'Removed' if yes else 'Would remove'} {len(named)} of {sweep.runs} runs and "
+        f"{len(fleets)} of {len(sweep.sizes) - sweep.runs} fleets, {decimal(sweep.removed_bytes)}; "
+        f"in use: {len(sweep.kept)}."
+        + ("" if yes or not (named or fleets) else " Again with --yes, it is done.")
     )
 
 

@@ -1,33 +1,40 @@
-"""Which runs may go, and why the others stay: a model in use and what it made are never removed."""
+"""Which runs and fleets may go, and why the others stay: no model in use, nor what it made."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gan_lab.cluster.fleet_folder import FleetFolder, fleet_folders
 from gan_lab.cluster.tasks import levels_by_model, newest_good
 from gan_lab.errors import BadParameter
 from gan_lab.machines import profile_ids
 from gan_lab.runs import RunFolder, all_runs, folder_bytes
 from gan_lab.synth.tables import manifest
 
+Past = RunFolder | FleetFolder
+
 NEWEST_KEPT = {"train": "the newest model of {}", "report": "the newest report of {}"}
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What would go, newest first, and why others are not to; `sizes`: bytes of every run."""
+    """What would go, newest first, and why others are not to; `sizes`: bytes, by id."""
 
     removed: list[RunFolder]
+    fleets: list[FleetFolder]
     kept: dict[str, str]
     sizes: dict[str, int]
+    runs: int  # in all
 
     @property
     def removed_bytes(self) -> int:
         """How much room the removal gives."""
-        return sum(self.sizes[run.task_id] for run in self.removed)
+        gone: list[Past] = [*self.removed, *self.fleets]
+        return sum(self.sizes[one.path.name] for one in gone)
 
 
 def plan(
@@ -36,39 +43,53 @@ def plan(
     keep: int | None = None,
     most_bytes: float | None = None,
 ) -> Sweep:
-    """Say which ended runs may go: older than so many days, or the oldest of all that is too large.
+    """Say which ended runs and fleets may go: older than so many days, or the oldest that fit not.
 
-    `keep`: so many of the newest stay in any case; given alone, all others go. `most_bytes`: what
-    the runs that stay may take. A verdict goes only with the model it is on, which could be drawn
-    from without it. Raises `BadParameter` where none of the three is given, or one is below zero.
+    `keep`: so many of the newest of each stay in any case; given alone, all others go.
+    `most_bytes`: what stays may take. A fleet's folder has its plan, notebooks and report: it goes
+    apart from its runs. A verdict goes only with the model it is on, which could be drawn from
+    without it. Raises `BadParameter` where none of the three is given, or one is below zero.
     """
     if older_than_days is None and keep is None and most_bytes is None:
-        raise BadParameter("Say what may go: --older-than DAYS, --keep RUNS or --max-gb GB.")
+        raise BadParameter("Say what may go: --older-than DAYS, --keep N or --max-gb GB.")
     for name, value in (("older-than", older_than_days), ("keep", keep), ("max-gb", most_bytes)):
         if value is not None and not value >= 0:
             raise BadParameter(f"--{name} {value:g} is not a number from zero on.")
-    runs = all_runs(home)
-    sizes = {run.task_id: folder_bytes(run.path) for run in runs}
-    kept, total = reasons_to_stay(runs), sum(sizes.values())
-    removed: list[RunFolder] = []
-    stays = {run.task_id for run in runs}
-    for place, run in reversed(list(enumerate(runs))):
-        too_old = older_than_days is not None and _age_days(run) > older_than_days
+    runs, fleets = all_runs(home), list(_readable(fleet_folders(home)))
+    both: list[Past] = [*runs, *fleets]
+    past = sorted(both, key=_created, reverse=True)
+    newest = {run.task_id for run in runs[: keep or 0]}
+    newest |= {one.fleet_id for one in fleets[: keep or 0]}
+    sizes = {one.path.name: folder_bytes(one.path) for one in past}
+    kept, total = reasons_to_stay(runs, fleets), sum(sizes.values())
+    stays = set(sizes)
+    for one in reversed(past):
+        name = one.path.name
+        too_old = older_than_days is not None and _age_days(one) > older_than_days
         too_large = most_bytes is not None and total > most_bytes
         wanted = too_old or too_large or (older_than_days is None and most_bytes is None)
-        judged = _model_of(run) in stays  # the training, being older, has been decided on
-        if wanted and place >= (keep or 0) and run.task_id not in kept and not judged:
-            removed.append(run)
-            stays.discard(run.task_id)
-            total -= sizes[run.task_id]
-    return Sweep(removed[::-1], kept, sizes)
+        judged = _model_of(one) in stays  # the training, being older, has been decided on
+        if wanted and name not in newest and name not in kept and not judged:
+            stays.discard(name)
+            total -= sizes[name]
+    gone_runs = [run for run in runs if run.task_id not in stays]
+    gone_fleets = [one for one in fleets if one.fleet_id not in stays]
+    return Sweep(gone_runs, gone_fleets, kept, sizes, len(runs))
 
 
-def reasons_to_stay(runs: Sequence[RunFolder]) -> dict[str, str]:
-    """Return why runs are in use, by task id; `runs`: all of them, newest first."""
-    why: dict[str, str] = {}
+def reasons_to_stay(
+    runs: Sequence[RunFolder], folders: Sequence[FleetFolder] = ()
+) -> dict[str, str]:
+    """Return why runs and fleets are in use, by id; of both all there are, newest first."""
     fleets = {run.spec.fleet_id for run in runs if run.spec.fleet_id and not run.final}
+    fleets |= {one.fleet_id for one in folders if one.alive}
     fleets |= {max((run.spec.fleet_id or "" for run in runs), default="")}
+    fleets |= {one.fleet_id for one in folders[:1]}
+    why = {
+        one.fleet_id: "the newest fleet, or still at work"
+        for one in folders
+        if one.fleet_id in fleets
+    }
     seen: set[tuple[str, str]] = set()
     for run in runs:
         spec = run.spec
@@ -103,11 +124,25 @@ def _models_in_use(runs: Sequence[RunFolder]) -> dict[str, RunFolder]:
     return {machine_id: newest_good(models, levels) for machine_id, models in trained.items()}
 
 
-def _model_of(run: RunFolder) -> str | None:
+def _model_of(one: Past) -> str | None:
     """Return the training that a report is on."""
-    return run.environment().get("model_task_id") if run.spec.kind == "report" else None
+    if isinstance(one, FleetFolder) or one.spec.kind != "report":
+        return None
+    return one.environment().get("model_task_id")
 
 
-def _age_days(run: RunFolder) -> float:
-    age = datetime.now(UTC) - datetime.fromisoformat(run.spec.created)
-    return age.total_seconds() / 86_400
+def _readable(folders: Sequence[FleetFolder]) -> Iterator[FleetFolder]:
+    """Leave out fleets of another format."""
+    for one in folders:
+        with suppress(ValueError, OSError):
+            _created(one)
+            yield one
+
+
+def _created(one: Past) -> datetime:
+    plan = one.plan if isinstance(one, FleetFolder) else one.spec
+    return datetime.fromisoformat(plan.created)
+
+
+def _age_days(one: Past) -> float:
+    return (datetime.now(UTC) - _created(one)).total_seconds() / 86_400

@@ -7,11 +7,13 @@ import os
 import shutil
 import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,17 +60,21 @@ class Finding:
 
 
 def overview(settings: Settings) -> dict[str, Any]:
-    """Say where the services are, what they are at, and what there is; starts nothing."""
+    """Say where the services are, what they are at, and what there is; starts nothing.
+
+    `lost` is None where a scheduler that does not answer may have what waits.
+    """
     facts = services.services_status(settings)
     client = services.find_client(settings) if facts["scheduler_answers"] else None
     open_runs = [RunFolder(path) for path in run_paths(runs_folder(settings.home))]
     count, open_runs = len(open_runs), [run for run in open_runs if not run.final]
-    lost = {run.task_id for run in handover.lost(open_runs)}
+    unknown = facts["scheduler_trouble"] is not None
+    lost = None if unknown else len(handover.lost(open_runs))
     running = [run for run in open_runs if run.held]
     facts |= {
         "running": [_task(run) for run in running],
-        "queued": len(open_runs) - len(running) - len(lost),
-        "lost": len(lost),
+        "queued": len(open_runs) - len(running) - (lost or 0),
+        "lost": lost,
         "runs": count,
         "runs_bytes": folder_bytes(runs_folder(settings.home)),
         "disk_free_bytes": shutil.disk_usage(settings.home).free,
@@ -81,9 +87,9 @@ def overview(settings: Settings) -> dict[str, Any]:
         facts["workers"] = len(workers)
         facts["cores"] = sum(worker["nthreads"] for worker in workers)
         facts["memory_bytes"] = sum(worker["memory_limit"] for worker in workers)
-        facts["dashboard_link"] = client.dashboard_link
         facts["version_differences"] = differences(versions(client))
-    return facts | {"links": _links(facts["dashboard_link"], settings)}
+    links = _links(facts["dashboard_link"], settings)
+    return facts | {"links": links, "dashboard_link": links.get("dashboard")}
 
 
 def _task(run: RunFolder) -> dict[str, Any]:
@@ -97,13 +103,26 @@ def _links(dashboard: str | None, settings: Settings) -> dict[str, str]:
     links = {}
     if dashboard:
         base = dashboard.removesuffix("/status")
-        links = {"dashboard": dashboard, "tasks": f"{base}/lab", "metrics": f"{base}/metrics"}
+        pages = {"dashboard": dashboard, "our page": f"{base}/lab", "metrics": f"{base}/metrics"}
+        links = {name: url for name, url in pages.items() if _served(url, settings)}
     for path in Path(jupyter_runtime_dir()).glob("jpserver-*.json"):
         with suppress(OSError, ValueError):
             server = json.loads(path.read_text())
             if Path(server["root_dir"]) == settings.home and psutil.pid_exists(server["pid"]):
                 links["jupyter"] = f"{server['url']}lab"
     return links
+
+
+def _served(url: str, settings: Settings) -> bool:
+    """Whether there is such a page: a dashboard of somebody else's may be without ours."""
+    try:
+        asked = urllib.request.Request(url, method="HEAD")
+        with urllib.request.urlopen(asked, timeout=settings.connect_timeout_s):
+            return True
+    except urllib.error.HTTPError as error:  # most of its pages know GET only
+        return error.code != HTTPStatus.NOT_FOUND
+    except OSError:
+        return False
 
 
 def versions(client: Client) -> dict[str, dict[str, str]]:
@@ -208,21 +227,21 @@ def _services(settings: Settings) -> Iterator[Finding]:
     yield _scheduler(facts, settings)
     yield _redis(facts, settings)
     yield _clock("the workspace's folder", lambda: _folder_time(settings.home))
-    if not facts["scheduler_answers"]:
+    if facts["scheduler_trouble"]:
         return
     try:
-        client = services.get_client(settings)
+        client, lost = services.find_client(settings), handover.lost()
     except GanLabError as error:
-        yield Finding("scheduler", str(error), "`gan-lab down`, then `gan-lab up`.")
+        yield Finding("scheduler", str(error), "Ask again: it answered a moment ago.")
         return
-    yield _clock("the scheduler", lambda: client.run_on_scheduler(time.time))
-    for worker in client.scheduler_info(n_workers=-1)["workers"]:
-        yield _clock(worker, partial(_worker_time, client, worker))
-    yield _agreement(differences(versions(client)))
-    yield _memory(client)
-    if lost := handover.lost():
-        says = f"{len(lost)} tasks are lost: no cluster knows them."
-        yield Finding("tasks", says, "`gan-lab resume --all` continues them.")
+    if client is not None:
+        yield _clock("the scheduler", lambda: client.run_on_scheduler(time.time))
+        for worker in client.scheduler_info(n_workers=-1)["workers"]:
+            yield _clock(worker, partial(_worker_time, client, worker))
+        yield _agreement(differences(versions(client)))
+        yield _memory(client)
+    if lost:
+        yield Finding("tasks", *handover.lost_sentences(len(lost)))
 
 
 def _scheduler(facts: dict[str, Any], settings: Settings) -> Finding:
@@ -230,8 +249,7 @@ def _scheduler(facts: dict[str, Any], settings: Settings) -> Finding:
     if facts["scheduler_answers"]:
         return Finding("scheduler", f"It answers at {address}.")
     if address:
-        advice = "Start it, or correct or unset DASK_SCHEDULER_ADDRESS; look for a firewall."
-        return Finding("scheduler", f"Nothing answers at {address}.", advice)
+        return Finding("scheduler", *facts["scheduler_trouble"])
     record = runs.read_services(settings.home)
     if record is None:
         return Finding("scheduler", "The embedded services do not run; they start when needed.")
@@ -244,11 +262,18 @@ def _redis(facts: dict[str, Any], settings: Settings) -> Finding:
     if facts["redis_answers"]:
         return Finding("redis", "It answers.")
     url = facts["redis_url"]
+    if url is None and settings.scheduler_address:
+        return Finding("redis", "None is set (GAN_LAB_REDIS_URL): what tasks say is seen later.")
     if url is None:
         return Finding("redis", "The embedded server does not run; it starts when needed.")
     where = urlsplit(url)
     place = f"{where.hostname}:{where.port or 6379}"
     advice = "Start it, or correct or unset GAN_LAB_REDIS_URL: without it bars stop, nothing else."
+    if not settings.redis_url:
+        advice = (
+            f"The supervisor (process {facts['pid']}) starts it again within seconds; if it does "
+            "not: `gan-lab down`, then `gan-lab up`. Without it bars stop, nothing else."
+        )
     try:
         target = (str(where.hostname), where.port or 6379)
         with socket.create_connection(target, timeout=settings.connect_timeout_s):
@@ -301,6 +326,6 @@ def _agreement(found: dict[str, dict[str, str]]) -> Finding:
 def _memory(client: Client) -> Finding:
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     least = min((worker["memory_limit"] for worker in workers), default=0)
-    says = f"{len(workers)} workers with at least {least / 1e9:.1f} GB of memory each."
+    says = f"Workers: {len(workers)}, with at least {least / 1e9:.1f} GB of memory each."
     advice = "" if least >= LEAST_WORKER_BYTES else "Start workers, or fewer: GAN_LAB_WORKERS."
     return Finding("workers", says, advice)

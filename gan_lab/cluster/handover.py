@@ -105,19 +105,19 @@ def _await_arrival(client: Client, futures: dict[str, Any], patience_s: float) -
         threading.Event().wait(0.02)
 
 
-def known_keys(client: Client) -> list[str]:
-    """Return the keys of the tasks the scheduler has and that have not ended.
+def known_keys(client: Client, ended: bool = False) -> list[str]:
+    """Return the keys of the tasks the scheduler has; `ended`: also of those it is to forget yet.
 
     Raises `ServiceUnreachable`.
     """
 
     # By value: a scheduler of somebody else need not have this package.
-    def unfinished(dask_scheduler: Any) -> list[str]:
-        ended = ("memory", "erred", "forgotten")
-        return [str(key) for key, ts in dask_scheduler.tasks.items() if ts.state not in ended]
+    def keys(left_out: tuple[str, ...], dask_scheduler: Any) -> list[str]:
+        return [str(key) for key, ts in dask_scheduler.tasks.items() if ts.state not in left_out]
 
     try:
-        return list(client.run_on_scheduler(unfinished))
+        left_out = ("forgotten",) if ended else ("memory", "erred", "forgotten")
+        return list(client.run_on_scheduler(keys, left_out))
     except (OSError, TimeoutError) as error:
         raise ServiceUnreachable(
             f"The Dask scheduler no longer answers ({type(error).__name__}). Nothing is lost: "
@@ -139,7 +139,7 @@ def lost(found: Sequence[RunFolder] | None = None) -> list[RunFolder]:
 def say_what_is_lost() -> None:
     """Warn whoever has just connected of the runs that nobody works on."""
     if missing := lost():
-        log.warning("%s", lost_sentence(len(missing)))
+        log.warning("%s %s", *lost_sentences(len(missing)))
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def telling_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
             with suppress(ServiceUnreachable):  # perhaps for a moment only
                 for run in lost([run for run in waited_for if run.task_id not in told]):
                     told.add(run.task_id)
-                    log.warning("%s", lost_status(run.status()).message)
+                    log.warning("%s", lost_message(run.task_id))
 
     threading.Thread(target=look, name="look-for-lost", daemon=True).start()
     try:
@@ -164,21 +164,29 @@ def telling_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
 
 def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
     """Return where tasks stand, from their folders and, where these are silent, the cluster."""
-    missing = {run.task_id for run in lost(found)}
-    return [lost_status(run.status()) if run.task_id in missing else run.status() for run in found]
+    missing: set[str] = set()
+    with suppress(ServiceUnreachable):  # then their folders only
+        missing = {run.task_id for run in lost(found)}
+    told = [run.status() for run in found]
+    return [lost_status(now) if now.task_id in missing else now for now in told]
 
 
 def lost_status(status: TaskStatus) -> TaskStatus:
     """Return the status of a run that nobody works on or has in a queue."""
-    message = f"Lost: no cluster knows it. `gan-lab resume {status.task_id}` continues it."
-    state = State.UNKNOWN
+    state, message = State.UNKNOWN, lost_message(status.task_id)
     return status.model_copy(update={"state": state, "status": state.status, "message": message})
 
 
-def lost_sentence(count: int) -> str:
-    """Say that so many tasks are lost and what to do."""
+def lost_sentences(count: int) -> tuple[str, str]:
+    """Say that so many tasks are lost, and what to do."""
     found, them = (f"{count} tasks are", "them") if count > 1 else ("1 task is", "it")
-    return f"{found} lost: no cluster knows {them}. `gan-lab resume --all` goes on with {them}."
+    does = f"`gan-lab resume --all` goes on with {them}."
+    return f"{found} lost: no cluster knows {them}.", does
+
+
+def lost_message(task_id: str) -> str:
+    """Say of one task that it is lost and what to do."""
+    return f"Lost: no cluster knows it. `gan-lab resume {task_id}` continues it."
 
 
 def cancel_run(run: RunFolder) -> None:
@@ -244,6 +252,7 @@ def _take_up(
     run: RunFolder, was_lost: bool, taken: list[RunFolder], client: Client, settings: Settings
 ) -> bool:
     """Hand a run over behind those `taken` up, unless somebody else has since it was found."""
+    _await_let_go(run, client)
     with run.claim():
         known = set(known_keys(client))
         ended = run.final if was_lost else run.result_data() is not None
@@ -267,17 +276,29 @@ def _in_chain_order(found: Sequence[RunFolder]) -> list[RunFolder]:
 
 
 def _resumable(run: RunFolder, client: Client) -> RunFolder:
-    """Return a run that can be submitted again, once the cluster has let go of one that ended."""
+    """Return a run that can be submitted again; raises `RequestError` where there is no point."""
     if run.result_data() is not None:
         raise RequestError(f"Task {run.task_id} is done: there is nothing to resume.")
     if not run.final and (run.held or task_key(run) in known_keys(client)):
         raise RequestError(f"Task {run.task_id} has not ended: there is nothing to resume.")
-    patience = threading.Event()
-    for _ in range(LET_GO_TRIES):
-        if not run.held and task_key(run) not in known_keys(client):
-            break
-        patience.wait(0.1)
     return run
+
+
+def _await_let_go(run: RunFolder, client: Client) -> None:
+    """Wait until worker and scheduler have done with a run that has ended.
+
+    A key that the scheduler holds still, as finished, would be taken for the answer.
+    """
+    key, patience = task_key(run), threading.Event()
+    for _ in range(LET_GO_TRIES):
+        kept = key in known_keys(client, ended=True)
+        if run.final:
+            kept = kept or run.held
+        elif kept and key in known_keys(client):  # somebody else has taken it up
+            return
+        if not kept:
+            return
+        patience.wait(0.1)
 
 
 def _waited_in_vain(run: RunFolder) -> bool:

@@ -19,7 +19,10 @@ COUNTERS = {
 
 
 class LabCollector:
-    """Reads the last picture of the runs; what is asked for here never waits for a file."""
+    """Reads the last picture of the runs; what is asked for here never waits for a file.
+
+    Counters rise as long as the services live, and begin anew with them from the runs there are.
+    """
 
     def __init__(self, index: RunIndex) -> None:
         self.index = index

@@ -20,6 +20,7 @@ from distributed.http.scheduler.info import IndividualPlots
 from distributed.http.utils import RequestHandler
 from prometheus_client import REGISTRY
 
+from gan_lab.cluster.handover import lost_message
 from gan_lab.cluster.metrics import LabCollector
 from gan_lab.cluster.run_index import STATES, Picture, RunIndex, Standing
 from gan_lab.errors import GanLabError
@@ -47,12 +48,15 @@ POLICY = (
 
 
 def select(picture: Picture, state: str = "", machine: str = "", fleet: str = "") -> dict[str, Any]:
-    """Return the rows that fit the filters, running first, newest first, and counts of all."""
+    """Return the rows that fit the filters, running first, newest first, and counts of all.
+
+    What is lost says how it goes on; `machine` is a part of an id, in capitals or not.
+    """
     fitting = [
         row
         for row in picture.rows
         if (not state or row["state"] == state)
-        and machine in row["machine"]
+        and machine.casefold() in row["machine"].casefold()
         and (not fleet or row["fleet"] == fleet)
     ]
     return {
@@ -60,7 +64,10 @@ def select(picture: Picture, state: str = "", machine: str = "", fleet: str = ""
         "states": {name: picture.states[name] for name in STATES},
         "fleets": picture.fleets,
         "fitting": len(fitting),
-        "rows": fitting[:MOST_ROWS],
+        "rows": [
+            row | {"message": lost_message(row["task_id"])} if row["state"] == "lost" else row
+            for row in fitting[:MOST_ROWS]
+        ],
     }
 
 

@@ -21,7 +21,6 @@ from tornado import web
 
 from gan_lab import runs
 from gan_lab.cluster import services
-from gan_lab.cluster.supervisor import CERTIFICATE, read_security
 from gan_lab.errors import GanLabError
 from gan_lab.settings import find_workspace, load_settings
 
@@ -69,13 +68,13 @@ class WorkspaceCluster:
         return f"http://{urlsplit(self.scheduler_address).hostname}:{port}/status" if port else ""
 
     async def _ask(self) -> None:
-        from distributed.core import rpc
-
         self._asked_at = time.monotonic()
         try:
-            address, options = await asyncio.to_thread(_way_to_scheduler)
-            async with asyncio.timeout(ASK_TIMEOUT_S), rpc(address, connection_args=options) as it:
-                self._identity = await it.identity(n_workers=-1)
+            settings = await asyncio.to_thread(load_settings)
+            address = await asyncio.to_thread(services.scheduler_address, settings)
+            if address is None:
+                raise ConnectionError("no services")
+            self._identity = await services.identify(address, settings, ASK_TIMEOUT_S)
         except (OSError, ValueError, GanLabError):
             self._identity = {}
 
@@ -97,20 +96,6 @@ class WorkspaceCluster:
             )
         await asyncio.to_thread(services.stop_services)
         self._identity = {}
-
-
-def _way_to_scheduler() -> tuple[str, dict[str, Any]]:
-    """The scheduler's address and how to connect to it; raises `OSError` where there is none."""
-    from distributed import Security
-
-    settings = load_settings()
-    if settings.scheduler_address:
-        return settings.scheduler_address, Security().get_connection_args("client")
-    record = runs.read_services(settings.home)
-    if record is None:
-        raise ConnectionError("no services")
-    security = read_security(runs.services_folder(settings.home) / CERTIFICATE)
-    return record.scheduler_address, security.get_connection_args("client")
 
 
 async def show() -> None:

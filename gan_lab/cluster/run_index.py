@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from gan_lab.cluster.handover import task_key
 from gan_lab.errors import GanLabError
-from gan_lab.events import connect, redis_url
+from gan_lab.events import answers, redis_url
 from gan_lab.runs import EVENTS, RESUMED, RunFolder, run_paths, runs_folder
 from gan_lab.schema import FINAL_STAGES, Event, State
 from gan_lab.settings import load_settings
@@ -71,7 +71,9 @@ class RunIndex:
         self.home, self.picture = home, Picture()
         self._standing = standing  # of a task's key on the scheduler
         self._known: dict[str, Seen] = {}
-        self._gone: Counter[tuple[str, str]] = Counter()  # so that no total falls by a clean-up
+        # Of every run the most that was counted: no total falls by a clean-up, nor by a training
+        # that goes back to its checkpoint, nor by a task that is taken up again.
+        self._counted: dict[str, Counter[tuple[str, str]]] = {}
         self._taken_at = self._listed_at = self._redis_asked_at = float("-inf")
         self._folder_mark = 0
         self._changed = True
@@ -132,8 +134,7 @@ class RunIndex:
         paths = {path.name: path for path in run_paths(folder)}
         for name in self._known.keys() - paths.keys():
             self._changed = True
-            row = self._known.pop(name).row
-            self._gone.update({(row["kind"], what): row[what] for what in COUNTED})
+            del self._known[name]
         new = [RunFolder(path) for name, path in paths.items() if name not in self._known]
         new.sort(key=lambda run: _mark(run.path), reverse=True)
         return [*new, *(seen.run for seen in self._known.values())]
@@ -157,6 +158,8 @@ class RunIndex:
             key = seen.key if seen is not None else task_key(run)
             row["state"] = self._state(row, key)
             self._changed |= seen is None or row != seen.row
+            counted = self._counted.setdefault(run.task_id, Counter())
+            counted |= Counter({(row["kind"], what): row[what] for what in COUNTED})
             self._known[run.task_id] = Seen(run, key, mark, now, row)
         except (GanLabError, ValueError, OSError):
             return  # another format, or half made: not ours to show
@@ -175,9 +178,9 @@ class RunIndex:
         rows = [seen.row for seen in list(self._known.values())]
         rows.sort(key=lambda row: row["created"], reverse=True)
         rows.sort(key=lambda row: STATES.index(row["state"]))
-        totals = Counter(self._gone)
-        for row in rows:
-            totals.update({(row["kind"], what): row[what] for what in COUNTED})
+        totals: Counter[tuple[str, str]] = Counter()
+        for counts in list(self._counted.values()):
+            totals.update(counts)
         return Picture(
             rows=rows,
             states=Counter(row["state"] for row in rows),
@@ -193,7 +196,8 @@ class RunIndex:
         if now - self._redis_asked_at < REDIS_EVERY_S:
             return self.picture.redis_up
         self._redis_asked_at = now
-        return redis_answers()
+        url = redis_url(load_settings())
+        return url is not None and answers(url)
 
 
 def read_row(run: RunFolder, held: bool) -> Row:
@@ -274,17 +278,3 @@ def _mark(path: Path) -> tuple[int, int]:
     except FileNotFoundError:
         size = 0
     return path.stat().st_mtime_ns, size
-
-
-def redis_answers() -> bool:
-    """Whether the workspace's Redis answers within a second."""
-    import redis
-
-    url = redis_url(load_settings())
-    if url is None:
-        return False
-    try:
-        with connect(url, timeout_s=1.0) as client:
-            return bool(client.ping())
-    except (redis.RedisError, OSError):
-        return False

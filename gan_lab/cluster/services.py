@@ -6,6 +6,7 @@ joins and that outlives whoever started it. With `DASK_SCHEDULER_ADDRESS` set, n
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import os
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +27,13 @@ from urllib.parse import urlsplit
 from gan_lab import runs
 from gan_lab.cluster.supervisor import BUSY, CERTIFICATE, read_security
 from gan_lab.errors import ServiceUnreachable
-from gan_lab.events import connect
+from gan_lab.events import answers
 from gan_lab.schema import ServiceRecord
 from gan_lab.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import psutil
-    from distributed import Client
+    from distributed import Client, Security
 
 log = logging.getLogger(__name__)
 
@@ -92,14 +94,16 @@ def services_status(settings: Settings | None = None) -> dict[str, Any]:
     record = None if settings.scheduler_address else _alive(settings)
     redis_url = settings.redis_url or (record.redis_url if record else None)
     scheduler = settings.scheduler_address or (record.scheduler_address if record else None)
+    identity, trouble = ask_scheduler(scheduler, settings) if scheduler else ({}, None)
     return {
         "home": str(settings.home),
         "embedded": not settings.scheduler_address,
         "redis_url": redis_url,
-        "redis_answers": redis_url is not None and _pings(redis_url, settings),
+        "redis_answers": redis_url is not None and answers(redis_url, settings.connect_timeout_s),
         "scheduler_address": scheduler,
-        "scheduler_answers": scheduler is not None and _listens(scheduler, settings),
-        "dashboard_link": record.dashboard_link if record else None,
+        "scheduler_answers": bool(identity),
+        "scheduler_trouble": trouble,
+        "dashboard_link": dashboard_link(scheduler, identity) if scheduler else None,
         "workers": record.workers if record else None,
         "pid": record.pid if record else None,
         "started": record.started if record else None,
@@ -112,27 +116,18 @@ def services_status(settings: Settings | None = None) -> dict[str, Any]:
 def _external(settings: Settings) -> Services:
     if settings.redis_url:
         _ping(settings.redis_url, settings)
-    client = get_client(settings)
+    address = str(settings.scheduler_address)
     return Services(
         redis_url=settings.redis_url,
-        scheduler_address=str(settings.scheduler_address),
-        dashboard_link=client.dashboard_link,
+        scheduler_address=address,
+        dashboard_link=dashboard_link(address, get_client(settings).scheduler_info()),
         embedded=False,
     )
 
 
-def _pings(url: str, settings: Settings) -> bool:
-    import redis
-
-    try:
-        return bool(connect(url, settings.connect_timeout_s).ping())
-    except redis.RedisError:
-        return False
-
-
 def _ping(url: str, settings: Settings) -> None:
     """Raise `ServiceUnreachable`, without the password, where no Redis answers at this URL."""
-    if not _pings(url, settings):
+    if not answers(url, settings.connect_timeout_s):
         where = urlsplit(url)
         raise ServiceUnreachable(
             f"No Redis answers at {where.hostname}:{where.port or 6379} (GAN_LAB_REDIS_URL): start "
@@ -141,13 +136,74 @@ def _ping(url: str, settings: Settings) -> None:
 
 
 def _listens(address: str, settings: Settings) -> bool:
-    where = urlsplit(address if "//" in address else f"tcp://{address}")
     try:
-        target = (str(where.hostname), where.port or 8786)
-        with socket.create_connection(target, timeout=settings.connect_timeout_s):
+        with socket.create_connection(_place(address), timeout=settings.connect_timeout_s):
             return True
-    except OSError:
+    except (OSError, ValueError):
         return False
+
+
+def _place(address: str) -> tuple[str, int]:
+    """Host and port of a Dask address."""
+    where = urlsplit(address if "//" in address else f"tcp://{address}")
+    return str(where.hostname), where.port or 8786
+
+
+async def identify(address: str, settings: Settings, patience_s: float) -> dict[str, Any]:
+    """Return what a scheduler says of itself; whatever goes wrong is raised as `OSError`."""
+    from distributed.core import rpc
+
+    try:
+        options = _security(settings).get_connection_args("client")
+        async with asyncio.timeout(patience_s), rpc(address, connection_args=options) as it:
+            return dict(await it.identity(n_workers=-1))
+    except Exception as error:  # another program's words, read as Dask's, may mean anything
+        raise ConnectionError(type(error).__name__) from None
+
+
+def ask_scheduler(
+    address: str, settings: Settings
+) -> tuple[dict[str, Any], tuple[str, str] | None]:
+    """Return what the scheduler says of itself, or else what is wrong and what to do.
+
+    `Client` would wait for ever for the first word of a program that says none.
+    """
+    start, advice = "", "Correct or unset DASK_SCHEDULER_ADDRESS: unset, the embedded one is used."
+    if settings.scheduler_address:
+        start = "Start it; look for a firewall. "
+    else:
+        advice = "`gan-lab down`, then `gan-lab up`; `gan-lab resume --all` goes on with its tasks."
+    if not _listens(address, settings):
+        return {}, (f"No Dask scheduler at {address}: nothing answers.", start + advice)
+    # In a thread, for a notebook's own has a loop that runs.
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(asyncio.run, identify(address, settings, settings.connect_timeout_s))
+        try:
+            return asked.result(), None
+        except OSError as error:
+            return {}, (
+                f"Something listens at {address} that does not answer as a Dask scheduler "
+                f"({error}): it is another program, hangs, or has other TLS settings.",
+                advice,
+            )
+
+
+def dashboard_link(address: str, identity: dict[str, Any]) -> str | None:
+    """Where a scheduler that says this of itself has its dashboard; None where it has none."""
+    port = identity.get("services", {}).get("dashboard")
+    if not port:
+        return None
+    from distributed.utils import format_dashboard_link
+
+    return str(format_dashboard_link(_place(address)[0], port))
+
+
+def _security(settings: Settings) -> Security:
+    from distributed import Security
+
+    if settings.scheduler_address:
+        return Security()
+    return read_security(runs.services_folder(settings.home) / CERTIFICATE)
 
 
 # ---- the embedded supervisor
@@ -266,12 +322,18 @@ def get_client(settings: Settings | None = None) -> Client:
 
     Raises `ServiceUnreachable`.
     """
-    global _client, _client_key
     settings = settings or load_settings()
     known = _client
-    if known is not None and known.status == "running" and _client_key == _expected(settings):
+    key = (os.getpid(), scheduler_address(settings))  # this process's, to what is recorded now
+    if known is not None and known.status == "running" and _client_key == key:
         return known
-    address = settings.scheduler_address or ensure_services(settings).scheduler_address
+    return _client_to(
+        settings.scheduler_address or ensure_services(settings).scheduler_address, settings
+    )
+
+
+def _client_to(address: str, settings: Settings) -> Client:
+    global _client, _client_key
     with _client_lock:
         key = (os.getpid(), address)
         if _client is None or _client_key != key or _client.status != "running":
@@ -281,40 +343,43 @@ def get_client(settings: Settings | None = None) -> Client:
 
 
 def find_client(settings: Settings | None = None) -> Client | None:
-    """Return a connection to the cluster if there is one to connect to; starts nothing."""
+    """Return a connection to the cluster if there is one to connect to; starts nothing.
+
+    Raises `ServiceUnreachable` where it does not answer.
+    """
     settings = settings or load_settings()
-    if not settings.scheduler_address and _alive(settings) is None:
-        return None
-    return get_client(settings)
-
-
-def _expected(settings: Settings) -> tuple[int, str] | None:
-    """What a good connection is to: this process's, to the scheduler that is recorded now."""
-    record = None if settings.scheduler_address else runs.read_services(settings.home)
+    record = None if settings.scheduler_address else _alive(settings)
     address = settings.scheduler_address or (record.scheduler_address if record else None)
-    return (os.getpid(), address) if address else None
+    return _client_to(address, settings) if address else None
+
+
+def scheduler_address(settings: Settings) -> str | None:
+    """Where the scheduler is by setting or record, whether or not it is still alive."""
+    record = None if settings.scheduler_address else runs.read_services(settings.home)
+    return settings.scheduler_address or (record.scheduler_address if record else None)
 
 
 def _connect(address: str, settings: Settings) -> Client:
     from distributed import Client
 
-    certificate = runs.services_folder(settings.home) / CERTIFICATE
-    security = None if settings.scheduler_address else read_security(certificate)
+    _, trouble = ask_scheduler(address, settings)
+    if trouble:
+        raise ServiceUnreachable(" ".join(trouble))
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return Client(
                 address,
-                security=security,
+                security=_security(settings),
                 timeout=settings.connect_timeout_s,
                 set_as_default=False,
                 name="gan_lab",
             )
     except (OSError, TimeoutError, ValueError) as error:
         raise ServiceUnreachable(
-            f"No Dask scheduler answers at {address} ({type(error).__name__}): start it, correct "
-            "DASK_SCHEDULER_ADDRESS, or unset it to use the embedded one."
+            f"The Dask scheduler at {address} no longer answers ({type(error).__name__}): "
+            "`gan-lab status` says where it stands."
         ) from None
 
 

@@ -21,8 +21,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from gan_lab.cluster.fleet_folder import FleetFolder, NotebookRecord
 from gan_lab.errors import BadParameter, GanLabError, RequestError
-from gan_lab.notebook.fleet_folder import FleetFolder, NotebookRecord
 from gan_lab.notebook.spare_kernel import fork_spare_kernel
 from gan_lab.runs import write_beside
 from gan_lab.schema import utc_now

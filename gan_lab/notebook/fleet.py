@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gan_lab import runs
-from gan_lab.errors import BadParameter, UnknownMachine
-from gan_lab.machines import profile_ids
-from gan_lab.notebook.fleet_folder import (
+from gan_lab.cluster.fleet_folder import (
     FleetFolder,
     FleetPlan,
     NotebookRecord,
@@ -25,6 +23,8 @@ from gan_lab.notebook.fleet_folder import (
     fleet_folders,
     new_fleet_id,
 )
+from gan_lab.errors import BadParameter, UnknownMachine
+from gan_lab.machines import profile_ids
 from gan_lab.runs import FleetRuns, RunFolder, read_services, runs_folder
 from gan_lab.settings import Settings, load_settings
 

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from gan_lab import runs
+from gan_lab.cluster.fleet_folder import FleetFolder, NotebookRecord
 from gan_lab.errors import GanLabError
 from gan_lab.notebook.execute import execute, execute_machine, import_papermill
-from gan_lab.notebook.fleet_folder import FleetFolder, NotebookRecord
 from gan_lab.notebook.spare_kernel import import_for_kernels
 from gan_lab.runs import FleetRuns
 from gan_lab.schema import utc_now

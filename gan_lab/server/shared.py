@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from gan_lab.errors import GanLabError
+from gan_lab.errors import GanLabError, ServiceUnreachable
 from gan_lab.events import Broadcast
 from gan_lab.runs import RunFolder, all_runs, open_run
 from gan_lab.schema import TaskStatus
@@ -46,8 +47,7 @@ class Shared:
         from gan_lab.cluster import estimate, services, submit  # noqa: F401
 
         try:
-            if services.services_status()["scheduler_answers"]:
-                services.get_client()
+            services.find_client()
         except GanLabError:
             return  # whoever asks for a task will be told
 
@@ -62,7 +62,7 @@ class Standing:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: frozenset[str] = frozenset()
+        self._known: frozenset[str] | None = None
         self._known_at = float("-inf")
 
     def of(self, task_id: str) -> TaskStatus:
@@ -80,20 +80,27 @@ class Standing:
         status = run.status()
         if status.state.final or run.held or not self._old_enough(run):
             return status
-        return status if task_key(run) in self._known_keys() or run.final else lost_status(status)
+        known = self._known_keys()
+        return (
+            status if known is None or task_key(run) in known or run.final else lost_status(status)
+        )
 
     def _old_enough(self, run: RunFolder) -> bool:
         born = datetime.fromisoformat(run.spec.created)
         return datetime.now(UTC) - born > timedelta(seconds=JUST_MADE_S)
 
-    def _known_keys(self) -> frozenset[str]:
-        """What the cluster has, asked once for all who want to know; nothing is started for it."""
+    def _known_keys(self) -> frozenset[str] | None:
+        """What the cluster has, asked once for all who want to know; nothing is started for it.
+
+        None where it does not answer, and nobody can say what is lost.
+        """
         from gan_lab.cluster import handover, services
 
         with self._lock:
             if time.monotonic() - self._known_at > KNOWN_FOR_S:
-                known: list[str] = []
-                if services.services_status()["scheduler_answers"]:
-                    known = handover.known_keys(services.get_client())
-                self._known, self._known_at = frozenset(known), time.monotonic()
+                self._known = None
+                with suppress(ServiceUnreachable):
+                    client = services.find_client()
+                    self._known = frozenset(handover.known_keys(client) if client else ())
+                self._known_at = time.monotonic()
             return self._known

@@ -42,16 +42,17 @@ def pending(runs: list[RunFolder]) -> list[RunFolder]:
 
 
 @contextmanager
-def serve_dashboard(home: Path, pending: list[RunFolder]) -> Iterator[str]:
+def serve_dashboard(home: Path, pending: list[RunFolder], plain: bool = False) -> Iterator[str]:
     """Start a scheduler with our page and without workers, where these runs wait.
 
-    Gives the address of its server.
+    Gives the address of its server. `plain`: without our page, to compare.
     """
     options: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(n_workers=0, **options) as cluster, Client(cluster) as client:
         with pytest.MonkeyPatch.context() as patch:  # no longer, for others name theirs meanwhile
             patch.setenv("GAN_LAB_HOME", str(home))
-            client.run_on_scheduler(_install)
+            if not plain:
+                client.run_on_scheduler(_install)
         waiting = [client.submit(len, "", key=task_key(run)) for run in pending]
         yield cluster.dashboard_link.removesuffix("/status")
         del waiting

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import promql_parser
 import pytest
 import yaml
 from dask.utils import key_split
@@ -118,10 +119,11 @@ def test_every_task_is_told_with_its_state(dashboard: Dashboard, tasks: dict[str
     assert running["worker"] == "tls://127.0.0.1:40001" and running["started"] > running["created"]
     assert pending["worker"] is None and pending["started"] is None
     assert lost["status"] == "pending" and lost["machine"] in MACHINES
+    assert f"`gan-lab resume {lost['task_id']}`" in lost["message"]
 
 
 def test_filters_narrow_what_is_told(dashboard: Dashboard, tasks: dict[str, Any]) -> None:
-    query = f"?state=failure&machine=motor&fleet={FLEETS[0]}"
+    query = f"?state=failure&machine=Motor&fleet={FLEETS[0]}"
     some = dashboard.get(f"/lab/tasks.json{query}").json()
     wanted = [
         row["task_id"]
@@ -146,6 +148,56 @@ def test_nothing_can_be_changed(dashboard: Dashboard, method: str) -> None:
         assert httpx.request(method, dashboard.url + path).status_code == 405
 
 
+def asked_for() -> list[tuple[str, list[Any], set[str]]]:
+    """Metric, matchers and further labels of each selector in Grafana's panels and the alerts."""
+    folder = ROOT / "data" / "monitoring"
+    panels = json.loads((folder / "grafana.json").read_text())["panels"]
+    targets = [target for panel in panels for target in panel["targets"]]
+    rules = yaml.safe_load((folder / "alerts.yml").read_text())["groups"][0]["rules"]
+    told = [(target["expr"], target.get("legendFormat", "")) for target in targets]
+    told += [(rule["expr"], " ".join(rule["annotations"].values())) for rule in rules]
+    found: list[tuple[str, list[Any], set[str]]] = []
+    for expression, words in told:
+        groups: list[set[str]] = [set(re.findall(r"\{\{ ?(?:\$labels\.)?(\w+) ?\}\}", words))]
+        selectors: list[Any] = []
+
+        def note(one: Any, groups: Any = groups, selectors: Any = selectors) -> None:
+            if isinstance(one, promql_parser.AggregateExpr):
+                groups.append(set(one.modifier.labels if one.modifier else ()))
+            elif isinstance(one, promql_parser.VectorSelector | promql_parser.MatrixSelector):
+                selectors.append(getattr(one, "vector_selector", one))
+
+        promql_parser.walk(promql_parser.parse(expression), note)
+        assert len(groups) == 1 or groups[0] <= set.union(*groups[1:]), expression
+        named = set.union(*groups)
+        found += [(one.name, one.matchers.matchers, named) for one in selectors]
+    return found
+
+
+def unanswered(text: str) -> list[tuple[str, str]]:
+    """What is asked for that these metrics do not have: the metric, a label, or such a value."""
+
+    def holds(one: Any, labels: dict[str, str]) -> bool:
+        if one.op == promql_parser.MatchOp.Re:
+            return re.fullmatch(one.value, labels.get(one.name, "")) is not None
+        assert one.op == promql_parser.MatchOp.Equal, one.op
+        return labels.get(one.name) == one.value
+
+    there: dict[str, list[dict[str, str]]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            there.setdefault(sample.name, []).append(sample.labels)
+    there["up"] = [{"job": "gan_lab"}]  # Prometheus's own, of the job that scrapes us
+    return [
+        (name, f"{ {one.name: one.value for one in matchers} } by {sorted(named)}")
+        for name, matchers, named in asked_for()
+        if not any(
+            named <= labels.keys() and all(holds(one, labels) for one in matchers)
+            for labels in there.get(name, [])
+        )
+    ]
+
+
 def test_metrics_are_what_the_record_says_and_what_grafana_and_the_alerts_ask_for(
     dashboard: Dashboard, tasks: dict[str, Any]
 ) -> None:
@@ -160,19 +212,12 @@ def test_metrics_are_what_the_record_says_and_what_grafana_and_the_alerts_ask_fo
     ours = [family for name, family in families.items() if name.startswith("gan_lab_")]
     assert all(family.documentation and family.type in ("gauge", "counter") for family in ours)
 
-    folder = ROOT / "data" / "monitoring"
-    panels = json.loads((folder / "grafana.json").read_text())["panels"]
-    rules = yaml.safe_load((folder / "alerts.yml").read_text())["groups"][0]["rules"]
-    asked = [target["expr"] for panel in panels for target in panel["targets"]]
-    asked += [rule["expr"] for rule in rules]
-    names = {name for expr in asked for name in re.findall(r"\b(?:gan_lab|dask)_\w+", expr)}
-    there = {sample.name for family in families.values() for sample in family.samples}
-    # Dask tells of a prefix once a task of it has run; here none has.
-    assert names - there <= {"dask_scheduler_tasks_compute_seconds_total"}
-    shown = {name.removesuffix("_total") for name in names}
+    assert unanswered(text) == []
+    assert {name for name, _ in unanswered(text.replace('kind="', 'sort="'))} == {
+        name for name, _, labels in asked_for() if "kind" in labels
+    } | {"gan_lab_tasks"}  # an alert asks for trainings
+    shown = {name.removesuffix("_total") for name, _, _ in asked_for()}
     assert {family.name for family in ours} - shown == set()
-    pairs = [(expr, pair) for expr in asked for pair in ("()", "{}", "[]")]
-    assert [expr for expr, (left, right) in pairs if expr.count(left) != expr.count(right)] == []
 
     dashboard.valkey.stop()
     dashboard.until("/metrics", lambda text: "gan_lab_redis_up 0.0" in text)
@@ -209,6 +254,26 @@ def test_the_history_is_complete_after_a_restart_and_no_total_falls(tmp_path: Pa
     index.refresh()
     assert len(index.picture.rows) == 5
     assert index.picture.totals == before.totals and before.totals["train", "epochs"] > 0
+
+
+def test_no_total_falls_when_a_training_goes_back_or_is_taken_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_index, "ENDED_EVERY_S", 0)
+    at_work, failed = make_history(tmp_path, 2, ("running", "failure"))
+    index = RunIndex(tmp_path, nobody)
+    index.refresh()
+    before = index.picture.totals
+    assert before["train", "epochs"] == 20 + 20
+    Announcer(at_work, load_settings(), 2).say("training", 12, 40, "Epoch 12/40", epoch=12)
+    failed.reopen()
+    failed.keep_losses(4)
+    again = RunIndex(tmp_path, nobody)
+    for one in (index, again):
+        one.refresh()
+    assert all(index.picture.totals[name] >= count for name, count in before.items())
+    assert index.picture.totals["train", "resumes"] == before["train", "resumes"] + 1
+    assert again.picture.totals["train", "epochs"] < before["train", "epochs"]  # by a new beginning
 
 
 def test_a_task_whose_worker_died_is_not_told_as_running(

@@ -11,9 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gan_lab.cluster import services, supervisor
+from gan_lab.cluster import doctor, services, supervisor
 from gan_lab.errors import ServiceUnreachable
 from gan_lab.runs import read_services, services_folder
+from gan_lab.settings import load_settings
+from tests.faults.conftest import standing_still, until
+from tests.faults.test_killed import kill_redis, redis_answers
 
 JOIN = "from gan_lab.cluster import services; print(services.ensure_services().pid)"
 
@@ -65,13 +68,43 @@ def test_services_nobody_needs_end_by_themselves(
     assert read_services() is None
 
 
+@pytest.mark.slow
+def test_trouble_with_embedded_services_is_told_as_theirs(
+    lab_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def troubles() -> dict[str, str]:
+        found = doctor.examine(load_settings())
+        return {one.check: f"{one.says} {one.advice}" for one in found if not one.ok}
+
+    with monkeypatch.context() as wrong:
+        wrong.setenv("GAN_LAB_REDIS_URL", "redis://127.0.0.1:9")
+        services.forget_client()
+        assert "GAN_LAB_REDIS_URL" in troubles()["redis"] and "scheduler" not in troubles()
+        assert doctor.overview(load_settings())["scheduler_answers"]
+    record = services.ensure_services()
+    assert record.pid is not None and services.find_client() is not None
+    monkeypatch.setenv("GAN_LAB_CONNECT_TIMEOUT_S", "1")
+    with standing_still(record.pid):  # or it would be back before anybody looks
+        kill_redis()
+        found = troubles()
+        assert f"supervisor (process {record.pid}) starts it again" in found["redis"]
+        assert "gan-lab up" in found["scheduler"]
+        assert [text for text in found.values() if "GAN_LAB_REDIS_URL" in text] == []
+        assert [text for text in found.values() if "DASK_SCHEDULER_ADDRESS" in text] == []
+        with pytest.raises(ServiceUnreachable, match="gan-lab down"):
+            services.forget_client()
+            services.get_client()
+    until(redis_answers, "the supervisor did not start Redis again")
+    assert troubles().keys().isdisjoint({"redis", "scheduler"})
+
+
 def test_what_is_configured_and_does_not_answer_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
     monkeypatch.setenv("GAN_LAB_CONNECT_TIMEOUT_S", "0.5")
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")
-    with pytest.raises(ServiceUnreachable, match=r"127\.0\.0\.1:9 .*DASK_SCHEDULER_ADDRESS"):
+    with pytest.raises(ServiceUnreachable, match=r"127\.0\.0\.1:9: .*DASK_SCHEDULER_ADDRESS"):
         services.ensure_services()
     monkeypatch.setenv("GAN_LAB_REDIS_URL", "redis://:secret@127.0.0.1:9/2")
     with pytest.raises(ServiceUnreachable) as refused:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import Future
 
 import gan_lab as lab
 from gan_lab.cluster import handover, services, submit
@@ -139,6 +140,8 @@ def test_a_chain_runs_to_its_end_and_can_be_reused(lab_home: Path) -> None:
 @pytest.mark.slow
 def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Path) -> None:
     runs = lab.pipeline(MACHINE, seed={"rows": 600}, train={**SMALL, "device": "no-such-device"})
+    client = services.get_client()
+    kept = Future(handover.task_key(runs[2]), client)  # so it stays known when it has ended
     with pytest.raises(TaskFailed):
         runs[1].result(timeout=250)
     runs[2].wait(timeout=250)
@@ -151,10 +154,11 @@ def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Pa
         error is not None and error["message"] == failure["message"]
     )  # names what failed, not what was not started either
     # So it does where the cluster died before it could tell, and the link is taken up again.
-    client, patience = services.get_client(), threading.Event()
+    patience = threading.Event()
     while runs[2].held or handover.task_key(runs[2]) in handover.known_keys(client):
         patience.wait(0.05)  # its worker records the end before it lets go
     runs[2].reopen()
+    threading.Timer(1, kept.release).start()
     assert [run.task_id for run in handover.resume()] == [runs[2].task_id, runs[3].task_id]
     runs[2].wait(timeout=250)
     assert runs[2].error_data() == failure

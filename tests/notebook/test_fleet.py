@@ -23,10 +23,10 @@ import psutil
 import pytest
 
 import gan_lab as lab
+from gan_lab.cluster.fleet_folder import FleetFolder, FleetPlan, NotebookRecord, find_fleet
 from gan_lab.errors import BadParameter, RequestError, UnknownMachine
 from gan_lab.notebook.execute import NotebookFailed, check_parameters, execute, notebook_parameters
 from gan_lab.notebook.fleet import Fleet, _machines_with_parameters, choose_machines
-from gan_lab.notebook.fleet_folder import FleetFolder, FleetPlan, NotebookRecord, find_fleet
 from gan_lab.notebook.fleet_report import report_html
 from gan_lab.notebook.fleet_table import table
 from gan_lab.notify import notify

@@ -20,6 +20,7 @@ from gan_lab.synth.tables import read_seed, seed_path
 @pytest.fixture(autouse=True)
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
+    home.mkdir()
     monkeypatch.setenv("GAN_LAB_HOME", str(home))
     return home
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
 import time
 from datetime import UTC, datetime
 from functools import cached_property
@@ -163,6 +164,19 @@ class FleetFolder:
             f"Fleet {self.fleet_id} is still at work: `gan-lab watch {self.fleet_id}` shows it, "
             f"`gan-lab cancel {self.fleet_id}` ends it."
         )
+
+    def remove(self) -> None:
+        """Remove a fleet that has ended; moved aside first, so that nobody meets half of it.
+
+        Raises `RequestError` where it is still at work.
+        """
+        aside = runs_folder(self.home) / f".{self.fleet_id}.removed"
+        descriptor = self.take()
+        try:
+            self.path.rename(aside)
+        finally:
+            os.close(descriptor)
+        shutil.rmtree(aside)
 
 
 def fleet_folders(home: Path | None = None) -> list[FleetFolder]:
