@@ -17,11 +17,11 @@ from gan_lab.errors import BadProfile, MachineExists, NoReport
 from gan_lab.machines import (
     Profile,
     load_profile,
-    parse_profile,
     parse_yaml,
     profile_path,
     write_profile,
 )
+from gan_lab.profile_repair import normalise_profile
 from gan_lab.runs import newest_run, open_run
 from gan_lab.schema import GenerateConfig, SeedConfig, TaskStatus, TrainConfig
 from gan_lab.server.messages import (
@@ -103,7 +103,7 @@ def add_profile(data: bytes, replace: bool) -> Profile:
     if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(data)):
         # A few lines of them can stand for more than fits in memory.
         raise BadProfile("What was sent has YAML aliases (*name): write each value out.")
-    profile = parse_profile(content, "that was sent")
+    profile, _ = normalise_profile(content, "that was sent")
     refuse_existing(profile.machine_id, replace)
     write_profile(profile)
     return profile

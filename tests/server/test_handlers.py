@@ -263,6 +263,17 @@ def test_a_profile_can_be_added_once(api: httpx.Client, quiet_home: Path) -> Non
     assert api.get(f"/api/gan/machines/{name}").json()["machine_id"] == name
 
 
+def test_a_profile_as_people_write_it_is_put_right(api: httpx.Client, quiet_home: Path) -> None:
+    name = f"press_{uuid.uuid4().hex[:8]}"
+    sent = {"name": name.title(), "sensors": [{"name": "oil_temp", "typical": 60, "unit": "C"}]}
+    added = api.post("/api/gan/machines", json=sent)
+    assert added.status_code == 201, added.text
+    kept = added.json()
+    assert kept["machine_id"] == name
+    (sensor,) = kept["sensors"].values()
+    assert (sensor["minimum"], sensor["typical"], sensor["maximum"]) == (48, 60, 72)
+
+
 def test_everything_wrong_with_a_profile_is_listed(api: httpx.Client) -> None:
     profile = {"machine_id": "Press 7", "sensors": {"oil": {"minimum": "cold"}}, "colour": "red"}
     answer = api.post("/api/gan/machines", json=profile)
