@@ -28,8 +28,8 @@ from gan_lab.schema import (
 MOST_REMEMBERED = 20  # the newest runs of a kind
 # Before there is a history: measured on two cores of a shared server of 2024, see bench/server.py.
 START_S = {"tabular": (1.0, 4e-6), "sequential": (1.5, 4e-6)}  # and per cell of the table
-STEP_S = {"tabular": (3e-3, 1e-6), "sequential": (3e-3, 1e-6)}  # and per cell of the batch
-USUAL_STEPS = {"tabular": math.inf, "sequential": 1700}  # after which held-out lives say enough
+STEP_S = {"tabular": (3e-3, 1e-6), "sequential": (3e-3, 6e-7)}  # and per cell of the batch
+USUAL_STEPS = {"tabular": math.inf, "sequential": 1200}  # after which held-out lives say enough
 ROWS_PER_S = {"seed": 40_000, "generate": 40_000}
 REPORT_S = 30.0
 # Peaks of resident memory, measured on tables of 1,000 to 300,000 rows and 12 to 42 columns, all
