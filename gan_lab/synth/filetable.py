@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from gan_lab.errors import BadParameter, BadTable
@@ -14,13 +16,15 @@ from gan_lab.synth.readers import Source, open_source
 from gan_lab.synth.survey import Column, convert, survey
 
 LEAST_ROWS = 10
+TALL_ROWS = 2_000_000  # of a historian's export, which are turned wide at once
 
 
 class FileTable:
     """One table of one or more files with the same columns, read as often as it is asked for.
 
-    `long`: the tag, time and value columns of a historian's export, turned wide (in memory), by
-    `life` too where there is one. `life_per_file`: the column `life` is made, a number a file.
+    `long`: the tag, time and value columns of a historian's export, turned wide by `life` too where
+    there is one; the wide table is held in memory, 8 bytes a value. `life_per_file`: the column
+    `life` is made, a number a file.
     """
 
     def __init__(
@@ -110,13 +114,24 @@ class FileTable:
         facts = survey(self.chunks(), self.schema, self._decimal)
         for name in names:
             must_have(name, facts)
-        tall = pa.concat_tables(
-            pa.table({name: convert(chunk[name], facts[name]) for name in names})
-            for chunk in self.chunks()
-        ).to_pandas()
-        wide = tall.pivot_table(index=keys, columns=tag, values=value, aggfunc="last", sort=True)
+        pivoted = (
+            tall.pivot_table(index=keys, columns=tag, values=value, aggfunc="last")
+            for tall in self._tall(names, facts)
+        )
+        wide = reduce(lambda before, new: new.combine_first(before), pivoted)
         held = wide.groupby(level=life).ffill() if life else wide.ffill()
         return pa.Table.from_pandas(held.dropna().reset_index(), preserve_index=False)
+
+    def _tall(self, names: list[str], facts: dict[str, Column]) -> Iterator[pd.DataFrame]:
+        """Yield these columns of all rows, so many at once as can be turned in little memory."""
+        parts: list[pa.Table] = []
+        for chunk in self.chunks():
+            parts.append(pa.table({name: convert(chunk[name], facts[name]) for name in names}))
+            if sum(map(len, parts)) >= TALL_ROWS:
+                yield pa.concat_tables(parts).to_pandas()
+                parts = []
+        if parts:
+            yield pa.concat_tables(parts).to_pandas()
 
 
 def must_have(name: str, facts: dict[str, Column]) -> None:

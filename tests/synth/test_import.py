@@ -235,7 +235,9 @@ def test_several_files_one_life_each(tmp_path: Path) -> None:
     assert load_profile("mine_1").roles.life == "life"
 
 
-def test_a_historians_export_is_turned_wide(tmp_path: Path) -> None:
+def test_a_historians_export_is_turned_wide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = ["unit,tag,time,value"]
     for unit in (1, 2):
         for hour in range(24):
@@ -250,6 +252,14 @@ def test_a_historians_export_is_turned_wide(tmp_path: Path) -> None:
     assert list(table.columns) == ["unit", "time", "flow", "pressure"]
     assert table["flow"].tolist()[:3] == [100.0, 100.0, 102.0]
     assert table.loc[table["unit"] == 2, "flow"].iloc[0] == 201.0
+    # Piece by piece, tag by tag, as from files that do not fit in memory.
+    parts = [
+        save(tmp_path / f"{tag}.csv", "\n".join([lines[0], *(x for x in lines if f",{tag}," in x)]))
+        for tag in ("pressure", "flow")
+    ]
+    monkeypatch.setattr("gan_lab.synth.filetable.TALL_ROWS", 1)
+    import_table("mine_3", parts, long=("tag", "time", "value"), life="unit")
+    pd.testing.assert_frame_equal(read_seed("mine_3"), table)
 
 
 def test_a_rul_is_made_from_failures_and_time(tmp_path: Path) -> None:
