@@ -162,15 +162,20 @@ class Announcer:
                 self._client = connect(url)
             data, task_id = event.model_dump_json(exclude_none=True), event.task_id
             pipeline = self._client.pipeline(transaction=False)
-            for line in self._missing_in_stream(self._client, event):
+            whole = self._streamed != event.seq - 1 and not self._is_streamed(self._client, event)
+            if whole:  # a stream grows at its end only
+                pipeline.delete(stream_key(task_id))
+            for line in self.run.events() if whole else [event]:
                 text = line.model_dump_json(exclude_none=True)
                 pipeline.xadd(stream_key(task_id), {"event": text}, id=f"{line.seq}-1")
             # A task that dies says nothing more: a day is the longest it can lie there unfinished.
             ttl_s = self.settings.event_ttl_s
             pipeline.expire(stream_key(task_id), ttl_s if event.final else max(ttl_s, 86_400))
             pipeline.publish(channel(task_id), data)
-            pipeline.execute(raise_on_error=False)
-            self._streamed = event.seq
+            pipeline.xlen(stream_key(task_id))
+            length = pipeline.execute(raise_on_error=False)[-1]
+            # Shorter: the server has been away without anybody noticing, or takes no more.
+            self._streamed = event.seq if length == event.seq or whole else None
         except (redis.RedisError, OSError) as error:
             self._client = self._streamed = None
             self._try_again = time.monotonic() + RECONNECT_S
@@ -178,14 +183,9 @@ class Announcer:
                 self._warned = True
                 log.warning("Redis does not answer (%s): the task and its record go on.", error)
 
-    def _missing_in_stream(self, client: redis.Redis, event: Event) -> list[Event]:
-        """Return what the stream lacks up to this event: more than it after a Redis was away."""
-        if self._streamed is None:
-            newest = client.xrevrange(stream_key(event.task_id), count=1)
-            self._streamed = int(str(newest[0][0]).partition("-")[0]) if newest else 0
-        if self._streamed == event.seq - 1:
-            return [event]
-        return self.run.events(after=self._streamed)
+    def _is_streamed(self, client: redis.Redis, event: Event) -> bool:
+        """Whether the stream has all that was said before this event."""
+        return int(client.xlen(stream_key(event.task_id))) == event.seq - 1
 
     def close(self) -> None:
         """Give the connection back."""

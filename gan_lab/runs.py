@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from io import RawIOBase
 from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 RESERVE_BYTES = 65_536
+JUST_MADE_S = 15.0  # a task so young may still be on its way to the cluster
 RESUMED = "RESUMED"  # in a log: a task that had ended or was lost was handed over again
 
 SPEC = "task.json"
@@ -234,6 +236,12 @@ class RunFolder:
     def cancelling(self) -> bool:
         """Whether somebody asked this run to stop."""
         return (self.path / CANCEL).exists()
+
+    @property
+    def just_made(self) -> bool:
+        """Whether it is so young that it may still be on its way to the cluster."""
+        born = datetime.fromisoformat(self.spec.created)
+        return (datetime.now(UTC) - born).total_seconds() < JUST_MADE_S
 
     @property
     def final(self) -> bool:

@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(
         None,
         repr=False,
+        pattern="^(rediss?|unix)://",
         description="A Redis to use instead of the embedded one, such as redis://host:6379/2",
     )
     scheduler_address: str | None = Field(

@@ -124,6 +124,22 @@ def test_redis_that_dies_costs_nothing_but_speed(
     assert [name for name, _ in streamed] == [f"{seq}-1" for seq in range(1, 9)]
 
 
+def test_a_stream_is_whole_again_after_a_restart_between_two_events(
+    run: RunFolder, settings: Settings, server: ValkeyChild
+) -> None:
+    announcer, client = Announcer(run, settings), connect(server.url)
+    say_some(announcer, 1, 3)
+    server.stop()
+    server.start()  # at the same address, and empty
+    say_some(announcer, 4, 5)
+    client.config_set("maxmemory", 1)  # takes nothing more for a while
+    say_some(announcer, 6, 6)
+    client.config_set("maxmemory", 0)
+    say_some(announcer, 7, 8)
+    streamed = client.xrange(stream_key(run.task_id))
+    assert [name for name, _ in streamed] == [f"{seq}-1" for seq in range(1, 9)]
+
+
 def test_fifty_watchers_see_the_same(run: RunFolder, settings: Settings) -> None:
     announcer = Announcer(run, settings)
     say_some(announcer, 1, 2)

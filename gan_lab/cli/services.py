@@ -31,12 +31,14 @@ def up(as_json: bool) -> None:
 @click.command()
 def down() -> None:
     """End the embedded services of this workspace."""
-    from gan_lab.cluster import services
+    from gan_lab.cluster import handover, services
 
     ended = services.stop_services()
     click.echo(
         "The embedded services have ended." if ended else "No embedded services were running."
     )
+    if ended and not load_settings().scheduler_address and (missing := handover.lost()):
+        click.echo(" ".join(handover.lost_sentences(len(missing))), err=True)
 
 
 @click.command()
@@ -50,6 +52,8 @@ def _show_services(as_json: bool) -> None:
     from gan_lab.cluster.doctor import overview
 
     facts = overview(load_settings())
+    if facts["redis_url"]:  # without its password, which people would pass on
+        facts["redis_url"] = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", facts["redis_url"])
     if as_json:
         print_json(facts)
         return
@@ -64,8 +68,8 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     kept = f", since {facts['started'][:19]} (process {facts['pid']})" if facts["pid"] else ""
     yield "services", ("embedded" if facts["embedded"] else "of somebody else") + kept
     without = "not running; starts when needed" if facts["embedded"] else "none (GAN_LAB_REDIS_URL)"
-    secret = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", str(facts["redis_url"]))
-    yield "redis", _answer(secret, facts["redis_answers"]) if facts["redis_url"] else without
+    url = facts["redis_url"]
+    yield "redis", _answer(url, facts["redis_answers"]) if url else without
     address = facts["scheduler_address"]
     yield "scheduler", _answer(address, facts["scheduler_answers"]) if address else without
     if facts["scheduler_trouble"]:

@@ -69,10 +69,10 @@ def clean(
 
     from gan_lab import terminal
     from gan_lab.cluster import cleaning
-    from gan_lab.runs import remove_run
 
     most_bytes = None if max_gb is None else 1e9 * max_gb
-    sweep = cleaning.plan(load_settings().home, older_than, keep, most_bytes)
+    home = load_settings().home
+    sweep = cleaning.plan(home, older_than, keep, most_bytes)
     fleets = [
         {
             "fleet_id": one.fleet_id,
@@ -87,11 +87,8 @@ def clean(
         | {"size": decimal(sweep.sizes[run.task_id])}
         for run in sweep.removed
     ]
-    if yes:
-        for fleet in sweep.fleets:
-            fleet.remove()
-        for run in sweep.removed:
-            remove_run(run)
+    for sentence in cleaning.carry_out(sweep, home) if yes else ():
+        click.echo(sentence, err=True)
     if as_json:
         about = {"done": yes, "bytes": sweep.removed_bytes, "kept": sweep.kept}
         print_json({"removed": named, "fleets": fleets, **about})

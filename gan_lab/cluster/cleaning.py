@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from pathlib import Path
 
 from gan_lab.cluster.fleet_folder import FleetFolder, fleet_folders
 from gan_lab.cluster.tasks import levels_by_model, newest_good
-from gan_lab.errors import BadParameter
+from gan_lab.errors import BadParameter, RequestError
 from gan_lab.machines import profile_ids
-from gan_lab.runs import RunFolder, all_runs, folder_bytes
+from gan_lab.runs import RunFolder, all_runs, folder_bytes, remove_run, runs_folder
 from gan_lab.synth.tables import manifest
 
 Past = RunFolder | FleetFolder
@@ -75,6 +76,23 @@ def plan(
     gone_runs = [run for run in runs if run.task_id not in stays]
     gone_fleets = [one for one in fleets if one.fleet_id not in stays]
     return Sweep(gone_runs, gone_fleets, kept, sizes, len(runs))
+
+
+def carry_out(sweep: Sweep, home: Path) -> list[str]:
+    """Remove what is to go, and what an earlier removal that was cut off has left.
+
+    Returns a sentence for each that stays, because it was taken up again meanwhile.
+    """
+    stayed = []
+    gone: list[Past] = [*sweep.fleets, *sweep.removed]
+    for one in gone:
+        try:
+            one.remove() if isinstance(one, FleetFolder) else remove_run(one)
+        except RequestError as error:
+            stayed.append(str(error))
+    for left in runs_folder(home).glob(".*.removed"):
+        shutil.rmtree(left, ignore_errors=True)
+    return stayed
 
 
 def reasons_to_stay(

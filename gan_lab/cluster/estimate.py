@@ -36,7 +36,8 @@ REPORT_S = 30.0
 # continuous, which need most. A run records its own peak (`peak_memory_mb`).
 PROCESS_B = 500e6  # a worker with all it imports
 SEED_CELL_B = 50
-REPORT_B = (1.3e9, 25)  # SDMetrics, scikit-learn, a few baselines; and per cell of both tables
+REPORT_B = (1500, 1.4e9)  # per cell of the seed table, up to what its samples need; scikit-learn's
+TABLE_CELL_B = 25  # of the two tables a report reads
 FIT_B = {"tabular": (120e6, 80), "sequential": (200e6, 120)}  # and per cell of the table
 WEIGHT_B = 45  # with its gradient, Adam's two moments and the copies that go into a checkpoint
 UNIT_B = 10  # per unit of the network and row of a batch
@@ -193,12 +194,14 @@ def refuse_what_does_not_fit(specs: Sequence[TaskSpec], limits: Sequence[float])
     """Raise `TooMuchMemory` where a task of a chain needs more than any worker may use (bytes)."""
     if not limits or not all(limits):  # 0: no limit
         return
-    most, rows = MEMORY_SHARE * max(limits), None
+    most, rows, drawn = MEMORY_SHARE * max(limits), None, None
     for spec in specs:
         config = CONFIGS[spec.kind].model_validate(spec.config)
         if isinstance(config, SeedConfig):
             rows = _rows_of_lives(spec.machine_id, config.lives) or config.rows
-        needed, why = estimate_memory(spec.machine_id, config, rows)
+        elif isinstance(config, GenerateConfig):
+            drawn = config.splits.get("train", 0)
+        needed, why = estimate_memory(spec.machine_id, config, rows, drawn)
         if needed > most:
             raise TooMuchMemory(
                 f"Cannot {spec.kind} {spec.machine_id}: it needs about {needed / 1e9:.1f} GB for "
@@ -215,11 +218,13 @@ def _rows_of_lives(machine_id: str, lives: int | None) -> int:
     return round(lives * profile.life.mean_h * 3600 / profile.interval_s)
 
 
-def estimate_memory(machine_id: str, config: Config, rows: int | None = None) -> tuple[float, str]:
+def estimate_memory(
+    machine_id: str, config: Config, rows: int | None = None, drawn: int | None = None
+) -> tuple[float, str]:
     """Return the bytes that a worker will use at most, and what for.
 
-    `rows`: of a seed table that is still to be made. Drawing works on pieces that always fit: for
-    it only what every worker needs.
+    `rows`: of a seed table that is still to be made; `drawn`: of a train table. Drawing works on
+    pieces that always fit: for it only what every worker needs.
     """
     from gan_lab.synth.tables import manifest
 
@@ -229,9 +234,12 @@ def estimate_memory(machine_id: str, config: Config, rows: int | None = None) ->
     if isinstance(config, SeedConfig):
         return PROCESS_B + rows * columns * SEED_CELL_B, table
     if isinstance(config, ReportConfig):
-        drawn = (manifest(machine_id) or {}).get("rows", {}).get("train", 0)
-        constant, per_cell = REPORT_B
-        return constant + (rows + drawn) * columns * per_cell, f"a report on {table}"
+        if drawn is None:
+            drawn = int((manifest(machine_id) or {}).get("rows", {}).get("train", 0))
+        per_cell, most = REPORT_B
+        needed = PROCESS_B + min(most, rows * columns * per_cell)
+        needed += (rows + drawn) * columns * TABLE_CELL_B
+        return needed, f"a report on {drawn:,} rows drawn from {table}"
     if not isinstance(config, TrainConfig):
         return PROCESS_B, table
     constant, per_cell = FIT_B[_model(machine_id, config)]

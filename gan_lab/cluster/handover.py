@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRAIN_RESOURCE = {"TRAIN": 1}
-LET_GO_TRIES = 100  # of 0.1 s: how long a task that has ended may still be on its worker
+LET_GO_TRIES = 100  # of 0.1 s: how long what has ended may be held, by a worker or as an answer
+LETTING_GO_TRIES = 20  # and after how many it was not on its worker still, but in the queue
+ON_ITS_WAY_S = 0.3  # from its folder to the queue
 LOOK_FOR_LOST_S = 20.0  # how often whoever waits asks whether what it waits for is still known
 
 
@@ -149,11 +151,16 @@ def telling_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
 
     def look() -> None:
         told: set[str] = set()
-        while not ended.wait(LOOK_FOR_LOST_S):
-            with suppress(ServiceUnreachable):  # perhaps for a moment only
-                for run in lost([run for run in waited_for if run.task_id not in told]):
+        pause_s = 0.0
+        while not ended.wait(pause_s):
+            pause_s = LOOK_FOR_LOST_S
+            try:
+                asked = [one for one in waited_for if not one.just_made and one.task_id not in told]
+                for run in lost(asked):
                     told.add(run.task_id)
                     log.warning("%s", lost_message(run.task_id))
+            except Exception as error:  # perhaps for a moment only
+                log.debug("Whether anything is lost cannot be said: %s", error)
 
     threading.Thread(target=look, name="look-for-lost", daemon=True).start()
     try:
@@ -165,8 +172,14 @@ def telling_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
 def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
     """Return where tasks stand, from their folders and, where these are silent, the cluster."""
     missing: set[str] = set()
-    with suppress(ServiceUnreachable):  # then their folders only
-        missing = {run.task_id for run in lost(found)}
+    try:
+        gone = lost(found)
+        if any(run.just_made for run in gone):  # perhaps on its way to the cluster
+            threading.Event().wait(ON_ITS_WAY_S)
+            gone = lost(gone)
+        missing = {run.task_id for run in gone}
+    except ServiceUnreachable as error:
+        log.warning("What waits may be lost: %s", error)
     told = [run.status() for run in found]
     return [lost_status(now) if now.task_id in missing else now for now in told]
 
@@ -194,7 +207,8 @@ def cancel_run(run: RunFolder) -> None:
     settings = load_settings()
     if not run.final:
         run.ask_to_cancel()
-        _revoke(run, settings, "Cancelled before it started")
+        begun = run.last_event() is not None
+        _revoke(run, settings, "Cancelled" if begun else "Cancelled before it started")
     for later in all_runs(settings.home):
         if later.spec.after == run.task_id and not later.final:
             cancel_run(later)
@@ -243,24 +257,37 @@ def resume(task_id: str | None = None) -> list[RunFolder]:
             wanted.add(run.task_id)
     taken: list[RunFolder] = []
     for run in everything:
-        if run.task_id in wanted and _take_up(run, run.task_id in missing, taken, client, settings):
-            taken.append(run)
+        if run.task_id in wanted:
+            try:
+                if _take_up(run, run.task_id in missing, taken, client, settings):
+                    taken.append(run)
+            except RequestError as error:
+                if run.task_id == task_id:
+                    raise
+                log.warning("%s", error)
+    if task_id is not None and not taken:
+        raise RequestError(f"Task {task_id} has been taken up by somebody else meanwhile.")
     return taken
 
 
 def _take_up(
     run: RunFolder, was_lost: bool, taken: list[RunFolder], client: Client, settings: Settings
 ) -> bool:
-    """Hand a run over behind those `taken` up, unless somebody else has since it was found."""
+    """Hand a run over behind those `taken` up, unless somebody else has since it was found.
+
+    Raises `RequestError` where the cluster does not let go of what has ended.
+    """
     _await_let_go(run, client)
     with run.claim():
         known = set(known_keys(client))
+        queued = task_key(run) in known
         ended = run.final if was_lost else run.result_data() is not None
-        if ended or run.held or task_key(run) in known:
+        if ended or run.held or (queued and not run.final):
             return False
         run.reopen()
-        told = was_lost or run.spec.after in {one.task_id for one in taken}
-        hand_over(client, [run], settings, _before(run, told, known, settings))
+        if not queued:  # else its place in the queue, where it was cancelled, is its place again
+            told = was_lost or run.spec.after in {one.task_id for one in taken}
+            hand_over(client, [run], settings, _before(run, told, known, settings))
         return True
 
 
@@ -287,17 +314,24 @@ def _resumable(run: RunFolder, client: Client) -> RunFolder:
 def _await_let_go(run: RunFolder, client: Client) -> None:
     """Wait until worker and scheduler have done with a run that has ended.
 
-    A key that the scheduler holds still, as finished, would be taken for the answer.
+    A key that the scheduler holds still, as finished, would be taken for the answer. Raises
+    `RequestError` where it holds it for long.
     """
     key, patience = task_key(run), threading.Event()
     for _ in range(LET_GO_TRIES):
-        kept = key in known_keys(client, ended=True)
-        if run.final:
-            kept = kept or run.held
-        elif kept and key in known_keys(client):  # somebody else has taken it up
-            return
-        if not kept:
-            return
+        waits = key in known_keys(client)  # a worker has it just now, or the queue has it still
+        kept = not waits and key in known_keys(client, ended=True)
+        if not kept and not (run.final and run.held):
+            break
+        patience.wait(0.1)
+    else:
+        raise RequestError(
+            f"Task {run.task_id} has ended, but the cluster keeps its answer for the next of its "
+            "chain, which waits for a worker. Resume it again once that has had one."
+        )
+    for _ in range(LETTING_GO_TRIES):
+        if not (run.final and key in known_keys(client)):
+            break
         patience.wait(0.1)
 
 

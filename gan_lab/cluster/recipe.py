@@ -34,6 +34,7 @@ Body = Callable[["Work"], dict[str, Any]]
 LOOK_S = 0.1  # how often a task's keeper looks at memory
 FLAG_S = 1.0  # and at the cancel flag
 NOT_STARTED = "Not started:"
+DIED = "its worker died"
 LONGER = 4  # each pause before another attempt is so many times the last one
 LONGEST_PAUSE_S = 60.0
 MEMORY_SHARE = 0.9  # of a worker's limit; Dask holds new tasks back at 0.8 of it
@@ -288,6 +289,7 @@ def _check_chain(waits_for: Sequence[Outcome]) -> None:
 def _check_attempts(work: Work) -> None:
     """Raise where there have been enough of them."""
     if work.attempt > work.settings.retries + 1:
+        work.announcer.attempt = work.attempt - 1  # there is none for this one
         raise WorkerLost(
             f"The worker that ran it died {work.attempt - 1} times. Memory is the usual "
             f"reason. `gan-lab resume {work.run.task_id}` goes on from the last checkpoint."
@@ -295,10 +297,21 @@ def _check_attempts(work: Work) -> None:
 
 
 def _begin_again(work: Work, why: str) -> None:
-    """Pause, longer each time, then record and say that this is another attempt."""
+    """Pause, longer each time, and record and say that this is another attempt.
+
+    Of a death first, so that it is known if this worker dies in the pause; of what a full disk has
+    stopped afterwards, when there may be room to record it.
+    """
+    if why == DIED:
+        _say_attempt(work, why)
     pause_s = work.settings.retry_pause_s * LONGER ** (work.attempt - 2)
     work.stop.wait(min(pause_s, LONGEST_PAUSE_S))
     work.check()
+    if why != DIED:
+        _say_attempt(work, why)
+
+
+def _say_attempt(work: Work, why: str) -> None:
     work.run.mend_logs()
     work.run.record_attempt(work.owner, work.attempt, work.settings.lease_s)
     work.announcer.attempt = work.attempt
@@ -309,7 +322,7 @@ def _begin_again(work: Work, why: str) -> None:
 
 def _try(work: Work, body: Body) -> dict[str, Any]:
     """Run the body; what may pass is tried again after a growing pause, anything else raised."""
-    why = "its worker died" if work.attempt > 1 else None
+    why = DIED if work.attempt > 1 else None
     while True:
         try:
             if why is not None:
@@ -340,7 +353,8 @@ def _record_failure(work: Work, error: Exception) -> None:
     if isinstance(error, MemoryError) or "allocate memory" in str(error):  # NumPy's, PyTorch's
         error = OutOfMemory(f"Out of memory: {sentence(error)}")
     known = error if isinstance(error, GanLabError) else TaskFailed(sentence(error))
-    work.run.fail(known, "" if isinstance(error, RequestError) else text)
+    foreseen = isinstance(error, RequestError | WaitedInVain | WorkerLost)
+    work.run.fail(known, "" if foreseen else text)
     current, total = _reached(work.run)
     work.say("failed", current, total, sentence(error)[:1000])
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from gan_lab.cluster.handover import task_key
 from gan_lab.errors import GanLabError
 from gan_lab.events import answers, redis_url
-from gan_lab.runs import EVENTS, RESUMED, RunFolder, run_paths, runs_folder
+from gan_lab.runs import EVENTS, JUST_MADE_S, RESUMED, RunFolder, run_paths, runs_folder
 from gan_lab.schema import FINAL_STAGES, Event, State
 from gan_lab.settings import load_settings
 
@@ -30,7 +30,6 @@ STATES = ("running", "pending", "lost", "failure", "revoked", "success")  # as o
 FRESH_S = 0.9  # how old the picture may be that a request is answered from
 WAITING_EVERY_S = 5.0  # how often a run is looked at that waits
 ENDED_EVERY_S = 60.0  # and one that has ended
-JUST_MADE_S = 15.0  # a run so young may still be on its way to the scheduler
 SHOWN_EVERY_S = 0.5  # while the whole history is read: how often what is known is shown
 TAKEN_EVERY_S = 3.0  # how old it gets while nobody waits for it
 ASKED_WITHIN_S = 65.0  # Prometheus asks once a minute or more often
@@ -157,6 +156,8 @@ class RunIndex:
                 row = read_row(run, held)
             key = seen.key if seen is not None else task_key(run)
             row["state"] = self._state(row, key)
+            if row["state"] in ("pending", "lost"):  # what it was like when somebody had it
+                row |= dict.fromkeys(("worker", "left_s", "rows_per_second", "steps_per_second"))
             self._changed |= seen is None or row != seen.row
             counted = self._counted.setdefault(run.task_id, Counter())
             counted |= Counter({(row["kind"], what): row[what] for what in COUNTED})
@@ -166,9 +167,12 @@ class RunIndex:
 
     def _state(self, row: Row, key: str) -> str:
         """The word for a run; lost where nobody works on it and no scheduler has it."""
-        if row["final"] or row["held"] or self._standing(key) is not None:
+        standing = self._standing(key)
+        if row["final"] or row["held"] or standing == "executing":
             return str(row["status"])
-        return "lost" if _seconds_since(row["created"]) > JUST_MADE_S else str(row["status"])
+        if standing is None and _seconds_since(row["created"]) > JUST_MADE_S:
+            return "lost"
+        return "pending"
 
     def _draw(self, complete: bool) -> Picture:
         complete |= self.picture.complete

@@ -57,7 +57,8 @@ class Services:
 def ensure_services(settings: Settings | None = None) -> Services:
     """Join the services of the workspace, starting the embedded ones if nobody has.
 
-    Raises `ServiceUnreachable` where what is configured does not answer or nothing can be started.
+    Raises `ServiceUnreachable` where the scheduler that is configured does not answer, or nothing
+    can be started.
     """
     settings = settings or load_settings()
     if settings.scheduler_address:
@@ -67,7 +68,7 @@ def ensure_services(settings: Settings | None = None) -> Services:
         with runs.services_lock(settings.home):
             record = _alive(settings) or _start(settings)
     if settings.redis_url:
-        _ping(settings.redis_url, settings)
+        _miss_redis(settings.redis_url, settings)
     return Services(
         redis_url=settings.redis_url or record.redis_url,
         scheduler_address=record.scheduler_address,
@@ -115,7 +116,7 @@ def services_status(settings: Settings | None = None) -> dict[str, Any]:
 
 def _external(settings: Settings) -> Services:
     if settings.redis_url:
-        _ping(settings.redis_url, settings)
+        _miss_redis(settings.redis_url, settings)
     address = str(settings.scheduler_address)
     return Services(
         redis_url=settings.redis_url,
@@ -125,14 +126,15 @@ def _external(settings: Settings) -> Services:
     )
 
 
-def _ping(url: str, settings: Settings) -> None:
-    """Raise `ServiceUnreachable`, without the password, where no Redis answers at this URL."""
+def _miss_redis(url: str, settings: Settings) -> None:
+    """Warn, without the password, where no Redis answers at this URL: bars stop, nothing else."""
     if not answers(url, settings.connect_timeout_s):
         where = urlsplit(url)
-        raise ServiceUnreachable(
-            f"No Redis answers at {where.hostname}:{where.port or 6379} (GAN_LAB_REDIS_URL): start "
-            "it, correct address or password, or unset the variable to use the embedded one."
-        )
+        log.warning(
+            "No Redis answers at %s:%s (GAN_LAB_REDIS_URL): tasks go on, and what they say is read "
+            "from their folders. Start it, correct address or password, or unset the variable.",
+            where.hostname, where.port or 6379,
+        )  # fmt: skip
 
 
 def _listens(address: str, settings: Settings) -> bool:

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from gan_lab import runs
 from gan_lab.events import DATABASE, connect
-from gan_lab.schema import ServiceRecord
+from gan_lab.schema import ServiceRecord, utc_now
 from gan_lab.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ log = logging.getLogger("gan_lab.supervisor")
 
 BUSY = 3  # exit status: another supervisor keeps this workspace
 CHECK_S = 1.0
+STARTED = utc_now()
 PR_SET_PDEATHSIG = 1
 CERTIFICATE = "dask.pem"
 
@@ -100,6 +101,7 @@ async def _keep(settings: Settings, ready: int) -> None:
 def _record(settings: Settings, server: ValkeyChild, cluster: LocalCluster) -> None:
     record = ServiceRecord(
         pid=os.getpid(),
+        started=STARTED,  # also where only the server was started anew
         host=socket.gethostname(),
         redis_url=server.url,
         redis_pid=server.pid,

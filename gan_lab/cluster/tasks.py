@@ -422,9 +422,10 @@ def _record_environment(work: Work, **facts: Any) -> None:
     from gan_lab.synth.tables import seed_path, table_sha256
 
     path = seed_path(work.spec.machine_id)
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # of nested levels
     work.run.record_environment(
         host=socket.gethostname(),
-        threads=os.environ.get("OMP_NUM_THREADS") or os.cpu_count(),  # such as 4 or "4,2"
+        threads=int(first) if first.isdigit() else os.cpu_count(),
         seed_sha256=table_sha256(path) if path.exists() and work.spec.kind != "seed" else None,
         versions=package_versions(),
         **facts,

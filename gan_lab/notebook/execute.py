@@ -21,6 +21,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME
+
 from gan_lab.cluster.fleet_folder import FleetFolder, NotebookRecord
 from gan_lab.errors import BadParameter, GanLabError, RequestError
 from gan_lab.notebook.spare_kernel import fork_spare_kernel
@@ -227,7 +229,8 @@ def _mark(output: Path, begun: list[int], error: Exception, time_limit_s: float 
 def execute_machine(folder: FleetFolder, machine_id: str, notebook: Path, parent: int) -> None:
     """Execute one machine's notebook and keep its record: what a fleet's child process does."""
     _die_with(parent)
-    fork_spare_kernel()
+    if _kernel_name(notebook) == NATIVE_KERNEL_NAME:
+        fork_spare_kernel()
     import_papermill(alone=True)
     from gan_lab.notebook.fleet_report import notebook_page
 
@@ -260,6 +263,12 @@ def execute_machine(folder: FleetFolder, machine_id: str, notebook: Path, parent
     if folder.notebook(machine_id).exists():
         html = notebook_page(folder.notebook(machine_id), machine_id)
         write_beside(folder.path / f"{machine_id}.html", html)
+
+
+def _kernel_name(notebook: Path) -> str | None:
+    about = json.loads(notebook.read_text())["metadata"].get("kernelspec", {})
+    name: str | None = about.get("name")
+    return name
 
 
 def _code_cells(notebook: Path) -> int:

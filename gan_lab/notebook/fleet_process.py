@@ -87,7 +87,10 @@ def run_notebooks(folder: FleetFolder, at_once: int) -> None:
             running[machine_id] = _start(folder, machine_id, notebook)
         if waiting and not imported:  # while the first are at work
             imported = True
-            import_for_kernels()
+            try:
+                import_for_kernels()
+            except Exception:  # each kernel may do so for itself
+                log.exception("what notebooks import could not be imported for them")
         wait([one.process.sentinel for one in running.values()], timeout=LOOK_S)
         for machine_id in [name for name, one in running.items() if not one.process.is_alive()]:
             _take_note(folder, machine_id, running.pop(machine_id).process)

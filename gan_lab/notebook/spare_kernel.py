@@ -9,8 +9,9 @@ entry point of this package); any kernel but this environment's own Python start
 
 from __future__ import annotations
 
-import atexit
+import ctypes
 import logging
+import multiprocessing.process
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from importlib.metadata import entry_points
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,8 +28,10 @@ from typing import Any
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-PROVISIONER = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "gan-lab-spare"}
-INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # as a kernel sets it itself
+GROUP, PROVISIONER = "jupyter_client.kernel_provisioners", "gan-lab-spare"
+CHOICE = "JUPYTER_DEFAULT_PROVISIONER_NAME"
+# As a kernel sets it itself where nobody else has, before Matplotlib is imported.
+INLINE = ("MPLBACKEND", "module://matplotlib_inline.backend_inline")
 IMPORTED = (
     *("ipykernel.kernelapp", "ipywidgets", "pandas", "pyarrow.parquet", "distributed", "redis"),
     *("gan_lab.cluster.submit", "gan_lab.notebook.machine", "gan_lab.notebook.plots"),
@@ -38,20 +42,25 @@ _spare: SpareKernel | None = None
 
 
 def import_for_kernels() -> None:
-    """Import what notebooks do, for all that are forked later; none of it starts a thread."""
-    os.environ |= INLINE
+    """Import what notebooks do, for all that are forked later; no Python thread is started."""
+    before = dict(os.environ)
+    os.environ.setdefault(*INLINE)
     for name in IMPORTED:
         import_module(name)
+    if INLINE[0] not in before:
+        del os.environ[INLINE[0]]
 
 
 def fork_spare_kernel() -> None:
     """Fork the kernel that this process will need; called while there are no threads.
 
-    The first start takes it; another start is an ordinary one.
+    The first start takes it; another start is an ordinary one, and so are all where somebody has
+    chosen another provisioner or this package was not installed since it has this one.
     """
     global _spare
-    os.environ |= PROVISIONER
-    _spare = SpareKernel()
+    if CHOICE not in os.environ and entry_points(group=GROUP, name=PROVISIONER):
+        os.environ[CHOICE] = PROVISIONER
+        _spare = SpareKernel()
 
 
 class SpareKernel:
@@ -107,12 +116,15 @@ class SpareProvisioner(LocalProvisioner):
         """Start the kernel that the command line would start."""
         global _spare
         spare, _spare = _spare, None
-        environment = {**kwargs["env"], "JPY_PARENT_PID": str(os.getpid())}
-        for name in PROVISIONER:  # the notebook's own kernels are its own matter
-            environment.pop(name, None)
-            kwargs["env"].pop(name, None)
-        if spare is None or cmd[:3] != [sys.executable, "-m", "ipykernel_launcher"]:
+        kwargs["env"].pop(CHOICE, None)  # the notebook's own kernels are its own matter
+        ours = cmd[:3] == [sys.executable, "-m", "ipykernel_launcher"]
+        if spare is not None and (not ours or self.kernel_spec.env):  # which would come too late
+            spare.kill()
+            spare.wait()
+            spare = None
+        if spare is None:
             return await super().launch_kernel(cmd, **kwargs)
+        environment = {**kwargs["env"], "JPY_PARENT_PID": str(os.getpid())}
         # ipykernel took the default of this from the environment when it was imported.
         parent = f"--IPKernelApp.parent_handle={os.getpid()}"
         spare.begin([*cmd[3:], parent], environment, str(kwargs.get("cwd") or Path.cwd()))
@@ -130,6 +142,7 @@ def _await_orders(orders: Connection) -> None:
         import_for_kernels()
         with suppress(EOFError):  # nobody needs it
             arguments, environment, folder = orders.recv()
+            orders.close()
             _begin_anew(environment, folder)
             sys.argv = ["ipykernel_launcher", *arguments]
             from ipykernel.kernelapp import launch_new_instance
@@ -140,10 +153,8 @@ def _await_orders(orders: Connection) -> None:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         logging.getLogger(__name__).exception("The kernel could not begin.")
-    finally:
-        with suppress(BaseException):
-            atexit._run_exitfuncs()
-        os._exit(code)
+    finally:  # as the interpreter does: wait for threads, call what waits for the end, flush files
+        ctypes.pythonapi.Py_Exit(code)
 
 
 def _begin_anew(environment: dict[str, str], folder: str) -> None:
@@ -154,7 +165,9 @@ def _begin_anew(environment: dict[str, str], folder: str) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     logging.getLogger().handlers.clear()
     logging.getLogger().setLevel(logging.WARNING)
     for name in [name for name in sys.modules if name.partition(".")[0] == "papermill"]:
@@ -164,5 +177,8 @@ def _begin_anew(environment: dict[str, str], folder: str) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    process: Any = multiprocessing.process
+    process.ORIGINAL_DIR, process._parent_process = folder, None
+    multiprocessing.current_process().name = "MainProcess"
     random.seed()
     np.random.seed()  # else all kernels would draw the same

@@ -6,7 +6,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from gan_lab.errors import GanLabError, ServiceUnreachable
@@ -17,7 +16,6 @@ from gan_lab.settings import Settings, load_settings
 
 THREADS = 4
 KNOWN_FOR_S = 2.0  # how long one answer of the cluster about its queue is good
-JUST_MADE_S = 15.0  # a task so young may still be on its way to the cluster
 
 
 class Shared:
@@ -78,16 +76,12 @@ class Standing:
         from gan_lab.cluster.handover import lost_status, task_key
 
         status = run.status()
-        if status.state.final or run.held or not self._old_enough(run):
+        if status.state.final or run.held or run.just_made:
             return status
         known = self._known_keys()
         return (
             status if known is None or task_key(run) in known or run.final else lost_status(status)
         )
-
-    def _old_enough(self, run: RunFolder) -> bool:
-        born = datetime.fromisoformat(run.spec.created)
-        return datetime.now(UTC) - born > timedelta(seconds=JUST_MADE_S)
 
     def _known_keys(self) -> frozenset[str] | None:
         """What the cluster has, asked once for all who want to know; nothing is started for it.

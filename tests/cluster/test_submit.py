@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Future
 
 import gan_lab as lab
 from gan_lab.cluster import handover, services, submit
 from gan_lab.cluster.estimate import refuse_what_does_not_fit
+from gan_lab.cluster.submit import get_task_status
 from gan_lab.cluster.tasks import git_commit, lives_of_splits, package_versions
 from gan_lab.errors import (
     BadParameter,
     NoModel,
     NoSeedData,
+    RequestError,
     TaskFailed,
     TooMuchMemory,
     UnknownMachine,
@@ -27,6 +28,7 @@ from gan_lab.errors import (
 from gan_lab.events import follow
 from gan_lab.runs import all_runs, create_run
 from gan_lab.schema import GenerateConfig, State, TaskSpec, configure
+from gan_lab.settings import load_settings
 
 SMALL = {"model": "tabular", "batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
 MACHINE = "motor_abb_m3bp_002"
@@ -81,8 +83,13 @@ def test_what_no_worker_can_hold_is_refused_with_the_figure(bare: Path) -> None:
         refuse_what_does_not_fit([spec.model_copy(update={"config": config})], [64e9])
     config = configure("report", {}).model_dump(mode="json")
     spec = spec.model_copy(update={"kind": "report", "config": config})
-    with pytest.raises(TooMuchMemory, match=r"needs about 1\.3 GB for a report on 10,000 rows"):
-        refuse_what_does_not_fit([spec], [1e9])
+    refuse_what_does_not_fit([spec], [1.1e9])
+    with pytest.raises(TooMuchMemory, match=r"for a report on 0 rows drawn from 10,000 rows"):
+        refuse_what_does_not_fit([spec], [0.8e9])
+    config = configure("generate", {"train": 100_000_000}).model_dump(mode="json")
+    draw = spec.model_copy(update={"kind": "generate", "config": config})
+    with pytest.raises(TooMuchMemory, match=r"for a report on 100,000,000 rows drawn from"):
+        refuse_what_does_not_fit([draw, spec], [16e9])
 
 
 def test_lives_are_shared_out_in_proportion_to_rows() -> None:
@@ -140,8 +147,6 @@ def test_a_chain_runs_to_its_end_and_can_be_reused(lab_home: Path) -> None:
 @pytest.mark.slow
 def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Path) -> None:
     runs = lab.pipeline(MACHINE, seed={"rows": 600}, train={**SMALL, "device": "no-such-device"})
-    client = services.get_client()
-    kept = Future(handover.task_key(runs[2]), client)  # so it stays known when it has ended
     with pytest.raises(TaskFailed):
         runs[1].result(timeout=250)
     runs[2].wait(timeout=250)
@@ -154,14 +159,58 @@ def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Pa
         error is not None and error["message"] == failure["message"]
     )  # names what failed, not what was not started either
     # So it does where the cluster died before it could tell, and the link is taken up again.
-    patience = threading.Event()
+    client, patience = services.get_client(), threading.Event()
     while runs[2].held or handover.task_key(runs[2]) in handover.known_keys(client):
         patience.wait(0.05)  # its worker records the end before it lets go
     runs[2].reopen()
-    threading.Timer(1, kept.release).start()
     assert [run.task_id for run in handover.resume()] == [runs[2].task_id, runs[3].task_id]
     runs[2].wait(timeout=250)
     assert runs[2].error_data() == failure
+
+
+@pytest.mark.slow
+def test_what_was_cancelled_in_the_queue_has_its_place_there_again(
+    lab_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.seed(MACHINE, rows=600).result(timeout=60)
+    long = {**SMALL, "epochs": 100_000, "max_steps": 0}
+    busy = [lab.train(MACHINE, seed=number, **long) for number in range(2)]
+    for run in busy:
+        next(event for event in follow(run) if event.epoch)
+    try:
+        waits = lab.train(MACHINE, **SMALL, epochs=2)
+        assert waits.cancel().state is State.REVOKED
+        assert [run.task_id for run in handover.resume(waits.task_id)] == [waits.task_id]
+        assert get_task_status(waits.task_id).message.endswith("waiting for a worker")
+        with pytest.raises(RequestError, match="has not ended"):
+            handover.resume(waits.task_id)
+        fails = lab.train(MACHINE, **SMALL, device="no-such-device")
+        somebody = services._connect(services.get_client().scheduler.address, load_settings())
+        key = handover.task_key(fails)
+        somebody._send_to_scheduler(
+            {"op": "client-desires-keys", "keys": [key], "client": somebody.id}
+        )
+    finally:
+        for run in busy:
+            run.cancel()
+    assert waits.result(timeout=60)["epochs_completed"] == 2
+    # What ended is not taken up, nor its record, while its key still answers for it.
+    fails.wait(timeout=60)
+    client, patience = services.get_client(), threading.Event()
+    while key in handover.known_keys(client):
+        patience.wait(0.05)
+    assert key in handover.known_keys(client, ended=True)
+    failure = fails.error_data()
+    monkeypatch.setattr(handover, "LET_GO_TRIES", 3)
+    with pytest.raises(RequestError, match="keeps its answer"):
+        handover.resume(fails.task_id)
+    assert fails.error_data() == failure
+    somebody.close()
+    monkeypatch.undo()
+    handover.resume(fails.task_id)
+    with pytest.raises(TaskFailed):
+        fails.result(timeout=60)
+    assert [line["state"] for line in fails.log() if "state" in line].count("FAILURE") == 2
 
 
 @pytest.mark.slow

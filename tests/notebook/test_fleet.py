@@ -355,7 +355,9 @@ def test_a_kernel_that_is_forked_is_as_one_that_is_started(home: Path) -> None:
         }
     for executed in (home / "started.ipynb", *fleet.folder.glob("*.ipynb")):
         assert "image/png" in nbformat.read(executed, 4).cells[-1].outputs[-1]["data"]
-    assert all((home / f"{name}.ended").exists() for name in ("started", *machines))
+    for name in ("started", *machines):  # what a notebook left to its kernel's end is done
+        assert (home / f"{name}.ended").exists() and (home / f"{name}.joined").exists()
+        assert (home / f"{name}.flushed").read_text() == "to the disk"
     assert not kernels_of(fleet)
 
 
