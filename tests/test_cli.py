@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from gan_lab.cli import main
+from gan_lab.events import connect
 
 
 def gan_lab(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -166,5 +167,6 @@ def test_a_task_from_request_to_result(lab_home: Path) -> None:
     assert waited.returncode == 0
     assert "100%" in waited.stderr
     services = json.loads(gan_lab("status", "--json").stdout)
-    assert services["redis_url"].startswith("redis://")
+    assert connect(services["redis_url"]).ping()  # programs connect by it
+    assert "redis://:***@" in gan_lab("status").stdout  # and people pass that on
     assert services["scheduler_address"].startswith("tls://127.0.0.1")

@@ -52,9 +52,7 @@ def _show_services(as_json: bool) -> None:
     from gan_lab.cluster.doctor import overview
 
     facts = overview(load_settings())
-    if facts["redis_url"]:  # without its password, which people would pass on
-        facts["redis_url"] = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", facts["redis_url"])
-    if as_json:
+    if as_json:  # with the password: programs connect by it
         print_json(facts)
         return
     for name, value in _lines(facts):
@@ -68,8 +66,8 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     kept = f", since {facts['started'][:19]} (process {facts['pid']})" if facts["pid"] else ""
     yield "services", ("embedded" if facts["embedded"] else "of somebody else") + kept
     without = "not running; starts when needed" if facts["embedded"] else "none (GAN_LAB_REDIS_URL)"
-    url = facts["redis_url"]
-    yield "redis", _answer(url, facts["redis_answers"]) if url else without
+    secret = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", str(facts["redis_url"]))  # people pass this on
+    yield "redis", _answer(secret, facts["redis_answers"]) if facts["redis_url"] else without
     address = facts["scheduler_address"]
     yield "scheduler", _answer(address, facts["scheduler_answers"]) if address else without
     if facts["scheduler_trouble"]:

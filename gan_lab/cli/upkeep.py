@@ -51,9 +51,16 @@ def doctor(as_json: bool) -> int:
 
 
 @click.command()
-@click.option("--older-than", type=float, metavar="DAYS", help="What is older than so many days.")
-@click.option("--keep", type=click.IntRange(0), metavar="N", help="So many of the newest stay.")
-@click.option("--max-gb", type=click.FloatRange(0), help="The oldest, until all others fit.")
+@click.option("--older-than", type=float, metavar="DAYS", help="What was asked for longer ago.")
+@click.option(
+    "--keep",
+    type=click.IntRange(0),
+    metavar="N",
+    help="The newest N stay; given alone, all others go.",
+)
+@click.option(
+    "--max-gb", type=click.FloatRange(0), help="The oldest, until the rest takes no more."
+)
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only named.")
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 def clean(
@@ -62,7 +69,8 @@ def clean(
     """Remove old runs and fleets that have ended, after --yes; without it, name them.
 
     Never the model in use of a machine, its report, what its synthetic tables come from, what a
-    task still needs, or the newest fleet and what is at work. A fleet's folder holds its notebooks
+    task still needs, or the newest fleet and what is at work; what is lost counts as at work until
+    it is cancelled. A fleet's folder holds its notebooks
     and its report; its runs count as runs.
     """
     from rich.filesize import decimal
@@ -98,7 +106,7 @@ def clean(
     click.echo(
         f"{'Removed' if yes else 'Would remove'} {len(named)} of {sweep.runs} runs and "
         f"{len(fleets)} of {len(sweep.sizes) - sweep.runs} fleets, {decimal(sweep.removed_bytes)}; "
-        f"in use: {len(sweep.kept)}."
+        f"in use: {len(sweep.kept)} (--json says why)."
         + ("" if yes or not (named or fleets) else " Again with --yes, it is done.")
     )
 
