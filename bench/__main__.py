@@ -5,7 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHES = ("machines", "tables", "lives", "report", "watching", "monitor", "fleet", "server")
+BENCHES = (
+    "machines",
+    "tables",
+    "lives",
+    "report",
+    "watching",
+    "monitor",
+    "fleet",
+    "server",
+    "growth",
+)
 
 
 def main() -> int:
