@@ -160,18 +160,19 @@ class Announcer:
                 if url is None:
                     raise redis.ConnectionError("no Redis is known to this workspace")
                 self._client = connect(url)
-            data, task_id = event.model_dump_json(exclude_none=True), event.task_id
+            task_id = event.task_id
             pipeline = self._client.pipeline(transaction=False)
             whole = self._streamed != event.seq - 1 and not self._is_streamed(self._client, event)
             if whole:  # a stream grows at its end only
                 pipeline.delete(stream_key(task_id))
-            for line in self.run.events() if whole else [event]:
+            text = ""
+            for line in self.run.events() if whole else [event]:  # the last of which is this one
                 text = line.model_dump_json(exclude_none=True)
                 pipeline.xadd(stream_key(task_id), {"event": text}, id=f"{line.seq}-1")
             # A task that dies says nothing more: a day is the longest it can lie there unfinished.
             ttl_s = self.settings.event_ttl_s
             pipeline.expire(stream_key(task_id), ttl_s if event.final else max(ttl_s, 86_400))
-            pipeline.publish(channel(task_id), data)
+            pipeline.publish(channel(task_id), text)
             pipeline.xlen(stream_key(task_id))
             length = pipeline.execute(raise_on_error=False)[-1]
             # Shorter: the server has been away without anybody noticing, or takes no more.

@@ -53,6 +53,7 @@ MODEL = "model.safetensors"
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
 CHECKPOINTS = "checkpoints"
+REMOVED = ".{}.removed"  # a run or a fleet, moved aside to be removed
 
 FLEETS = "fleets"
 FLEET_PLAN = "plan.json"
@@ -596,7 +597,7 @@ def remove_run(run: RunFolder) -> None:
 
     Raises `RequestError` where it has not ended.
     """
-    aside = run.path.with_name(f".{run.task_id}.removed")
+    aside = run.path.with_name(REMOVED.format(run.task_id))
     with run.claim():
         if not run.final or run.held:
             raise RequestError(f"Task {run.task_id} has not ended: `gan-lab cancel` stops it.")

@@ -70,8 +70,7 @@ def clean(
 
     Never the model in use of a machine, its report, what its synthetic tables come from, what a
     task still needs, or the newest fleet and what is at work; what is lost counts as at work until
-    it is cancelled. A fleet's folder holds its notebooks
-    and its report; its runs count as runs.
+    it is cancelled. A fleet's folder holds its notebooks and its report; its runs count as runs.
     """
     from rich.filesize import decimal
 

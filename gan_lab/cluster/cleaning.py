@@ -13,7 +13,7 @@ from gan_lab.cluster.fleet_folder import FleetFolder, fleet_folders
 from gan_lab.cluster.tasks import levels_by_model, newest_good
 from gan_lab.errors import BadParameter, RequestError
 from gan_lab.machines import profile_ids
-from gan_lab.runs import RunFolder, all_runs, folder_bytes, remove_run, runs_folder
+from gan_lab.runs import REMOVED, RunFolder, all_runs, folder_bytes, remove_run, runs_folder
 from gan_lab.synth.tables import manifest
 
 Past = RunFolder | FleetFolder
@@ -90,7 +90,7 @@ def carry_out(sweep: Sweep, home: Path) -> list[str]:
             one.remove() if isinstance(one, FleetFolder) else remove_run(one)
         except RequestError as error:
             stayed.append(str(error))
-    for left in runs_folder(home).glob(".*.removed"):
+    for left in runs_folder(home).glob(REMOVED.format("*")):
         shutil.rmtree(left, ignore_errors=True)
     return stayed
 

@@ -170,7 +170,7 @@ class FleetFolder:
 
         Raises `RequestError` where it is still at work.
         """
-        aside = runs_folder(self.home) / f".{self.fleet_id}.removed"
+        aside = runs_folder(self.home) / runs.REMOVED.format(self.fleet_id)
         descriptor = self.take()
         try:
             self.path.rename(aside)

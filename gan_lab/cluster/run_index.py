@@ -12,14 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from gan_lab.cluster.handover import task_key
 from gan_lab.errors import GanLabError
 from gan_lab.events import answers, redis_url
-from gan_lab.runs import EVENTS, JUST_MADE_S, RESUMED, RunFolder, run_paths, runs_folder
+from gan_lab.runs import EVENTS, RESUMED, RunFolder, run_paths, runs_folder
 from gan_lab.schema import FINAL_STAGES, Event, State
 from gan_lab.settings import load_settings
 
@@ -155,7 +155,7 @@ class RunIndex:
             else:
                 row = read_row(run, held)
             key = seen.key if seen is not None else task_key(run)
-            row["state"] = self._state(row, key)
+            row["state"] = self._state(run, row, key)
             if row["state"] in ("pending", "lost"):  # what it was like when somebody had it
                 row |= dict.fromkeys(("worker", "left_s", "rows_per_second", "steps_per_second"))
             self._changed |= seen is None or row != seen.row
@@ -165,12 +165,12 @@ class RunIndex:
         except (GanLabError, ValueError, OSError):
             return  # another format, or half made: not ours to show
 
-    def _state(self, row: Row, key: str) -> str:
+    def _state(self, run: RunFolder, row: Row, key: str) -> str:
         """The word for a run; lost where nobody works on it and no scheduler has it."""
         standing = self._standing(key)
         if row["final"] or row["held"] or standing == "executing":
             return str(row["status"])
-        if standing is None and _seconds_since(row["created"]) > JUST_MADE_S:
+        if standing is None and not run.just_made:
             return "lost"
         return "pending"
 
@@ -269,10 +269,6 @@ def _worked_s(log: list[dict[str, Any]], ended: str) -> float:
 
 def _between(start: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-
-
-def _seconds_since(moment: str) -> float:
-    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
 def _mark(path: Path) -> tuple[int, int]:

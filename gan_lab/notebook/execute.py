@@ -229,12 +229,13 @@ def _mark(output: Path, begun: list[int], error: Exception, time_limit_s: float 
 def execute_machine(folder: FleetFolder, machine_id: str, notebook: Path, parent: int) -> None:
     """Execute one machine's notebook and keep its record: what a fleet's child process does."""
     _die_with(parent)
-    if _kernel_name(notebook) == NATIVE_KERNEL_NAME:
+    content = json.loads(notebook.read_text())
+    if content["metadata"].get("kernelspec", {}).get("name") == NATIVE_KERNEL_NAME:
         fork_spare_kernel()
     import_papermill(alone=True)
     from gan_lab.notebook.fleet_report import notebook_page
 
-    plan, record = folder.plan, NotebookRecord(cells=_code_cells(notebook))
+    plan, record = folder.plan, NotebookRecord(cells=_code_cells(content["cells"]))
     folder.write_record(machine_id, record)
     os.environ["GAN_LAB_FLEET_ID"] = folder.fleet_id  # marks the tasks that the notebook submits
 
@@ -265,14 +266,7 @@ def execute_machine(folder: FleetFolder, machine_id: str, notebook: Path, parent
         write_beside(folder.path / f"{machine_id}.html", html)
 
 
-def _kernel_name(notebook: Path) -> str | None:
-    about = json.loads(notebook.read_text())["metadata"].get("kernelspec", {})
-    name: str | None = about.get("name")
-    return name
-
-
-def _code_cells(notebook: Path) -> int:
-    cells = json.loads(notebook.read_text())["cells"]
+def _code_cells(cells: list[dict[str, Any]]) -> int:
     code = [
         cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"]).strip()
     ]

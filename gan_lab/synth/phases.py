@@ -164,6 +164,4 @@ class Phase:
         self.epoch, self.best_epoch = int(numbers["epoch"] or 0), int(numbers["best_epoch"] or 0)
         self.best = math.inf if best is None else float(best)
         self.cooling_from = None if cooling is None else int(cooling)
-        self.half = bool(
-            numbers.get("half", self.half)
-        )  # as it began, whatever this processor is built for
+        self.half = bool(numbers.get("half", self.half))  # as it began, on whatever processor
