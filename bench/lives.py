@@ -133,7 +133,7 @@ def par(train: pd.DataFrame, roles: Roles, answer: Any) -> None:
     model.fit({"table": train})
     fitted = time.perf_counter() - clock
     clock = time.perf_counter()
-    rows = model.sample(num_sequences=train[roles.life].nunique())
+    rows = model.sample_sequences(num_sequences=train[roles.life].nunique())
     rows = rows["table"] if isinstance(rows, dict) else rows
     answer.send((rows, {"fit_s": fitted, "sample_s": time.perf_counter() - clock}))
 
