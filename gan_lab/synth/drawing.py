@@ -69,8 +69,13 @@ class Drawing:
         lives, packed = self._course(combo, traits, rng)
         lives.regime, features = self._regimes(lives, traits, combo, packed, rng)
         told = np.concatenate([features, w[packed.life]], axis=1).astype(np.float32)
-        residual, cells = self.model.residual.draw(told, lives.regime, packed, generator)
-        lives.numbers = self._numbers(lives, residual, told, rng, packed)
+        curve, hidden = self.model.curve.told(told)
+        curve = curve[:, : len(self.table.tracks)]
+        steps = self.table.steps(curve, lives.regime)
+        residual, cells = self.model.residual.draw(
+            told, hidden, steps, lives.regime, packed, generator
+        )
+        lives.numbers = self._numbers(lives, curve + residual, rng, packed)
         lives.codes = self._codes(lives.regime, cells)
         seconds = self.model.situation.seconds(traits, lives, packed)
         frame = self.table.write(lives, ids + first_life, combo, traits, seconds)
@@ -160,18 +165,12 @@ class Drawing:
         return lives.regime, situation.features(self.table, lives, traits, combo, packed)
 
     def _numbers(
-        self, lives: Lives, residual: Floats, told: NDArray[np.float32],
-        rng: np.random.Generator, packed: Packed,
-    ) -> Floats:  # fmt: skip
+        self, lives: Lives, values: Floats, rng: np.random.Generator, packed: Packed
+    ) -> Floats:
         """Return the columns of numbers: curve and residual in the units of the regime, with
         gaps."""
         center, spread = np.array(self.table.center), np.array(self.table.spread)
-        with torch.no_grad():
-            split = told.shape[1] - EMBEDDING
-            given = torch.from_numpy(told)
-            curve = self.model.curve(given[:, :split], given[:, split:]).numpy()
-        curve = curve[:, : len(self.table.tracks)]
-        values = center[lives.regime] + spread[lives.regime] * (curve + residual)
+        values = center[lives.regime] + spread[lives.regime] * values
         fixed = np.array(self.table.fixed, dtype=np.float64)[lives.regime]
         values = np.where(np.isnan(fixed), values, fixed)
         for number, patterns in enumerate(self.model.situation.patterns):

@@ -141,25 +141,22 @@ class Fitting:
         )
 
     def _residual_phase(self, most: int) -> Phase:
+        told = np.concatenate(
+            [self.features, self.curve.mean.detach().numpy()[self.packed.life]], axis=1
+        )
         asked = self.held_out[self.packed.life]
-        static = self._static()
-        with torch.no_grad():
-            residual = (
-                self.values
-                - self.curve(torch.from_numpy(static[0]), torch.from_numpy(static[1])).numpy()
-            )
-        known = _filled(residual[:, : len(self.table.tracks)], self.config.seed)
-        told = np.concatenate(static, axis=1)
-        groups = self.groups
         if not asked.any():
             asked = (
                 self.packed.life % 2 == 1
                 if len(self.lives.rows) > 1
                 else self.packed.age % 400 > 300
             )
+        value, hidden = self.curve.told(told)
+        residual = (self.values - value)[:, : len(self.table.tracks)]
         self.residual, joint = Residual.prepare(
-            known, self.lives, self.table, groups, told.shape[1], self.packed, asked, self.config
-        )
+            _filled(residual, self.config.seed), hidden, self.lives, self.table, self.groups,
+            told.shape[1], self.packed, asked, self.config,
+        )  # fmt: skip
         network = self.residual.network
         batch = network.batch(joint, self.residual.conditions(told, self.lives.codes, self.packed))
         held = torch.from_numpy(self.held_out[self.packed.life])
@@ -185,11 +182,6 @@ class Fitting:
             config, salt=2, factor=factor, after_step=network.clamp_sigma,
             half=use_bfloat16(config.precision, torch.device("cpu")),
         )  # fmt: skip
-
-    def _static(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return what is known of each row before it is drawn: its features and its life's
-        embedding."""
-        return self.features, self.curve.mean.detach().numpy()[self.packed.life]
 
     def _plan(self, phase: int, most: int, rate: float) -> Plan:
         steps = max(1, math.ceil(len(self.features) / self.config.batch_size))

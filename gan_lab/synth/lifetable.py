@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Roles
 from gan_lab.synth.encoding import Encoded, Encoding
-from gan_lab.synth.regimes import MOST_REGIMES, Floats, Ints, Packed, find_regimes, levels_of
+from gan_lab.synth.regimes import (
+    MOST_REGIMES,
+    Floats,
+    Ints,
+    Packed,
+    Real,
+    find_regimes,
+    levels_of,
+)
+from gan_lab.synth.scatter import Scale
 from gan_lab.synth.trajectories import (
     FEW_VALUES,
     Clock,
@@ -39,7 +48,8 @@ UNKNOWN = "\0unknown"  # the condition of a life whose end nobody knows (no rul 
 class LifeTable:
     """The anatomy of a table of lives, as plain values that JSON can hold.
 
-    `tracks` are the columns of numbers and counters; `categories` all others that a row decides;
+    `tracks` are the columns of numbers and counters, `center`, `spread` and `fixed` in the units of
+    each one's scale; `categories` all others that a row decides;
     `conditions` those that a life decides; `traits` the numbers of a life (rows, distance left at
     the end of the record, start time, starts of counters, constants of a life).
     """
@@ -102,6 +112,9 @@ class LifeTable:
             np.stack(sorting.numbers, axis=1) if sorting.numbers else np.zeros((len(table), 0))
         )
         settings, regime = _regimes(regimes, roles, (categories, codes), sorting, packed)
+        for track, column in zip(sorting.tracks, numbers.T, strict=True):
+            track.scale = Scale() if track.counter else Scale.fit(column, regime, packed)
+            column[:] = track.scale.place(column)
         center, spread, fixed = _levels(numbers, regime)
         found = {ROWS: rows.astype(float), LEFT: np.nan_to_num(remaining[ends]), START: starts}
         found |= sorting.life_numbers
@@ -139,6 +152,17 @@ class LifeTable:
         unknown = self.conditions.groups[group].levels.index(True)
         return np.array([line[group] == unknown for line in self.tuples])
 
+    def steps(self, values: NDArray[Real], regime: Ints) -> Floats:
+        """Return the step of each column's grid at these values, (rows, columns), in the units of
+        the regime's spread as they are; 0 where there is no grid."""
+        center, spread = np.array(self.center)[regime], np.array(self.spread)[regime]
+        places = center + spread * values
+        steps = [
+            (track.step or 0.0) * track.scale.slope(column)
+            for track, column in zip(self.tracks, places.T, strict=True)
+        ]
+        return np.reshape(steps, places.T.shape).T / spread
+
     @property
     def regimes(self) -> int:
         """How many regimes there are; one where there are none."""
@@ -157,7 +181,8 @@ class LifeTable:
         series |= {name: conditions[name].iloc[packed.life] for name in conditions}
         for track in self.life_tracks:
             series[track.name] = track.write(traits[track.name])[packed.life]
-        for track, values in zip(self.tracks, lives.numbers.T, strict=True):
+        for track, places in zip(self.tracks, lives.numbers.T, strict=True):
+            values = track.scale.reading(places)
             start = traits[track.name][packed.life] if track.counter else None
             series[track.name] = track.write(
                 values if start is None else _counted(track, values, start, packed)
@@ -200,14 +225,14 @@ class LifeTable:
         """Build the anatomy that `to_json` wrote."""
         wear = plain["wear"]
         if wear is not None:
-            wear = Wear(**{**wear, "track": Track(**wear["track"])})
+            wear = Wear(**{**wear, "track": _track(**wear["track"])})
         return cls(
             **{name: plain[name] for name in _PLAIN},
             roles=Roles(**plain["roles"]),
             clock=Clock(**plain["clock"]),
             wear=wear,
-            tracks=[Track(**track) for track in plain["tracks"]],
-            life_tracks=[Track(**track) for track in plain["life_tracks"]],
+            tracks=[_track(**track) for track in plain["tracks"]],
+            life_tracks=[_track(**track) for track in plain["life_tracks"]],
             categories=Encoding.from_json(plain["categories"]),
             conditions=Encoding.from_json(plain["conditions"]),
             traits={name: Quantiles(values) for name, values in plain["traits"].items()},
@@ -217,6 +242,10 @@ class LifeTable:
 _PLAIN = (
     "columns", "life_dtype", "tuples", "regime_columns", "center", "spread", "fixed", "given",
 )  # fmt: skip
+
+
+def _track(scale: dict[str, list[float]], **others: Any) -> Track:
+    return Track(**others, scale=Scale(**scale))
 
 
 class _Sorting:

@@ -1,7 +1,8 @@
 """The model of lives: run-to-failure trajectories, whole lives at a time.
 
 A mixed-effects degradation curve with an embedding of the life (`degradation`), a Markov chain of
-regimes (`regimes`), and a conditional TVAE for what is left (`residual`). `fitting` trains them,
+regimes (`regimes`), a variance that follows level and wear (`scatter`), and a conditional TVAE for
+what is left (`residual`). `fitting` trains them,
 `drawing` draws from them.
 """
 
@@ -27,6 +28,7 @@ from gan_lab.synth.modelfile import load_file, part, save_file
 from gan_lab.synth.prior import Prior
 from gan_lab.synth.regimes import Chain
 from gan_lab.synth.residual import Residual
+from gan_lab.synth.scatter import Scatter
 from gan_lab.synth.situation import Situation
 from gan_lab.synth.training import OnCheckpoint, OnEpoch, one_thread
 from gan_lab.synth.tvae import build_network
@@ -151,12 +153,13 @@ class SequentialTVAE:
             "prior": self.residual.prior.tensors(),
             "residual": {
                 name: torch.from_numpy(np.ascontiguousarray(getattr(self.residual, name)))
-                for name in ("past", "lowest", "highest", "calm")
+                for name in ("past", "lowest", "highest", "offsets")
             },
             "dependence": {
                 k: torch.from_numpy(v) for k, v in self.residual.dependence.arrays().items()
             },
             "population": {k: torch.from_numpy(v) for k, v in self.population.arrays().items()},
+            "scatter": {k: torch.from_numpy(v) for k, v in vars(self.residual.scatter).items()},
         }
         for name, chain in self.situation.chains.items():
             parts[f"chain_{name}"] = {
@@ -187,6 +190,11 @@ class SequentialTVAE:
         tensors, meta = load_file(path)
         if meta.get("model") != "sequential":
             raise BadParameter(f"The model file {path} holds no model of lives.")
+        if "scatter.coefficients" not in tensors:
+            raise BadParameter(
+                f"The model file {path} is of an earlier version, which drew lives in another way. "
+                "Train anew."
+            )
 
         def arrays(name: str) -> dict[str, Any]:
             return {k: v.numpy() for k, v in part(tensors, f"{name}.").items()}
@@ -203,6 +211,7 @@ class SequentialTVAE:
             Situation(meta["span"], meta["clocked"], meta["patterns"], chains),
             curve.eval(),
             Residual(
+                scatter=Scatter(**arrays("scatter")),
                 dependence=Dependence(**arrays("dependence")),
                 encoding=encoding,
                 groups=meta["groups"],

@@ -1,9 +1,10 @@
 """What the degradation curve leaves: its own past first, then a conditional TVAE for all that
 remains.
 
-The residual `e_t` of each number is predicted linearly from the residuals before it (where that
-explains something), and a TVAE (Xu et al. 2019) conditioned on wear, regime and life (Sohn et al.
-2015) models the innovation of all numbers and the categories of a row together. It is fitted by the
+The residual `e_t` of each number has a mean of its own in each life (random intercepts, Laird and
+Ware 1982), and is predicted linearly from the residuals before it where that explains something. A
+TVAE (Xu et al. 2019) conditioned on wear, regime and life (Sohn et al. 2015) models the innovations
+of all numbers, scaled to one variance, and the categories of a row together. It is fitted by the
 evidence lower bound itself: a heavier reconstruction makes the latent code carry plain noise, which
 the prior then draws less well than the decoder would.
 """
@@ -27,12 +28,14 @@ from gan_lab.synth.network import Batch, Network
 from gan_lab.synth.normal_scores import stretches
 from gan_lab.synth.prior import Prior
 from gan_lab.synth.regimes import DECAYS, Floats, Ints, Packed, Real
+from gan_lab.synth.scatter import Scatter, before_rounding
 from gan_lab.synth.trajectories import Lives
 from gan_lab.synth.tvae import build_network
 
 PAST = (0.0, *DECAYS)  # the row before, and averages of those before it
 PAST_LEVELS = 32  # of a category, the most frequent, whose past the network is told
 PAST_CELLS = (0.0, 0.8, 0.95)  # the same of categories
+OFFSET_ROWS = 10.0  # how many rows of its own make half of a life's mean residual its own
 LEAST_GAIN = 0.01  # of a residual's variance, to be worth a coefficient
 PRIOR_COMPONENTS = 10
 DRAW_ROWS = 16_384
@@ -100,6 +103,7 @@ class Residual:
     """
 
     past: Floats
+    scatter: Scatter
     dependence: Dependence
     encoding: Encoding
     groups: list[int]
@@ -107,12 +111,13 @@ class Residual:
     prior: Prior
     lowest: Floats
     highest: Floats
-    calm: Floats  # (regimes, columns): what rounding will add is not drawn
+    offsets: Floats  # (columns, columns), the root of their covariance
 
     @classmethod
     def prepare(
         cls,
         residual: Floats,
+        hidden: NDArray[np.float32],
         lives: Lives,
         table: LifeTable,
         groups: list[int],
@@ -122,9 +127,13 @@ class Residual:
         config: TrainConfig,
     ) -> tuple[Residual, Encoded]:
         """Fit everything but the network's weights; return it with the encoded innovations."""
+        offset = np.add.reduceat(residual, packed.starts[:-1]) / (lives.rows + OFFSET_ROWS)[:, None]
+        residual = residual - offset[packed.life]
         past = fit_past(residual, packed, asked)
         regime, codes = lives.regime, lives.codes
         innovation = residual - past_of(residual, packed) @ past if past.any() else residual
+        scatter = Scatter.fit(hidden, innovation, asked)
+        innovation = innovation / scatter.deviation(hidden)
         dependence = Dependence.fit(innovation, regime, table.regimes)
         innovation = dependence.alone(innovation, regime)
         names = [f"#{number}" for number in range(innovation.shape[1])]
@@ -141,9 +150,9 @@ class Residual:
         start_at_marginals(network, joint)
         prior = Prior.normal(config.embedding_dim)
         limits = residual.min(axis=0, initial=0), residual.max(axis=0, initial=0)
-        step = np.array([track.step or 0.0 for track in table.tracks]) / np.array(table.spread)
-        calm = before_rounding(residual, regime, step)
-        return cls(past, dependence, encoding, groups, network, prior, *limits, calm), joint
+        return cls(
+            past, scatter, dependence, encoding, groups, network, prior, *limits, _root(offset)
+        ), joint
 
     def conditions(
         self, static: NDArray[np.float32], codes: NDArray[np.int16], packed: Packed
@@ -164,6 +173,8 @@ class Residual:
     def draw(
         self,
         static: NDArray[np.float32],
+        hidden: NDArray[np.float32],
+        steps: Floats,
         regime: Ints,
         packed: Packed,
         generator: torch.Generator,
@@ -191,8 +202,10 @@ class Residual:
                 now = np.tile(self._one_hot(cells[a:b]), len(PAST_CELLS))
                 before = now if step == 0 else decay * before + (1 - decay) * now
         innovation = self.dependence.together(innovation, regime[packed.index])
+        innovation *= before_rounding(self.scatter.deviation(hidden), steps)[packed.index]
         found = self._with_past(innovation, packed)[packed.place]
-        return found * self.calm[regime], cells[packed.place]
+        noise = torch.randn(len(packed.order), columns, generator=generator).double().numpy()
+        return found + (noise @ self.offsets.T)[packed.life], cells[packed.place]
 
     def _drawn(self, told: NDArray[np.float32], generator: torch.Generator) -> Encoded:
         z = self.prior.sample(len(told), generator)
@@ -238,16 +251,13 @@ def _told(column: Column) -> int:
     return min(column.cells, PAST_LEVELS)
 
 
-def before_rounding(residual: Floats, regime: Ints, step: Floats) -> Floats:
-    """Return by what to scale each residual so that rounding to the column's grid, which adds a
-    twelfth of a squared step to its variance (Sheppard 1898), makes it what was seen.
-
-    `step` is the grid's, (regimes, columns), as the result is. One wider than two standard
-    deviations is left alone: there the rule does not hold.
-    """
-    variance = np.stack([residual[regime == r].var(axis=0) for r in range(len(step))])
-    ratio = step**2 / np.maximum(variance, 1e-12)
-    return np.asarray(np.sqrt(1 - np.where(ratio <= 4, ratio, 0.0) / 12))
+def _root(offset: Floats) -> Floats:
+    """Return the root of the covariance of the lives' offsets, (columns, columns)."""
+    lives, columns = offset.shape
+    if lives < 2 or not columns:
+        return np.zeros((columns, columns))
+    covariance = np.atleast_2d(np.cov(offset.T))
+    return np.asarray(np.linalg.cholesky(covariance + 1e-9 * np.eye(columns)))
 
 
 def number_column(name: str, values: Floats) -> Column:

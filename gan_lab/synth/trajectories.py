@@ -6,7 +6,7 @@ or a number. Time becomes steps, remaining useful life the distance to the life'
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from scipy.special import ndtr, ndtri
 from gan_lab.errors import BadTable
 from gan_lab.schema import Roles
 from gan_lab.synth.regimes import Floats, Ints, Packed
+from gan_lab.synth.scatter import Scale
 
 FEW_VALUES = 20
 MOST_VALUES = 200  # distinct ones that a column keeps to, where each comes five times or more
@@ -38,6 +39,7 @@ class Track:
     step: float | None
     values: list[float]
     counter: bool = False
+    scale: Scale = field(default_factory=Scale)
 
     @classmethod
     def of(cls, series: pd.Series[Any], values: Floats, counter: bool = False) -> Track:

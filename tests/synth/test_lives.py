@@ -12,7 +12,8 @@ import torch
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.lives import SequentialTVAE
-from gan_lab.synth.residual import before_rounding
+from gan_lab.synth.regimes import Packed
+from gan_lab.synth.scatter import Scale, before_rounding
 
 ROLES = Roles(life="machine", time="time", rul="rul", state="state", failure_mode="failure_mode")
 SMALL = TrainConfig(
@@ -269,11 +270,39 @@ def test_lives_differ_in_categories() -> None:
 
 def test_rounding_adds_what_was_not_drawn() -> None:
     rng = np.random.default_rng(0)
-    smooth = rng.normal(0, 1, (4000, 3)) * [0.6, 3.0, 0.1]
-    rounded = smooth.round()
-    (scale,) = before_rounding(rounded, np.zeros(4000, dtype=np.int64), np.ones((1, 3)))
-    assert (scale * rounded.std(axis=0))[:2] == pytest.approx([0.6, 3.0], rel=0.03)
-    assert scale[2] == 1.0  # a grid so wide says nothing of what lies within it
+    rounded = (rng.normal(0, 1, (4000, 3)) * [0.6, 3.0, 0.1]).round()
+    seen = np.float32(rounded.std(axis=0, keepdims=True))
+    (drawn,) = before_rounding(seen, np.ones((1, 3)))
+    assert drawn[:2] == pytest.approx([0.6, 3.0], rel=0.03)
+    assert drawn[2] == seen[0, 2]  # a grid so wide says nothing of what lies within it
+
+
+def test_a_scale_on_which_noise_is_the_same_at_every_level() -> None:
+    rng, packed = np.random.default_rng(0), Packed(np.full(40, 200))
+    level = np.exp(packed.age / 60) * 3
+    readings = level * (1 + 0.03 * rng.normal(size=len(level)))
+    regime = np.zeros(len(level), dtype=np.int64)
+    scale = Scale.fit(readings, regime, packed)
+    noise = [(scale.place(readings) - scale.place(level))[packed.age // 50 == k] for k in range(4)]
+    assert np.std(noise, axis=1) == pytest.approx(np.std(noise), rel=0.15)
+    assert scale.reading(scale.place(readings)) == pytest.approx(readings)
+    assert not Scale.fit(level + 0.1 * rng.normal(size=len(level)), regime, packed).readings
+
+
+def test_what_scatters_more_the_more_it_is_worn() -> None:
+    rng, packed = np.random.default_rng(0), Packed(np.full(40, 100))
+    worn = np.exp((packed.age - 99) / 15)
+    rows = pd.DataFrame({"unit": packed.life, "t": packed.age, "rul": 99 - packed.age})
+    rows["rough"] = (1 + 6 * worn) * rng.normal(size=len(rows))  # no level: a mean of 0 throughout
+    rows["heat"] = 5 * worn + rng.normal(size=len(rows))
+    model = SequentialTVAE.fit(rows, Roles(life="unit", time="t", rul="rul"), SMALL)
+    drawn = draw(model, lives=60)
+    late, early = (
+        [t[t["rul"].between(*span)]["rough"].std() for t in (drawn, rows)]
+        for span in ((0, 5), (60, 99))
+    )
+    assert late[0] == pytest.approx(late[1], rel=0.2)
+    assert early[0] == pytest.approx(early[1], rel=0.2)
 
 
 def test_regimes_are_found_and_can_be_overruled(table: pd.DataFrame) -> None:

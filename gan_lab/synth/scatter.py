@@ -1,0 +1,177 @@
+"""How widely numbers scatter: alike at every level where a scale can make it so, and row by row.
+
+A sensor that reads ten times as much often scatters ten times as much: a worn bearing's vibration,
+a gas in oil. On a scale on which it scatters alike the degradation curve can be as exact for the
+healthy machine as for the failing one. What then still differs from row to row is a variance that
+the network need not learn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from gan_lab.synth.regimes import Floats, Ints, Packed
+
+LEAST_RATIO = 3.0  # of the scatter at one level to that at another, to be worth a scale
+LEVELS, LEVEL_ROWS = 25, 40  # how many levels scatter is measured at, each from so many rows
+SMALLEST, LARGEST = 0.01, 100.0  # of a column's mean scatter
+KNOTS = 100
+FOURTH_DIFFERENCE = (1, -4, 6, -4, 1)  # of neighbours: whatever is smooth is gone from it
+REACH = 3  # rows to either side of a row that its scatter and level are read from
+
+ROUNDS = 25
+MOST_ROWS = 50_000  # to fit a variance to: more tell 65 coefficients nothing new
+SHRINK = 0.003  # of the rows, as ridge
+LEAST_GAIN = 0.005  # nats a row, on lives that were not fitted to, for a column's variance to vary
+LEAST_VARIANCE = 1e-8
+BOUND = 8.0  # of a row's working residual, so that one odd reading does not carry a column away
+
+
+@dataclass
+class Scale:
+    """A rising map from readings to a scale on which they scatter alike; without knots, itself."""
+
+    readings: list[float] = field(default_factory=list)
+    places: list[float] = field(default_factory=list)
+
+    @classmethod
+    def fit(cls, values: Floats, regime: Ints, packed: Packed) -> Scale:
+        """Stabilise the variance of a column (AVAS, Tibshirani 1988): the slope at a level is one
+        over the scatter there, read from fourth differences of neighbours in one regime."""
+        level, scatter = _by_level(values, regime, packed)
+        if not len(level) or np.ptp(np.log(scatter)) < np.log(LEAST_RATIO):
+            return cls()
+        known = values[np.isfinite(values)]
+        even = np.linspace(known.min(), known.max(), KNOTS)
+        readings = np.unique(np.r_[even, np.quantile(known, np.linspace(0, 1, KNOTS))])
+        slope = np.exp(-np.interp(readings, level, np.log(scatter)))
+        places = np.r_[0.0, np.cumsum(np.diff(readings) * (slope[1:] + slope[:-1]) / 2)]
+        return cls(readings.tolist(), places.tolist())
+
+    def place(self, readings: Floats) -> Floats:
+        """Return the places of readings on the scale; NaN stays."""
+        return np.interp(readings, self.readings, self.places) if self.readings else readings
+
+    def reading(self, places: Floats) -> Floats:
+        """Return the readings at places of the scale, within the range that was seen."""
+        return np.interp(places, self.places, self.readings) if self.readings else places
+
+    def slope(self, places: Floats) -> Floats:
+        """Return how much of the scale a unit of the reading takes at these places."""
+        if not self.readings:
+            return np.ones_like(places)
+        stretch = np.searchsorted(self.places, places).clip(1, len(self.places) - 1) - 1
+        return np.asarray((np.diff(self.places) / np.diff(self.readings))[stretch])
+
+
+def _by_level(values: Floats, regime: Ints, packed: Packed) -> tuple[Floats, Floats]:
+    """Return levels, rising, and the mean scatter at each; none where too few rows tell."""
+    kind = packed.life * (int(regime.max()) + 1) + regime
+    still = [np.ptp(values[regime == number]) == 0 for number in range(int(regime.max()) + 1)]
+    values = np.where(np.array(still)[regime], np.nan, values)
+    for order in (np.arange(len(values)), np.lexsort((packed.age, kind))):
+        same = np.cumsum(np.r_[True, np.diff(kind[order]) != 0])
+        middle = np.arange(REACH, len(order) - REACH)
+        middle = middle[same[middle - REACH] == same[middle + REACH]]
+        if len(middle) > 20 * LEVEL_ROWS:  # else rows of one regime lie apart: follow the regime
+            break
+    rows = values[order]
+    change = np.abs(sum(f * rows[middle + k - 2] for k, f in enumerate(FOURTH_DIFFERENCE)))
+    level = (rows[middle - REACH] + rows[middle + REACH]) / 2
+    known = np.isfinite(change + level)
+    order = np.argsort(level[known], kind="stable")
+    level, change = level[known][order], change[known][order]
+    if len(level) < 10 * LEVEL_ROWS or not change.any():
+        return level[:0], level[:0]
+    reach = np.log(len(level) / LEVEL_ROWS)  # the ends, where wear shows, are looked at closely
+    shares = expit(np.linspace(-reach, reach, LEVELS))
+    starts = np.unique(np.r_[0, (shares * len(level)).astype(int)])
+    rows_each = np.diff(np.r_[starts, len(level)])
+    place, first = np.unique(np.add.reduceat(level, starts) / rows_each, return_index=True)
+    scatter = np.add.reduceat(change, starts) / rows_each / change.mean()
+    log = np.log(np.clip(scatter, SMALLEST, LARGEST))
+    smooth = np.convolve(np.pad(log, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
+    return place, np.exp(smooth[first])
+
+
+@dataclass
+class Scatter:
+    """How widely each column scatters in a row, given what the curve sees last of it.
+
+    The log variance is linear in that (Harvey 1976): `coefficients` (inputs + 1, columns), kept
+    within `lowest` and `highest` (columns,), what the training rows have.
+    """
+
+    coefficients: Floats
+    lowest: Floats
+    highest: Floats
+
+    @classmethod
+    def fit(
+        cls, hidden: NDArray[np.float32], residual: Floats, asked: NDArray[np.bool_]
+    ) -> Scatter:
+        """Fit to residuals (rows, columns) by the gamma regression of their squares (Smyth 1989).
+
+        `hidden` is (rows, inputs). A column whose `asked` rows are told no better by it keeps one
+        variance.
+        """
+        square = np.maximum(residual**2, LEAST_VARIANCE)
+        constant = np.log(square.mean(axis=0))
+        coefficients = np.zeros((hidden.shape[1] + 1, residual.shape[1]))
+        coefficients[-1] = constant
+        taught, tested = _some(~asked), _some(asked)
+        if len(taught) > 2 * hidden.shape[1] and len(tested):
+            tried = _gamma_regression(_with_one(hidden[taught]), square[taught], constant)
+            told = _with_one(hidden[tested]) @ tried
+            gain = _loss(constant, square[tested]) - _loss(told, square[tested])
+            coefficients[:, gain > LEAST_GAIN] = tried[:, gain > LEAST_GAIN]
+        found = _with_one(hidden[_some(np.ones_like(asked))]) @ coefficients
+        return cls(coefficients, found.min(axis=0), found.max(axis=0))
+
+    def deviation(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the standard deviation of each column in each row, (rows, columns)."""
+        log = np.clip(_with_one(hidden) @ self.coefficients, self.lowest, self.highest)
+        return np.exp(log / 2).astype(np.float32)
+
+
+def before_rounding(deviation: NDArray[np.float32], step: Floats) -> Floats:
+    """Return the standard deviation to draw with, so that rounding to a grid of this step, which
+    adds a twelfth of its square to the variance (Sheppard 1898), makes it what was seen.
+
+    A step wider than two standard deviations is left alone: there the rule does not hold.
+    """
+    ratio = (step / np.maximum(deviation, 1e-12)) ** 2
+    return np.asarray(deviation * np.sqrt(1 - np.where(ratio <= 4, ratio, 0.0) / 12))
+
+
+def _some(rows: NDArray[np.bool_]) -> Ints:
+    """Return the numbers of these rows, or of an even sample of them where they are many."""
+    found = np.flatnonzero(rows)
+    return found[:: max(1, len(found) // MOST_ROWS)]
+
+
+def _with_one(hidden: NDArray[np.float32]) -> Floats:
+    return np.concatenate([hidden, np.ones((len(hidden), 1))], axis=1, dtype=np.float64)
+
+
+def _gamma_regression(known: Floats, square: Floats, constant: Floats) -> Floats:
+    """Return coefficients of the log mean of squares, (inputs, columns), by Fisher scoring: under
+    the log link every row weighs the same, so one matrix serves all columns and rounds."""
+    ridge = np.full(known.shape[1], SHRINK * len(known))
+    ridge[-1] = 0.0
+    solve = np.linalg.solve(known.T @ known + np.diag(ridge), known.T)
+    found = np.zeros((known.shape[1], square.shape[1]))
+    found[-1] = constant
+    for _ in range(ROUNDS):
+        log = known @ found
+        found = solve @ (log + np.minimum(square * np.exp(-log) - 1, BOUND))
+    return found
+
+
+def _loss(log: Floats, square: Floats) -> Floats:
+    """Return the mean negative log likelihood of each column under these log variances, nats."""
+    return np.asarray((0.5 * (log + square * np.exp(-log))).mean(axis=0))
