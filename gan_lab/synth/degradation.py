@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gan_lab.synth.regimes import Floats, Ints
 
@@ -61,10 +62,17 @@ class Curve(nn.Module):
         curve.load_state_dict(weights)
         return curve
 
-    def forward(self, features: Tensor, w: Tensor) -> Tensor:
-        """Return the curve's value for each row: (rows, columns), in units of the regime's
-        spread."""
-        found: Tensor = self.network(torch.cat([features, w], dim=1))
+    def forward(self, features: Tensor, w: Tensor, taught: Tensor) -> Tensor:
+        """Return the curve's value for each row: (rows, columns), in units of the regime's spread.
+
+        The curve learns from the rows where `taught` (rows, 1) is 1, the embedding `w` from all.
+        """
+        found = torch.cat([features, w], dim=1)
+        for layer in self.network:
+            if isinstance(layer, nn.Linear):
+                found = _TaughtLinear.apply(found, layer.weight, layer.bias, taught)
+            else:
+                found = layer(found)
         return found[:, : len(self.log_sigma)]
 
     @torch.no_grad()
@@ -74,6 +82,21 @@ class Curve(nn.Module):
         hidden = self.network[:-1](torch.from_numpy(told))
         value = self.network[-1](hidden)[:, : len(self.log_sigma)]
         return value.numpy(), hidden.numpy()
+
+
+class _TaughtLinear(torch.autograd.Function):
+    """A linear layer whose weights learn from some of the rows, and its inputs from all."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, taught: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, weight, taught)
+        return torch.addmm(bias, rows, weight.T)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        rows, weight, taught = ctx.saved_tensors
+        learned = gradient * taught
+        return gradient @ weight, learned.T @ rows, learned.sum(dim=0), None
 
 
 @dataclass
@@ -86,6 +109,11 @@ class CurveData:
     rows: Tensor  # of each life
     held_out: Tensor  # of each life
 
+    def __post_init__(self) -> None:
+        self.known = None if self.values.isfinite().all() else self.values.isfinite().float()
+        self.values = self.values.nan_to_num()
+        self.taught = (~self.held_out).float()[:, None]
+
 
 def curve_losses(
     curve: Curve, data: CurveData, chosen: Tensor, generator: torch.Generator
@@ -94,21 +122,22 @@ def curve_losses(
 
     Held-out lives learn their embedding beside the others, but the curve learns nothing from them.
     """
-    life = data.life[chosen]
+    life = data.life.index_select(0, chosen)
     noise = torch.randn(len(chosen), EMBEDDING, generator=generator)
-    mean, log_variance = curve.mean[life], curve.log_variance[life]
-    w = torch.addcmul(mean, noise, (0.5 * log_variance).exp())
-    held = data.held_out[life]
-    features, values = data.features[chosen], data.values[chosen]
-    total = _likelihood(curve(features[~held], w[~held]), values[~held], curve.log_sigma)
-    if held.any():
-        still = {name: weight.detach() for name, weight in curve.named_parameters()}
-        guess = torch.func.functional_call(curve, still, (features[held], w[held]))
-        total = total + _likelihood(guess, values[held], curve.log_sigma.detach())
-    kl = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1)
-    return total / len(chosen), (kl / data.rows[life]).mean()
+    mean, log_variance = F.embedding(life, curve.mean), F.embedding(life, curve.log_variance)
+    std = (0.5 * log_variance).exp()
+    taught = data.taught.index_select(0, life)
+    guess = curve(data.features.index_select(0, chosen), torch.addcmul(mean, noise, std), taught)
+    log_sigma = torch.lerp(curve.log_sigma.detach(), curve.log_sigma, taught)
+    error = (data.values.index_select(0, chosen) - guess) * torch.exp(-log_sigma)
+    nats = 0.5 * error.square() + log_sigma
+    if data.known is not None:
+        nats = nats * data.known.index_select(0, chosen)
+    kl = 0.5 * (mean.square() + std.square() - 1 - log_variance).sum(dim=1)
+    return nats.sum() / len(chosen), (kl / data.rows.index_select(0, life)).mean()
 
 
+@torch.no_grad()
 def held_out_loss(curve: Curve, data: CurveData, seed: int) -> float | None:
     """Return the negative evidence bound of held-out lives, nats a row; None where there are
     none."""
@@ -119,11 +148,6 @@ def held_out_loss(curve: Curve, data: CurveData, seed: int) -> float | None:
     chosen = chosen[torch.randperm(len(chosen), generator=generator)[:20_000]]
     reconstruction, kl = curve_losses(curve, data, chosen, generator)
     return float(reconstruction + kl)
-
-
-def _likelihood(guess: Tensor, values: Tensor, log_sigma: Tensor) -> Tensor:
-    error = (values.nan_to_num() - guess) * torch.exp(-log_sigma)
-    return (0.5 * error.square() + log_sigma).masked_fill(values.isnan(), 0.0).sum()
 
 
 @dataclass

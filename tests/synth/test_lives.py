@@ -11,6 +11,7 @@ import torch
 
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
+from gan_lab.synth.degradation import Curve, CurveData, curve_losses
 from gan_lab.synth.lives import SequentialTVAE
 from gan_lab.synth.regimes import Packed
 from gan_lab.synth.scatter import Scale, before_rounding
@@ -303,6 +304,24 @@ def test_what_scatters_more_the_more_it_is_worn() -> None:
     )
     assert late[0] == pytest.approx(late[1], rel=0.2)
     assert early[0] == pytest.approx(early[1], rel=0.2)
+
+
+def test_held_out_lives_learn_who_they_are_and_teach_the_curve_nothing() -> None:
+    torch.manual_seed(0)
+    life, held = torch.arange(60) % 6, torch.tensor([False] * 4 + [True] * 2)
+    data = CurveData(torch.randn(60, 3), torch.randn(60, 2), life, torch.full((6,), 10), held)
+    curve = Curve(3, 2, lives=6)
+    chosen = torch.arange(60)
+    sum(curve_losses(curve, data, chosen, torch.Generator().manual_seed(0))).backward()
+    both = {name: weight.grad.clone() for name, weight in curve.named_parameters()}
+    assert (both["mean"].abs().sum(dim=1) > 0).all()
+    data.values[held[life]] += 100.0  # whatever the held-out lives hold
+    curve.zero_grad()
+    sum(curve_losses(curve, data, chosen, torch.Generator().manual_seed(0))).backward()
+    for name, weight in curve.named_parameters():
+        others = slice(0, 4) if name in ("mean", "log_variance") else slice(None)
+        assert torch.equal(weight.grad[others], both[name][others]), name
+    assert not torch.equal(curve.mean.grad[4:], both["mean"][4:])
 
 
 def test_regimes_are_found_and_can_be_overruled(table: pd.DataFrame) -> None:
