@@ -136,7 +136,9 @@ class TrainConfig(Message):
     model: Literal["auto", "tabular", "sequential"] = "auto"
     epochs: StrictCount = Field(300, ge=1, le=1_000_000)
     batch_size: StrictCount = Field(500, ge=2, le=1_000_000)
-    embedding_dim: StrictCount = Field(128, ge=1, le=4096)
+    embedding_dim: StrictCount = Field(
+        32, ge=1, le=4096, description="Latent dimensions; SDV has 128, of which few come into use"
+    )
     compress_dims: Widths = (128, 128)
     decompress_dims: Widths = (128, 128)
     l2scale: float = Field(1e-5, ge=0)
@@ -149,13 +151,13 @@ class TrainConfig(Message):
         0.2, ge=0, lt=1, description="Share of lives (or rows) kept for the report"
     )
     max_steps: StrictCount = Field(
-        2_500,
+        1_200,
         ge=0,
         description="Batches after which a plain table is learned; 0: no limit, as where `epochs` "
         "are given and this is not",
     )
     learning_rate: float = Field(
-        3e-3, gt=0, description="Highest rate of the one-cycle schedule (Smith and Topin 2018)"
+        6e-3, gt=0, description="Highest rate of the one-cycle schedule (Smith and Topin 2018)"
     )
     kl_warmup: float = Field(
         0.1,

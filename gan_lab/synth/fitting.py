@@ -41,6 +41,7 @@ HELD_OUT_SHARE, MOST_HELD_OUT = 0.12, 200
 STEADY_STEPS = (1_500, 1_000)  # of each phase where no held-out lives decide
 PATIENCE_STEPS = (200, 200)
 LEAST_GAIN = (0.002, 0.0003)  # nats a row and column, of each phase
+HELD_RATE = 0.5  # of the highest of one cycle: a phase holds its rate, a cycle only touches it
 MOST_INDICATORS = 6  # of a category, that the embedding of a life is learned from
 ELBO_SHARE = 0.5  # of `loss_factor`: SDV's default is then the evidence lower bound itself
 
@@ -177,9 +178,10 @@ class Fitting:
             return float(factor * reconstruction + kl)
 
         most = most if self.residual.encoding.varies else 0
+        plan = self._plan(1, most, HELD_RATE * config.learning_rate)
         return Phase(
-            network, loss, validate, len(self.batch), self._plan(1, most, config.learning_rate),
-            config, salt=2, factor=factor, after_step=network.clamp_sigma,
+            network, loss, validate, len(self.batch), plan, config, salt=2,
+            factor=factor, after_step=network.clamp_sigma,
             half=use_bfloat16(config.precision, torch.device("cpu")),
         )  # fmt: skip
 

@@ -50,7 +50,7 @@ class Layout:
         order = sorted(range(len(widths)), key=lambda group: widths[group])
         start, first = 0, 0
         while first < len(order):
-            least = max(12, 2 * widths[order[first]])
+            least = max(5, 2 * widths[order[first]])
             groups = [group for group in order[first:] if widths[group] <= least]
             self.buckets.append(Bucket(start, groups, widths[groups[-1]]))
             start, first = self.buckets[-1].stop, first + len(groups)
@@ -75,8 +75,15 @@ class Batch:
         return len(self.cells)
 
     def __getitem__(self, rows: Tensor | slice) -> Batch:
-        conditions = None if self.conditions is None else self.conditions[rows]
-        return Batch(self.deviations[rows], self.cells[rows], conditions)
+        conditions = None if self.conditions is None else _taken(self.conditions, rows)
+        return Batch(_taken(self.deviations, rows), _taken(self.cells, rows).long(), conditions)
+
+
+def _taken(values: Tensor, rows: Tensor | slice) -> Tensor:
+    """Return rows of a matrix; by number, `index_select` takes a quarter of the time of []."""
+    if isinstance(rows, slice) or rows.dtype == torch.bool:
+        return values[rows]
+    return values.index_select(0, rows)
 
 
 def _stack(sizes: Sequence[int]) -> list[nn.Module]:

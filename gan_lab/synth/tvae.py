@@ -238,14 +238,15 @@ def _calibrate(network: Network, prior: Prior, rows: Batch, seed: int) -> None:
     assert isinstance(last, torch.nn.Linear)
     z = prior.sample(PRIOR_ROWS, torch.Generator(device=rows.cells.device).manual_seed(seed))
     real = torch.bincount(rows.cells.flatten(), minlength=network.layout.cells) / len(rows)
-    bias = last.bias[network.layout.deviations :]
-    for _ in range(3):
-        logits = network.decode(z)[1]
-        for bucket in network.layout.buckets:
-            place = slice(bucket.start, bucket.stop)
-            drawn = bucket.of(logits).softmax(dim=2).mean(dim=0).flatten()
-            ratio = torch.where(real[place] * drawn > 0, real[place] / drawn, 1.0)
-            bias[place] += ratio.log().clamp(-2, 2)
+    bias, logits = last.bias[network.layout.deviations :], network.decode(z)[1]
+    for bucket in network.layout.buckets:
+        place = slice(bucket.start, bucket.stop)
+        part, wanted = bucket.of(logits), real[place].view(len(bucket.groups), bucket.width)
+        for _ in range(3):
+            drawn = part.softmax(dim=2).mean(dim=0)
+            shift = torch.where(wanted * drawn > 0, wanted / drawn, 1.0).log().clamp(-2, 2)
+            part += shift
+            bias[place] += shift.flatten()
 
 
 def _check_request(rows: int | None, lives: int | None, conditions: GenerateConfig | None) -> None:
