@@ -30,7 +30,7 @@ from gan_lab.synth.degradation import (
 from gan_lab.synth.lifetable import LifeTable
 from gan_lab.synth.modelfile import pack, part, unpack
 from gan_lab.synth.phases import Phase, Plan
-from gan_lab.synth.regimes import Floats, Packed
+from gan_lab.synth.regimes import Packed
 from gan_lab.synth.residual import Residual
 from gan_lab.synth.situation import Situation
 from gan_lab.synth.training import OnCheckpoint, OnEpoch, use_bfloat16
@@ -155,8 +155,8 @@ class Fitting:
         value, hidden = self.curve.told(told)
         residual = (self.values - value)[:, : len(self.table.tracks)]
         self.residual, joint = Residual.prepare(
-            _filled(residual, self.config.seed), hidden, self.lives, self.table, self.groups,
-            told.shape[1], self.packed, asked, self.config,
+            residual, hidden, self.lives, self.table, self.groups, told.shape[1], self.packed,
+            asked, self.config,
         )  # fmt: skip
         network = self.residual.network
         batch = network.batch(joint, self.residual.conditions(told, self.lives.codes, self.packed))
@@ -272,13 +272,3 @@ def _indicators(codes: NDArray[np.int16]) -> NDArray[np.float32]:
             spread = np.sqrt(share[cell] * (1 - share[cell]))
             found.append(((column == cell) - share[cell]) / spread)
     return np.array(found, dtype=np.float32).reshape(len(found), len(codes)).T
-
-
-def _filled(residual: NDArray[np.float32], seed: int) -> Floats:
-    """Return residuals without gaps: a missing one is that of another row of the same column."""
-    rng, filled = np.random.default_rng(seed), residual.astype(np.float64)
-    for column in filled.T:
-        gone = np.isnan(column)
-        if gone.any():
-            column[gone] = rng.choice(column[~gone], size=int(gone.sum()))
-    return filled

@@ -153,7 +153,7 @@ class SequentialTVAE:
             "prior": self.residual.prior.tensors(),
             "residual": {
                 name: torch.from_numpy(np.ascontiguousarray(getattr(self.residual, name)))
-                for name in ("past", "lowest", "highest", "offsets")
+                for name in ("past", "gain", "lowest", "highest", "offsets")
             },
             "dependence": {
                 k: torch.from_numpy(v) for k, v in self.residual.dependence.arrays().items()
@@ -190,11 +190,6 @@ class SequentialTVAE:
         tensors, meta = load_file(path)
         if meta.get("model") != "sequential":
             raise BadParameter(f"The model file {path} holds no model of lives.")
-        if "scatter.coefficients" not in tensors:
-            raise BadParameter(
-                f"The model file {path} is of an earlier version, which drew lives in another way. "
-                "Train anew."
-            )
 
         def arrays(name: str) -> dict[str, Any]:
             return {k: v.numpy() for k, v in part(tensors, f"{name}.").items()}

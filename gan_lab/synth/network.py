@@ -76,7 +76,7 @@ class Batch:
 
     def __getitem__(self, rows: Tensor | slice) -> Batch:
         conditions = None if self.conditions is None else _taken(self.conditions, rows)
-        return Batch(_taken(self.deviations, rows), _taken(self.cells, rows).long(), conditions)
+        return Batch(_taken(self.deviations, rows), _taken(self.cells, rows), conditions)
 
 
 def _taken(values: Tensor, rows: Tensor | slice) -> Tensor:

@@ -103,6 +103,7 @@ class Residual:
     """
 
     past: Floats
+    gain: Floats  # (columns,), of the residual's deviation over the innovation's
     scatter: Scatter
     dependence: Dependence
     encoding: Encoding
@@ -116,7 +117,7 @@ class Residual:
     @classmethod
     def prepare(
         cls,
-        residual: Floats,
+        residual: NDArray[Real],
         hidden: NDArray[np.float32],
         lives: Lives,
         table: LifeTable,
@@ -126,13 +127,21 @@ class Residual:
         asked: NDArray[np.bool_],
         config: TrainConfig,
     ) -> tuple[Residual, Encoded]:
-        """Fit everything but the network's weights; return it with the encoded innovations."""
-        offset = np.add.reduceat(residual, packed.starts[:-1]) / (lives.rows + OFFSET_ROWS)[:, None]
-        residual = residual - offset[packed.life]
-        past = fit_past(residual, packed, asked)
+        """Fit everything but the network's weights; return it with the encoded innovations.
+
+        `residual` (rows, columns) is NaN where a reading is missing.
+        """
+        known, starts = np.isfinite(residual), packed.starts[:-1]
+        rows = np.add.reduceat(known, starts, dtype=np.float64)
+        offset = np.add.reduceat(np.nan_to_num(residual), starts) / (rows + OFFSET_ROWS)
+        offset[rows < OFFSET_ROWS] = 0.0
+        offset -= offset.mean(axis=0)
+        whole = filled(residual - offset[packed.life], config.seed)
+        past = fit_past(whole, packed, asked)
         regime, codes = lives.regime, lives.codes
-        innovation = residual - past_of(residual, packed) @ past if past.any() else residual
-        scatter = Scatter.fit(hidden, innovation, asked)
+        innovation = whole - past_of(whole, packed) @ past if past.any() else whole
+        gain = np.maximum(whole.std(axis=0) / (innovation.std(axis=0) + 1e-12), 1.0)
+        scatter = Scatter.fit(hidden, np.where(known, innovation, np.nan), asked)
         innovation = innovation / scatter.deviation(hidden)
         dependence = Dependence.fit(innovation, regime, table.regimes)
         innovation = dependence.alone(innovation, regime)
@@ -149,10 +158,11 @@ class Residual:
         network = build_network(encoding, config, conditions)
         start_at_marginals(network, joint)
         prior = Prior.normal(config.embedding_dim)
-        limits = residual.min(axis=0, initial=0), residual.max(axis=0, initial=0)
+        limits = whole.min(axis=0, initial=0), whole.max(axis=0, initial=0)
         return cls(
-            past, scatter, dependence, encoding, groups, network, prior, *limits, _root(offset)
-        ), joint
+            past, gain, scatter, dependence, encoding, groups, network, prior, *limits,
+            _root(offset),
+        ), joint  # fmt: skip
 
     def conditions(
         self, static: NDArray[np.float32], codes: NDArray[np.int16], packed: Packed
@@ -202,7 +212,8 @@ class Residual:
                 now = np.tile(self._one_hot(cells[a:b]), len(PAST_CELLS))
                 before = now if step == 0 else decay * before + (1 - decay) * now
         innovation = self.dependence.together(innovation, regime[packed.index])
-        innovation *= before_rounding(self.scatter.deviation(hidden), steps)[packed.index]
+        deviation = self.scatter.deviation(hidden)
+        innovation *= (before_rounding(deviation * self.gain, steps) / self.gain)[packed.index]
         found = self._with_past(innovation, packed)[packed.place]
         noise = torch.randn(len(packed.order), columns, generator=generator).double().numpy()
         return found + (noise @ self.offsets.T)[packed.life], cells[packed.place]
@@ -258,6 +269,16 @@ def _root(offset: Floats) -> Floats:
         return np.zeros((columns, columns))
     covariance = np.atleast_2d(np.cov(offset.T))
     return np.asarray(np.linalg.cholesky(covariance + 1e-9 * np.eye(columns)))
+
+
+def filled(residual: NDArray[Real], seed: int) -> Floats:
+    """Return residuals without gaps: a missing one is that of another row of the same column."""
+    rng, whole = np.random.default_rng(seed), residual.astype(np.float64)
+    for column in whole.T:
+        gone = np.isnan(column)
+        if gone.any():
+            column[gone] = rng.choice(column[~gone], size=int(gone.sum()))
+    return whole
 
 
 def number_column(name: str, values: Floats) -> Column:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from gan_lab.synth.regimes import Floats, Ints, Packed
+from gan_lab.synth.regimes import Floats, Ints, Packed, Real
 
 LEAST_RATIO = 3.0  # of the scatter at one level to that at another, to be worth a scale
 LEVELS, LEVEL_ROWS = 25, 40  # how many levels scatter is measured at, each from so many rows
@@ -71,7 +71,9 @@ class Scale:
 def _by_level(values: Floats, regime: Ints, packed: Packed) -> tuple[Floats, Floats]:
     """Return levels, rising, and the mean scatter at each; none where too few rows tell."""
     kind = packed.life * (int(regime.max()) + 1) + regime
-    still = [np.ptp(values[regime == number]) == 0 for number in range(int(regime.max()) + 1)]
+    known = np.isfinite(values)
+    mine = [values[known & (regime == number)] for number in range(int(regime.max()) + 1)]
+    still = [not len(some) or np.ptp(some) == 0 for some in mine]
     values = np.where(np.array(still)[regime], np.nan, values)
     for order in (np.arange(len(values)), np.lexsort((packed.age, kind))):
         same = np.cumsum(np.r_[True, np.diff(kind[order]) != 0])
@@ -82,10 +84,12 @@ def _by_level(values: Floats, regime: Ints, packed: Packed) -> tuple[Floats, Flo
     rows = values[order]
     change = np.abs(sum(f * rows[middle + k - 2] for k, f in enumerate(FOURTH_DIFFERENCE)))
     level = (rows[middle - REACH] + rows[middle + REACH]) / 2
-    known = np.isfinite(change + level)
+    known = np.isfinite(change + level) & (
+        change != 0
+    )  # a sensor at rest says nothing of its noise
     order = np.argsort(level[known], kind="stable")
     level, change = level[known][order], change[known][order]
-    if len(level) < 10 * LEVEL_ROWS or not change.any():
+    if len(level) < 10 * LEVEL_ROWS:
         return level[:0], level[:0]
     reach = np.log(len(level) / LEVEL_ROWS)  # the ends, where wear shows, are looked at closely
     shares = expit(np.linspace(-reach, reach, LEVELS))
@@ -114,31 +118,34 @@ class Scatter:
     def fit(
         cls, hidden: NDArray[np.float32], residual: Floats, asked: NDArray[np.bool_]
     ) -> Scatter:
-        """Fit to residuals (rows, columns) by the gamma regression of their squares (Smyth 1989).
+        """Fit to residuals by the gamma regression of their squares (Smyth 1989).
 
-        `hidden` is (rows, inputs). A column whose `asked` rows are told no better by it keeps one
-        variance.
+        `residual` is (rows, columns), NaN where missing, `hidden` (rows, inputs). A column whose
+        `asked` rows are told no better by it keeps one variance.
         """
-        square = np.maximum(residual**2, LEAST_VARIANCE)
-        constant = np.log(square.mean(axis=0))
+        some = _some(len(asked))
+        hidden, asked = hidden[some], asked[some]
+        square = np.maximum(residual[some] ** 2, LEAST_VARIANCE)  # NaN where missing
+        constant = np.log(_mean(square, empty=1.0))
         coefficients = np.zeros((hidden.shape[1] + 1, residual.shape[1]))
         coefficients[-1] = constant
-        taught, tested = _some(~asked), _some(asked)
-        if len(taught) > 2 * hidden.shape[1] and len(tested):
-            tried = _gamma_regression(_with_one(hidden[taught]), square[taught], constant)
-            told = _with_one(hidden[tested]) @ tried
-            gain = _loss(constant, square[tested]) - _loss(told, square[tested])
+        known = np.concatenate([hidden, np.ones((len(hidden), 1))], axis=1, dtype=np.float64)
+        if asked.any() and (~asked).sum() > 2 * hidden.shape[1]:
+            tried = _gamma_regression(known[~asked], square[~asked], constant)
+            told = known[asked] @ tried
+            gain = _loss(constant, square[asked]) - _loss(told, square[asked])
             coefficients[:, gain > LEAST_GAIN] = tried[:, gain > LEAST_GAIN]
-        found = _with_one(hidden[_some(np.ones_like(asked))]) @ coefficients
+        found = known @ coefficients
         return cls(coefficients, found.min(axis=0), found.max(axis=0))
 
     def deviation(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the standard deviation of each column in each row, (rows, columns)."""
-        log = np.clip(_with_one(hidden) @ self.coefficients, self.lowest, self.highest)
-        return np.exp(log / 2).astype(np.float32)
+        weights = self.coefficients.astype(np.float32)
+        log = hidden @ weights[:-1] + weights[-1]
+        return np.exp(np.clip(log, self.lowest, self.highest) / 2).astype(np.float32)
 
 
-def before_rounding(deviation: NDArray[np.float32], step: Floats) -> Floats:
+def before_rounding(deviation: NDArray[Real], step: Floats) -> Floats:
     """Return the standard deviation to draw with, so that rounding to a grid of this step, which
     adds a twelfth of its square to the variance (Sheppard 1898), makes it what was seen.
 
@@ -148,14 +155,17 @@ def before_rounding(deviation: NDArray[np.float32], step: Floats) -> Floats:
     return np.asarray(deviation * np.sqrt(1 - np.where(ratio <= 4, ratio, 0.0) / 12))
 
 
-def _some(rows: NDArray[np.bool_]) -> Ints:
-    """Return the numbers of these rows, or of an even sample of them where they are many."""
-    found = np.flatnonzero(rows)
-    return found[:: max(1, len(found) // MOST_ROWS)]
+def _some(rows: int) -> Ints:
+    """Return the numbers of all rows, or where they are many of some, drawn evenly."""
+    if rows <= MOST_ROWS:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False))
 
 
-def _with_one(hidden: NDArray[np.float32]) -> Floats:
-    return np.concatenate([hidden, np.ones((len(hidden), 1))], axis=1, dtype=np.float64)
+def _mean(values: Floats, empty: float = 0.0) -> Floats:
+    """Return the mean of each column's known values."""
+    count = np.isfinite(values).sum(axis=0)
+    return np.where(count, np.nansum(values, axis=0) / np.maximum(count, 1), empty)
 
 
 def _gamma_regression(known: Floats, square: Floats, constant: Floats) -> Floats:
@@ -168,10 +178,11 @@ def _gamma_regression(known: Floats, square: Floats, constant: Floats) -> Floats
     found[-1] = constant
     for _ in range(ROUNDS):
         log = known @ found
-        found = solve @ (log + np.minimum(square * np.exp(-log) - 1, BOUND))
+        working = np.nan_to_num(np.minimum(square * np.exp(-log) - 1, BOUND))
+        found = solve @ (log + working)
     return found
 
 
 def _loss(log: Floats, square: Floats) -> Floats:
     """Return the mean negative log likelihood of each column under these log variances, nats."""
-    return np.asarray((0.5 * (log + square * np.exp(-log))).mean(axis=0))
+    return _mean(0.5 * (log + square * np.exp(-log)))

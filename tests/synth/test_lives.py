@@ -290,6 +290,17 @@ def test_a_scale_on_which_noise_is_the_same_at_every_level() -> None:
     assert not Scale.fit(level + 0.1 * rng.normal(size=len(level)), regime, packed).readings
 
 
+def test_a_sensor_at_rest_says_nothing_of_its_noise() -> None:
+    rng, packed = np.random.default_rng(0), Packed(np.full(40, 200))
+    on = packed.age // 20 % 2
+    readings = np.where(on, rng.normal(50, 1, len(on)), 0.0)
+    readings[5] = np.nan
+    assert not Scale.fit(readings, on, packed).readings
+    places = Scale.fit(readings, np.zeros_like(on), packed).place(readings)  # nobody names regimes
+    noise = [np.nanstd(values[on == 1]) / np.nanstd(values) for values in (places, readings)]
+    assert noise[0] > 0.8 * noise[1]
+
+
 def test_what_scatters_more_the_more_it_is_worn() -> None:
     rng, packed = np.random.default_rng(0), Packed(np.full(40, 100))
     worn = np.exp((packed.age - 99) / 15)
