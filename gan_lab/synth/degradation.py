@@ -76,7 +76,7 @@ class Curve(nn.Module):
         return found[:, : len(self.log_sigma)]
 
     @torch.no_grad()
-    def told(self, told: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def levels(self, told: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the curve's value for rows of features and embedding side by side, and the last
         hidden layer, (rows, 64), that it is linear in."""
         hidden = self.network[:-1](torch.from_numpy(told))

@@ -69,7 +69,7 @@ class Drawing:
         lives, packed = self._course(combo, traits, rng)
         lives.regime, features = self._regimes(lives, traits, combo, packed, rng)
         told = np.concatenate([features, w[packed.life]], axis=1).astype(np.float32)
-        curve, hidden = self.model.curve.told(told)
+        curve, hidden = self.model.curve.levels(told)
         curve = curve[:, : len(self.table.tracks)]
         steps = self.table.steps(curve, lives.regime)
         residual, cells = self.model.residual.draw(

@@ -152,7 +152,7 @@ class Fitting:
                 if len(self.lives.rows) > 1
                 else self.packed.age % 400 > 300
             )
-        value, hidden = self.curve.told(told)
+        value, hidden = self.curve.levels(told)
         residual = (self.values - value)[:, : len(self.table.tracks)]
         self.residual, joint = Residual.prepare(
             residual, hidden, self.lives, self.table, self.groups, told.shape[1], self.packed,

@@ -136,7 +136,7 @@ class Residual:
         offset = np.add.reduceat(np.nan_to_num(residual), starts) / (rows + OFFSET_ROWS)
         offset[rows < OFFSET_ROWS] = 0.0
         offset -= offset.mean(axis=0)
-        whole = filled(residual - offset[packed.life], config.seed)
+        whole = _filled(residual - offset[packed.life], config.seed)
         past = fit_past(whole, packed, asked)
         regime, codes = lives.regime, lives.codes
         innovation = whole - past_of(whole, packed) @ past if past.any() else whole
@@ -271,7 +271,7 @@ def _root(offset: Floats) -> Floats:
     return np.asarray(np.linalg.cholesky(covariance + 1e-9 * np.eye(columns)))
 
 
-def filled(residual: NDArray[Real], seed: int) -> Floats:
+def _filled(residual: NDArray[Real], seed: int) -> Floats:
     """Return residuals without gaps: a missing one is that of another row of the same column."""
     rng, whole = np.random.default_rng(seed), residual.astype(np.float64)
     for column in whole.T:

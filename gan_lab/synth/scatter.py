@@ -84,11 +84,10 @@ def _by_level(values: Floats, regime: Ints, packed: Packed) -> tuple[Floats, Flo
     rows = values[order]
     change = np.abs(sum(f * rows[middle + k - 2] for k, f in enumerate(FOURTH_DIFFERENCE)))
     level = (rows[middle - REACH] + rows[middle + REACH]) / 2
-    known = np.isfinite(change + level) & (
-        change != 0
-    )  # a sensor at rest says nothing of its noise
-    order = np.argsort(level[known], kind="stable")
-    level, change = level[known][order], change[known][order]
+    moving = np.isfinite(change + level) & (change != 0)  # at rest it says nothing of its noise
+    level, change = level[moving], change[moving]
+    order = np.argsort(level, kind="stable")
+    level, change = level[order], change[order]
     if len(level) < 10 * LEVEL_ROWS:
         return level[:0], level[:0]
     reach = np.log(len(level) / LEVEL_ROWS)  # the ends, where wear shows, are looked at closely
