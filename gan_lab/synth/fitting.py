@@ -182,7 +182,7 @@ class Fitting:
         return Phase(
             network, loss, validate, len(self.batch), plan, config, salt=2,
             factor=factor, after_step=network.clamp_sigma,
-            half=use_bfloat16(config.precision, torch.device("cpu")),
+            half=use_bfloat16(config.precision, network.device),
         )  # fmt: skip
 
     def _plan(self, phase: int, most: int, rate: float) -> Plan:

@@ -75,8 +75,22 @@ class Batch:
         return len(self.cells)
 
     def __getitem__(self, rows: Tensor | slice) -> Batch:
+        if isinstance(rows, Tensor):
+            rows = moved(rows, self.cells.device)
         conditions = None if self.conditions is None else _taken(self.conditions, rows)
         return Batch(_taken(self.deviations, rows), _taken(self.cells, rows), conditions)
+
+
+def moved(values: Tensor, device: torch.device) -> Tensor:
+    """Move a tensor to a device, from pinned memory so that nothing waits for the device.
+
+    What is random is drawn on the processor and moved: the same seed then means the same numbers
+    on every device.
+    """
+    if values.device.type == device.type:
+        return values
+    pinned = values.pin_memory() if device.type == "cuda" else values
+    return pinned.to(device, non_blocking=True)
 
 
 def _taken(values: Tensor, rows: Tensor | slice) -> Tensor:
@@ -119,9 +133,14 @@ class Network(nn.Module):
         self.sigma = nn.Parameter(torch.full((layout.deviations,), 0.1))
         self.register_buffer("padding", layout.padding.clone(), persistent=False)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return self.sigma.device
+
     def batch(self, encoded: Encoded, conditions: np.ndarray | None = None) -> Batch:
         """Move encoded rows (and their conditions) to the network's device, once."""
-        device = self.sigma.device
+        device = self.device
         cells = torch.from_numpy(encoded.codes).to(torch.int32) + self.layout.offsets.to(
             torch.int32
         )
@@ -161,7 +180,7 @@ class Network(nn.Module):
         deviations, one_hot = self._expand(batch)
         mu, log_variance = self._encode(deviations, one_hot, batch.conditions)
         mu, log_variance = mu.float(), log_variance.float()
-        std = (0.5 * log_variance).exp()
+        std, noise = (0.5 * log_variance).exp(), moved(noise, self.device)
         kl = 0.5 * (mu.square() + std.square() - log_variance - 1).sum()
         means, logits = self.decode(torch.addcmul(mu, noise, std), batch.conditions)
         errors = (deviations - means).square() / (2 * self.sigma.square()) + self.sigma.log()
@@ -178,15 +197,17 @@ class Network(nn.Module):
         self, z: Tensor, generator: torch.Generator, conditions: Tensor | None = None
     ) -> Encoded:
         """Draw rows from latent codes: each cell from its softmax, where SDV takes the mode."""
-        means, logits = self.decode(z, conditions)
-        codes = torch.empty(len(z), len(self.layout.widths), dtype=torch.int16, device=z.device)
+        device = self.device
+        told = None if conditions is None else moved(conditions, device)
+        means, logits = self.decode(moved(z, device), told)
+        codes = torch.empty(len(z), len(self.layout.widths), dtype=torch.int16, device=device)
         for bucket in self.layout.buckets:
             part = bucket.of(logits)
             shares = (part - part.amax(dim=2, keepdim=True)).exp_().cumsum(dim=2)
-            chance = torch.rand(shares.shape[:2], generator=generator, device=z.device)
+            chance = moved(torch.rand(shares.shape[:2], generator=generator), device)
             mark = (1 - chance)[:, :, None] * shares[:, :, -1:]
             codes[:, bucket.groups] = torch.searchsorted(shares, mark)[:, :, 0].to(torch.int16)
-        noise = torch.randn(means.shape, generator=generator, device=z.device)
+        noise = moved(torch.randn(means.shape, generator=generator), device)
         deviations = torch.addcmul(means, noise, self.sigma)
         return Encoded(deviations.cpu().numpy(), codes.cpu().numpy())
 

@@ -70,6 +70,7 @@ class Phase:
         quick = [p for name, p in self.module.named_parameters() if name in fast]
         self.optimizer = Adam([Group(slow, self.config.l2scale), Group(quick, pace=FASTER)])
         self.steps = math.ceil(self.rows / self.config.batch_size)
+        self.device = next(self.module.parameters()).device
 
     @property
     def finished(self) -> bool:
@@ -85,14 +86,12 @@ class Phase:
     def run_epoch(self) -> Figures:
         """Run one epoch and return mean reconstruction, KL, and the held-out loss."""
         self.module.train()
-        generator = epoch_generator(
-            self.config.seed * 7 + self.salt, self.epoch, torch.device("cpu")
-        )
+        generator = epoch_generator(self.config.seed * 7 + self.salt, self.epoch)
         order = torch.randperm(self.rows, generator=generator)
-        sums = torch.zeros(2)
+        sums = torch.zeros(2, device=self.device)
         for step, chosen in enumerate(order.split(self.config.batch_size)):
             self.optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
                 reconstruction, kl = self.loss(chosen, generator)
             (self.factor * reconstruction + kl).backward()
             self.optimizer.step(self.plan.rate * self._rate(self.epoch + step / self.steps))

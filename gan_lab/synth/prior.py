@@ -51,18 +51,14 @@ class Prior:
 
     def sample(self, rows: int, generator: torch.Generator) -> Tensor:
         """Draw latent codes: (rows, embedding_dim)."""
-        device = generator.device
-        z = torch.randn(rows, self.embedding_dim, generator=generator, device=device)
+        z = torch.randn(rows, self.embedding_dim, generator=generator)
         if not len(self.dims):
             return z
-        chosen = torch.multinomial(
-            self.weights.to(device), rows, replacement=True, generator=generator
-        )
-        dims = self.dims.to(device)
-        noise = z[:, dims]
+        chosen = torch.multinomial(self.weights, rows, replacement=True, generator=generator)
+        noise = z[:, self.dims]
         for k, (mean, scale) in enumerate(zip(self.means, self.scales, strict=True)):
             hit = chosen == k
-            z[torch.nonzero(hit), dims] = mean.to(device) + noise[hit] @ scale.T.to(device)
+            z[torch.nonzero(hit), self.dims] = mean + noise[hit] @ scale.T
         return z
 
     def tensors(self) -> dict[str, Tensor]:

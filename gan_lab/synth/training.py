@@ -15,7 +15,7 @@ from gan_lab.errors import BadParameter, TaskFailed
 from gan_lab.schema import Epoch, TrainConfig
 from gan_lab.synth.adam import Adam, Group
 from gan_lab.synth.modelfile import pack, part, unpack
-from gan_lab.synth.network import Batch, Network
+from gan_lab.synth.network import Batch, Network, moved
 
 OnEpoch = Callable[[Epoch], bool]
 OnCheckpoint = Callable[[int, Callable[[], bytes]], None]
@@ -63,12 +63,10 @@ def planned_epochs(rows: int, config: TrainConfig) -> int:
     return min(config.epochs, math.ceil(config.max_steps / math.ceil(rows / config.batch_size)))
 
 
-def epoch_generator(seed: int, epoch: int, device: torch.device) -> torch.Generator:
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     """Return the generator of one epoch, so that an epoch is the same whether or not it was
-    resumed."""
-    generator = torch.Generator(device=device)
-    generator.manual_seed(seed * 1_000_003 + epoch)
-    return generator
+    resumed, on whatever device."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 
 def train(
@@ -117,7 +115,7 @@ class Trainer:
         self.history: list[Epoch] = []
         self.steps = math.ceil(len(rows) / config.batch_size)
         self.epochs = planned_epochs(len(rows), config)
-        self.device = rows.cells.device
+        self.device = network.device
         self.half = use_bfloat16(config.precision, self.device)
         self.optimizer = Adam([Group(list(network.parameters()), config.l2scale)])
 
@@ -131,8 +129,8 @@ class Trainer:
         started = time.perf_counter()
         self.network.train()
         number = len(self.history) + 1
-        generator = epoch_generator(self.config.seed, number, self.device)
-        order = torch.randperm(len(self.rows), generator=generator, device=self.device)
+        generator = epoch_generator(self.config.seed, number)
+        order = moved(torch.randperm(len(self.rows), generator=generator), self.device)
         sums = torch.zeros(2, device=self.device)
         for step, chosen in enumerate(torch.split(order, self.config.batch_size)):
             progress = ((number - 1) * self.steps + step) / (self.epochs * self.steps)
@@ -154,9 +152,7 @@ class Trainer:
         return epoch
 
     def _step(self, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
-        noise = torch.randn(
-            len(batch), self.network.embedding_dim, generator=generator, device=self.device
-        )
+        noise = torch.randn(len(batch), self.network.embedding_dim, generator=generator)
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             reconstruction, kl = self.network.losses(batch, noise)
@@ -172,13 +168,11 @@ class Trainer:
         """Return the loss of the held-out rows, under noise that is the same at every epoch."""
         if self.validation is None or not len(self.validation):
             return None
-        generator = epoch_generator(self.config.seed, 0, self.device)
+        generator = epoch_generator(self.config.seed, 0)
         total = torch.zeros((), device=self.device)
         for start in range(0, len(self.validation), 4096):
             batch = self.validation[slice(start, start + 4096)]
-            noise = torch.randn(
-                len(batch), self.network.embedding_dim, generator=generator, device=self.device
-            )
+            noise = torch.randn(len(batch), self.network.embedding_dim, generator=generator)
             reconstruction, kl = self.network.losses(batch, noise)
             total += (self.config.loss_factor * reconstruction + kl) * len(batch)
         return float(total / len(self.validation))

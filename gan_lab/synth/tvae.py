@@ -20,7 +20,7 @@ from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.encoding import Encoding
 from gan_lab.synth.modelfile import load_file, part, save_file
-from gan_lab.synth.network import Batch, Layout, Network
+from gan_lab.synth.network import Batch, Layout, Network, moved
 from gan_lab.synth.prior import Prior
 from gan_lab.synth.training import OnCheckpoint, OnEpoch, choose_device, one_thread, train
 
@@ -99,10 +99,9 @@ class TabularTVAE:
         return self._chunks(10_000 if rows is None else rows, seed)
 
     def _chunks(self, rows: int, seed: int) -> Iterator[pd.DataFrame]:
-        device = self.network.sigma.device
         for number, start in enumerate(range(0, rows, CHUNK_ROWS)):
             size = min(CHUNK_ROWS, rows - start)
-            generator = torch.Generator(device=device).manual_seed(seed * 1_000_003 + number)
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
             z = self.prior.sample(size, generator)
             encoded = self.network.draw(z, generator)
             chunk = self.encoding.decode(encoded, np.random.default_rng([seed, number]))
@@ -213,7 +212,7 @@ def _split(rows: Batch, config: TrainConfig) -> tuple[Batch, Batch | None]:
     if kept < 1 or len(rows) - kept < 2:
         return rows, None
     generator = torch.Generator().manual_seed(config.seed)
-    order = torch.randperm(len(rows), generator=generator).to(rows.cells.device)
+    order = torch.randperm(len(rows), generator=generator)
     return rows[order[kept:]], rows[order[:kept]]
 
 
@@ -222,7 +221,7 @@ def _fit_prior(network: Network, rows: Batch, config: TrainConfig) -> Prior:
     if config.prior == "normal":
         return Prior.normal(config.embedding_dim)
     generator = torch.Generator().manual_seed(config.seed)
-    some = torch.randperm(len(rows), generator=generator)[:PRIOR_ROWS].to(rows.cells.device)
+    some = torch.randperm(len(rows), generator=generator)[:PRIOR_ROWS]
     mu, log_variance = network.encode(rows[some])
     return Prior.fit(mu, log_variance, PRIOR_COMPONENTS, config.seed)
 
@@ -236,7 +235,7 @@ def _calibrate(network: Network, prior: Prior, rows: Batch, seed: int) -> None:
     """
     last = network.decoder[-1]
     assert isinstance(last, torch.nn.Linear)
-    z = prior.sample(PRIOR_ROWS, torch.Generator(device=rows.cells.device).manual_seed(seed))
+    z = moved(prior.sample(PRIOR_ROWS, torch.Generator().manual_seed(seed)), network.device)
     real = torch.bincount(rows.cells.flatten(), minlength=network.layout.cells) / len(rows)
     bias, logits = last.bias[network.layout.deviations :], network.decode(z)[1]
     for bucket in network.layout.buckets:

@@ -261,7 +261,7 @@ def test_the_gpu_path_runs_on_a_named_device(table: pd.DataFrame) -> None:
     auto = TabularTVAE.fit(table, Roles(), QUICK)
     if not torch.cuda.is_available():
         pd.testing.assert_frame_equal(draw(named), draw(auto), check_exact=True)
-    assert auto.network.sigma.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert auto.network.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(BadParameter, match="device='abacus'"):
         TabularTVAE.fit(table, Roles(), QUICK.model_copy(update={"device": "abacus"}))
 
