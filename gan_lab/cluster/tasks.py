@@ -171,7 +171,13 @@ class TrainingProgress:
 
     def resume(self) -> bytes | None:
         """Return the state to go on from, the loss history cut to it; None: from the beginning."""
+        from gan_lab.synth.modelfile import readable
+
         found = self.work.run.load_checkpoint()
+        if found and not readable(found[1]):
+            text = "The checkpoint is of another version of gan_lab: beginning anew"
+            self.work.say("initializing", 0, self.epochs, text)
+            found = None
         self._saved_epoch = self._first = found[0] if found else 0
         self.work.run.keep_losses(self._first)
         self.work.run.drop_checkpoints(keep=self._first)  # a damaged one would outlive newer ones

@@ -256,7 +256,8 @@ def choose_held_out(lives: int, config: TrainConfig) -> NDArray[np.bool_]:
 
 def _standardized(table: LifeTable, lives: Any) -> NDArray[np.float32]:
     center, spread = np.array(table.center), np.array(table.spread)
-    values = np.where(lives.missing, np.nan, lives.numbers)
+    unknown = lives.missing | table.still[lives.regime]
+    values = np.where(unknown, np.nan, lives.numbers)
     found = (values - center[lives.regime]) / spread[lives.regime]
     return np.asarray(found, dtype=np.float32)
 

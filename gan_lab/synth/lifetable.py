@@ -168,6 +168,12 @@ class LifeTable:
         """How many regimes there are; one where there are none."""
         return len(self.center)
 
+    @property
+    def still(self) -> NDArray[np.bool_]:
+        """Return in which regimes each track takes one value only, (regimes, tracks)."""
+        fixed = np.array(self.fixed, dtype=np.float64).reshape(self.regimes, len(self.tracks))
+        return ~np.isnan(fixed)
+
     def write(
         self, lives: Lives, ids: Ints, combo: Ints, traits: dict[str, Floats], seconds: Floats
     ) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from gan_lab.synth.encoding import Encoding
 from gan_lab.synth.fitting import Fitting
 from gan_lab.synth.lifetable import LifeTable
 from gan_lab.synth.modelfile import load_file, part, save_file
+from gan_lab.synth.past import Past
 from gan_lab.synth.prior import Prior
 from gan_lab.synth.regimes import Chain
 from gan_lab.synth.residual import Residual
@@ -153,8 +154,9 @@ class SequentialTVAE:
             "prior": self.residual.prior.tensors(),
             "residual": {
                 name: torch.from_numpy(np.ascontiguousarray(getattr(self.residual, name)))
-                for name in ("past", "gain", "lowest", "highest", "offsets")
+                for name in ("gain", "lowest", "highest", "offsets")
             },
+            "past": {k: torch.from_numpy(v) for k, v in vars(self.residual.past).items()},
             "dependence": {
                 k: torch.from_numpy(v) for k, v in self.residual.dependence.arrays().items()
             },
@@ -206,6 +208,7 @@ class SequentialTVAE:
             Situation(meta["span"], meta["clocked"], meta["patterns"], chains),
             curve.eval(),
             Residual(
+                past=Past(**arrays("past")),
                 scatter=Scatter(**arrays("scatter")),
                 dependence=Dependence(**arrays("dependence")),
                 encoding=encoding,

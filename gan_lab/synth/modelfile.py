@@ -15,7 +15,7 @@ from torch import Tensor
 from gan_lab.errors import BadParameter
 from gan_lab.runs import write_beside
 
-FORMAT = 4
+FORMAT = 5
 _SEAL = re.compile(rb"gan-lab-sha256:([0-9a-f]{64})")
 _OPEN = b"gan-lab-sha256:" + b"0" * 64
 
@@ -43,13 +43,23 @@ def unpack(data: bytes, what: str = "The model file") -> tuple[dict[str, Tensor]
         raise BadParameter(
             f"{what} was altered or is damaged: its checksum does not fit. Train anew."
         )
-    size = int.from_bytes(data[:8], "little")
-    header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["gan_lab"])
+    header = _header(data)
     if header["format"] != FORMAT:
         raise BadParameter(
             f"{what} has format {header['format']}; this version reads {FORMAT}. Train anew."
         )
     return load(data), header["meta"]
+
+
+def readable(data: bytes) -> bool:
+    """Whether sealed bytes are of the format that this version reads."""
+    return bool(_header(data)["format"] == FORMAT)
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    size = int.from_bytes(data[:8], "little")
+    header: dict[str, Any] = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["gan_lab"])
+    return header
 
 
 def save_file(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:

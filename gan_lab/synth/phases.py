@@ -163,4 +163,4 @@ class Phase:
         self.epoch, self.best_epoch = int(numbers["epoch"] or 0), int(numbers["best_epoch"] or 0)
         self.best = math.inf if best is None else float(best)
         self.cooling_from = None if cooling is None else int(cooling)
-        self.half = bool(numbers.get("half", self.half))  # as it began, on whatever processor
+        self.half = bool(numbers["half"])  # as it began, on whatever processor

@@ -11,7 +11,6 @@ the prior then draws less well than the decoder would.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,80 +18,27 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from gan_lab.schema import TrainConfig
+from gan_lab.synth.degradation import evenly
 from gan_lab.synth.dependence import Dependence
 from gan_lab.synth.encoding import Column, Encoded, Encoding
 from gan_lab.synth.lifetable import LifeTable
 from gan_lab.synth.network import Batch, Network
 from gan_lab.synth.normal_scores import stretches
+from gan_lab.synth.past import Past, past_of
 from gan_lab.synth.prior import Prior
-from gan_lab.synth.regimes import DECAYS, Floats, Ints, Packed, Real
-from gan_lab.synth.scatter import Scatter, before_rounding
+from gan_lab.synth.regimes import Floats, Ints, Packed, Real
+from gan_lab.synth.scatter import Scatter, before_rounding, entries
 from gan_lab.synth.trajectories import Lives
 from gan_lab.synth.tvae import build_network
 
-PAST = (0.0, *DECAYS)  # the row before, and averages of those before it
 PAST_LEVELS = 32  # of a category, the most frequent, whose past the network is told
 PAST_CELLS = (0.0, 0.8, 0.95)  # the same of categories
 OFFSET_ROWS = 10.0  # how many rows of its own make half of a life's mean residual its own
-LEAST_GAIN = 0.01  # of a residual's variance, to be worth a coefficient
 PRIOR_COMPONENTS = 10
 DRAW_ROWS = 16_384
-
-
-def past_of(values: NDArray[Real], packed: Packed, decays: Sequence[float] = PAST) -> NDArray[Real]:
-    """Return the exponential averages of what comes before each row, (rows, decays x columns)."""
-    averages = packed.averages(values, decays)
-    past = np.zeros_like(averages)
-    later = np.flatnonzero(packed.age > 0)
-    past[later] = averages[later - 1]
-    return past
-
-
-def fit_past(residual: Floats, packed: Packed, asked: NDArray[np.bool_]) -> Floats:
-    """Return the coefficients of the past, (4 x columns, columns), by ridge regression.
-
-    Per column: none, its own past, or that of all columns, whichever predicts the lives of `asked`
-    rows best by a margin. Shrunk until what is predicted dies away when nothing new comes.
-    """
-    columns = residual.shape[1]
-    past = past_of(residual, packed)
-    taught, asked = ~asked & (packed.age > 0), asked & (packed.age > 0)
-    best = np.zeros((4 * columns, columns))
-    if not taught.any() or not asked.any():
-        return best
-    error = (residual[asked] ** 2).mean(axis=0) + 1e-12
-    own = np.zeros_like(best)
-    for column in range(columns):
-        lines = column + columns * np.arange(4)
-        own[lines, column] = _ridge(past[taught][:, lines], residual[taught, column])
-    for candidate in (own, _ridge(past[taught], residual[taught])):
-        tried = ((residual[asked] - past[asked] @ candidate) ** 2).mean(axis=0)
-        better = tried < error * (1 - LEAST_GAIN)
-        best[:, better], error[better] = candidate[:, better], tried[better]
-    return _stable(best)
-
-
-def _ridge(past: Floats, residual: Floats) -> Floats:
-    strength = 1e-3 * len(past) + 1.0
-    gram = past.T @ past + strength * np.eye(past.shape[1])
-    return np.asarray(np.linalg.solve(gram, past.T @ residual))
-
-
-def _stable(coefficients: Floats) -> Floats:
-    """Shrink the coefficients until the recursion's spectral radius is below 1."""
-    columns = coefficients.shape[1]
-    if not coefficients.any():
-        return coefficients
-    keep = np.kron(np.diag(PAST), np.eye(columns))
-    take = np.kron(np.array([[1 - decay] for decay in PAST]), np.eye(columns))
-    for _ in range(40):
-        radius = np.abs(np.linalg.eigvals(keep + take @ coefficients.T)).max()
-        if radius < 0.998:
-            break
-        coefficients = coefficients * 0.97
-    return coefficients
 
 
 @dataclass
@@ -102,7 +48,7 @@ class Residual:
     `groups` are the categories (of the table's encoding) that the network draws.
     """
 
-    past: Floats
+    past: Past
     gain: Floats  # (columns,), of the residual's deviation over the innovation's
     scatter: Scatter
     dependence: Dependence
@@ -129,22 +75,27 @@ class Residual:
     ) -> tuple[Residual, Encoded]:
         """Fit everything but the network's weights; return it with the encoded innovations.
 
-        `residual` (rows, columns) is NaN where a reading is missing.
+        `residual` (rows, columns) is NaN where a reading is missing or can only be one.
         """
         known, starts = np.isfinite(residual), packed.starts[:-1]
         rows = np.add.reduceat(known, starts, dtype=np.float64)
         offset = np.add.reduceat(np.nan_to_num(residual), starts) / (rows + OFFSET_ROWS)
         offset[rows < OFFSET_ROWS] = 0.0
         offset -= offset.mean(axis=0)
-        whole = _filled(residual - offset[packed.life], config.seed)
-        past = fit_past(whole, packed, asked)
         regime, codes = lives.regime, lives.codes
-        innovation = whole - past_of(whole, packed) @ past if past.any() else whole
+        still = table.still[regime]
+        whole = np.where(still, 0.0, _filled(residual - offset[packed.life], config.seed))
+        past = Past.fit(whole, packed, regime, table.still, asked)
+        innovation = np.where(still, 0.0, past.innovations(whole, packed, regime))
         gain = np.maximum(whole.std(axis=0) / (innovation.std(axis=0) + 1e-12), 1.0)
-        scatter = Scatter.fit(hidden, np.where(known, innovation, np.nan), asked)
-        innovation = innovation / scatter.deviation(hidden)
+        entered = entries(regime, packed)
+        scatter = Scatter.fit(
+            hidden, np.where(known, innovation, np.nan), asked, entered, regime, table.regimes
+        )
+        innovation = innovation / scatter.deviation(hidden, entered)
         dependence = Dependence.fit(innovation, regime, table.regimes)
-        innovation = dependence.alone(innovation, regime)
+        innovation = np.where(still, np.nan, dependence.alone(innovation, regime))
+        innovation = _filled(innovation, config.seed + 1)  # nobody will see it, and it is no atom
         names = [f"#{number}" for number in range(innovation.shape[1])]
         frame = pd.DataFrame(innovation, columns=names)
         numbers = Encoding([number_column(name, frame[name].to_numpy()) for name in frame])
@@ -194,7 +145,7 @@ class Residual:
         Rows are drawn at once where no category needs the one before; the past is added afterwards.
         """
         static = static[packed.index]
-        columns = self.past.shape[1]
+        columns = len(self.gain)
         innovation = np.zeros((len(static), columns))
         cells = np.zeros((len(static), len(self.groups)), dtype=np.int16)
         if not self.groups:
@@ -211,12 +162,15 @@ class Residual:
                 innovation[a:b] = self._numbers(drawn)
                 now = np.tile(self._one_hot(cells[a:b]), len(PAST_CELLS))
                 before = now if step == 0 else decay * before + (1 - decay) * now
-        innovation = self.dependence.together(innovation, regime[packed.index])
-        deviation = self.scatter.deviation(hidden)
+        entered, regime = entries(regime, packed), regime[packed.index]
+        innovation = self.dependence.together(innovation, regime)
+        deviation = self.scatter.deviation(hidden, entered)
         innovation *= (before_rounding(deviation * self.gain, steps) / self.gain)[packed.index]
-        found = self._with_past(innovation, packed)[packed.place]
-        noise = torch.randn(len(packed.order), columns, generator=generator).double().numpy()
-        return found + (noise @ self.offsets.T)[packed.life], cells[packed.place]
+        found = self.past.together(innovation, packed, regime, self.lowest, self.highest)
+        found = found[packed.place]
+        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+        offset = ndtri(evenly(len(packed.order), columns, rng)) @ self.offsets.T
+        return found + offset[packed.life], cells[packed.place]
 
     def _drawn(self, told: NDArray[np.float32], generator: torch.Generator) -> Encoded:
         z = self.prior.sample(len(told), generator)
@@ -224,32 +178,18 @@ class Residual:
 
     def _numbers(self, drawn: Encoded) -> Floats:
         """Return the innovations that cells and deviations stand for."""
-        found = np.zeros((len(drawn), self.past.shape[1]))
+        found = np.zeros((len(drawn), len(self.gain)))
         parts = islice(self.encoding.parts(drawn), found.shape[1])
         for number, (column, codes, scores) in enumerate(parts):
             found[:, number] = column.numbers(codes, scores)
         return found
 
-    def _with_past(self, innovation: Floats, packed: Packed) -> Floats:
-        """Add what the past says, row by row, for all lives at once; within the range seen."""
-        if not self.past.any():
-            return np.clip(innovation, self.lowest, self.highest)
-        found, columns = np.empty_like(innovation), innovation.shape[1]
-        decay = np.repeat(PAST, columns)
-        mean = np.zeros((packed.slices[0][1], 4 * columns))
-        for step, (a, b) in enumerate(packed.slices):
-            mean = mean[: b - a]
-            now = np.clip(innovation[a:b] + mean @ self.past, self.lowest, self.highest)
-            found[a:b] = now
-            mean = np.tile(now, 4) if step == 0 else decay * mean + (1 - decay) * np.tile(now, 4)
-        return found
-
     @property
     def _width(self) -> int:
-        return sum(map(_told, self.encoding.columns[self.past.shape[1] :]))
+        return sum(map(_told, self.encoding.columns[len(self.gain) :]))
 
     def _one_hot(self, codes: Ints | NDArray[np.int16]) -> NDArray[np.float32]:
-        widths = map(_told, self.encoding.columns[self.past.shape[1] :])
+        widths = map(_told, self.encoding.columns[len(self.gain) :])
         parts = [
             (codes[:, [i]] == np.arange(width)).astype(np.float32) for i, width in enumerate(widths)
         ]
@@ -276,7 +216,9 @@ def _filled(residual: NDArray[Real], seed: int) -> Floats:
     rng, whole = np.random.default_rng(seed), residual.astype(np.float64)
     for column in whole.T:
         gone = np.isnan(column)
-        if gone.any():
+        if gone.all():
+            column[:] = 0.0
+        elif gone.any():
             column[gone] = rng.choice(column[~gone], size=int(gone.sum()))
     return whole
 

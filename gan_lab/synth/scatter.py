@@ -28,6 +28,7 @@ MOST_ROWS = 50_000  # to fit a variance to: more tell 65 coefficients nothing ne
 SHRINK = 0.003  # of the rows, as ridge
 LEAST_GAIN = 0.005  # nats a row, on lives that were not fitted to, for a column's variance to vary
 LEAST_VARIANCE = 1e-8
+ENTRY_ROWS = 20.0  # how many rows that enter a regime make half of their own scatter
 BOUND = 8.0  # of a row's working residual, so that one odd reading does not carry a column away
 
 
@@ -106,25 +107,36 @@ class Scatter:
     """How widely each column scatters in a row, given what the curve sees last of it.
 
     The log variance is linear in that (Harvey 1976): `coefficients` (inputs + 1, columns), kept
-    within `lowest` and `highest` (columns,), what the training rows have.
+    within `lowest` and `highest` (columns,), what the training rows have. Of rows of which the past
+    says less it is larger: by the factor `entry` (1 + regimes + 1, columns), see `entries`.
     """
 
     coefficients: Floats
     lowest: Floats
     highest: Floats
+    entry: Floats
 
     @classmethod
     def fit(
-        cls, hidden: NDArray[np.float32], residual: Floats, asked: NDArray[np.bool_]
+        cls,
+        hidden: NDArray[np.float32],
+        residual: Floats,
+        asked: NDArray[np.bool_],
+        entered: Ints,
+        regime: Ints,
+        regimes: int,
     ) -> Scatter:
         """Fit to residuals by the gamma regression of their squares (Smyth 1989).
 
-        `residual` is (rows, columns), NaN where missing, `hidden` (rows, inputs). A column whose
-        `asked` rows are told no better by it keeps one variance.
+        `residual` is (rows, columns), NaN where missing, `hidden` (rows, inputs), `entered` (rows,)
+        what `entries` says. A column whose `asked` rows are told no better by it keeps one
+        variance.
         """
+        square = np.maximum(residual**2, LEAST_VARIANCE)  # NaN where missing
+        entry = _entry(square, entered, regime, regimes)
         some = _some(len(asked))
         hidden, asked = hidden[some], asked[some]
-        square = np.maximum(residual[some] ** 2, LEAST_VARIANCE)  # NaN where missing
+        square = square[some] / entry[entered[some]]
         constant = np.log(_mean(square, empty=1.0))
         coefficients = np.zeros((hidden.shape[1] + 1, residual.shape[1]))
         coefficients[-1] = constant
@@ -135,13 +147,37 @@ class Scatter:
             gain = _loss(constant, square[asked]) - _loss(told, square[asked])
             coefficients[:, gain > LEAST_GAIN] = tried[:, gain > LEAST_GAIN]
         found = known @ coefficients
-        return cls(coefficients, found.min(axis=0), found.max(axis=0))
+        return cls(coefficients, found.min(axis=0), found.max(axis=0), entry)
 
-    def deviation(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+    def deviation(self, hidden: NDArray[np.float32], entered: Ints) -> NDArray[np.float32]:
         """Return the standard deviation of each column in each row, (rows, columns)."""
         weights = self.coefficients.astype(np.float32)
         log = hidden @ weights[:-1] + weights[-1]
-        return np.exp(np.clip(log, self.lowest, self.highest) / 2).astype(np.float32)
+        log = np.clip(log, self.lowest, self.highest) + np.log(self.entry)[entered]
+        return np.exp(log / 2).astype(np.float32)
+
+
+def entries(regime: Ints, packed: Packed) -> Ints:
+    """Return, life by life, 0 for most rows, 1 + its regime for one that enters a regime, and one
+    more than all of these for the first row of a life: of these the past says less."""
+    entered = np.where(np.diff(regime, prepend=-1) != 0, 1 + regime, 0)
+    return np.asarray(np.where(packed.age == 0, -1, entered))
+
+
+def _entry(square: Floats, entered: Ints, regime: Ints, regimes: int) -> Floats:
+    """Return the mean square of rows that enter each regime, and of lives' first rows, over that of
+    the other rows in their regime: (1 + regimes + 1, columns)."""
+    usual = np.empty((regimes, square.shape[1]))
+    for number in range(regimes):
+        mine = regime == number
+        stays = mine & (entered == 0)
+        usual[number] = _mean(square[stays if stays.sum() > ENTRY_ROWS else mine], empty=1.0)
+    found = np.ones((regimes + 2, square.shape[1]))
+    for kind in (*range(1, regimes + 1), -1):
+        ratio = square[entered == kind] / usual[regime[entered == kind]]
+        rows = np.isfinite(ratio).sum(axis=0)
+        found[kind] = (np.nansum(ratio, axis=0) + ENTRY_ROWS) / (rows + ENTRY_ROWS)
+    return np.clip(found, SMALLEST, LARGEST)
 
 
 def before_rounding(deviation: NDArray[Real], step: Floats) -> Floats:

@@ -202,7 +202,7 @@ class Trainer:
             )
         self.network.load_state_dict(part(tensors, "network."))
         self.optimizer.restore(part(tensors, "optimizer."))
-        self.half = meta.get("half", self.half)  # as it began, whatever this processor is built for
+        self.half = meta["half"]  # as it began, whatever this processor is built for
         self.history = [Epoch(*values) for values in meta["history"]]
 
 

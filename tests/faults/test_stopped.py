@@ -21,10 +21,12 @@ from gan_lab.cluster import handover, services
 from gan_lab.cluster.recipe import Body, Work, perform
 from gan_lab.cluster.submit import Run
 from gan_lab.cluster.supervisor import DASK_CONFIG
+from gan_lab.cluster.tasks import train_tvae_task
 from gan_lab.events import follow
 from gan_lab.runs import create_run
-from gan_lab.schema import State, TaskSpec
+from gan_lab.schema import Epoch, State, TaskSpec, TrainConfig
 from gan_lab.settings import load_settings
+from gan_lab.synth import modelfile
 from tests.conftest import make_workspace
 
 from .conftest import (
@@ -140,6 +142,22 @@ def test_five_hundred_tasks_at_once(lab_home: Path) -> None:
         assert [event.stage for event in run.events()].count("completed") == 1
         assert {event.attempt for event in run.events()} == {1}
     assert handover.lost() == []
+
+
+def test_a_training_that_an_older_version_began_is_begun_anew(
+    seeded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(epochs=3, model="tabular", **SMALL)
+    spec = TaskSpec(task_id=str(uuid.uuid4()), kind="train", machine_id=seeded,
+                    config=config.model_dump(mode="json"))  # fmt: skip
+    run = create_run(spec)
+    run.append_epoch(Epoch(1, 3, -1.0, -2.0, 1.0, None, 0.1, 100.0))
+    with monkeypatch.context() as older:
+        older.setattr(modelfile, "FORMAT", 1)
+        run.save_checkpoint(1, modelfile.pack({}, {}))
+    assert train_tvae_task(run.task_id, load_settings())["state"] == State.SUCCESS
+    assert run.losses()["epoch"].tolist() == [1, 2, 3]
+    assert sum("another version" in event.message for event in run.events()) == 1
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 
 from gan_lab.errors import BadParameter, BadTable, TaskFailed
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
-from gan_lab.synth.modelfile import pack, unpack
+from gan_lab.synth.modelfile import FORMAT
 from gan_lab.synth.network import Bucket, cross_entropy
 from gan_lab.synth.prior import Prior
 from gan_lab.synth.training import one_cycle, planned_epochs
@@ -102,10 +102,6 @@ def test_a_killed_training_resumes_bit_for_bit(table: pd.DataFrame, model: Tabul
 
     stopped = TabularTVAE.fit(table, Roles(rul="rul"), QUICK, stop, on_checkpoint=keep)
     assert len(stopped.history) == 4
-    tensors, meta = unpack(states[3])
-    del meta["half"]  # as a version wrote it that did not record it
-    older = TabularTVAE.fit(table, Roles(rul="rul"), QUICK, resume=pack(tensors, meta))
-    pd.testing.assert_frame_equal(draw(older), draw(model), check_exact=True)
     resumed = TabularTVAE.fit(table, Roles(rul="rul"), QUICK, resume=states[3])
     pd.testing.assert_frame_equal(draw(resumed), draw(model), check_exact=True)
     assert [e.loss for e in resumed.history] == [e.loss for e in model.history]
@@ -184,7 +180,7 @@ def test_a_model_file_of_another_format_is_refused(
     with monkeypatch.context() as before:
         before.setattr("gan_lab.synth.modelfile.FORMAT", 1)
         model.save(tmp_path / "model")
-    with pytest.raises(BadParameter, match="has format 1; this version reads 4"):
+    with pytest.raises(BadParameter, match=f"has format 1; this version reads {FORMAT}"):
         TabularTVAE.load(tmp_path / "model")
 
 

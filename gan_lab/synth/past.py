@@ -1,0 +1,184 @@
+"""What the residuals of a row owe to those before it: a vector autoregression over averages.
+
+Each column is predicted linearly from the row before and exponential averages of those before that
+(Corsi 2009 cascades averages likewise), its own or those of all columns, alike in all regimes or by
+regime (threshold autoregression, Tong 1983): of all rows before, or of those in the same regime,
+for what drives a machine while it runs says nothing while it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan_lab.synth.regimes import DECAYS, Floats, Ints, Packed, Real
+
+PAST = (0.0, *DECAYS)  # the row before, and averages of those before it
+LEAST_GAIN = 0.01  # of a residual's variance, to be worth a coefficient
+POOLED_ROWS = 100.0  # how many rows of its own make a regime's coefficients as heavy as all rows'
+MOST_REGIMES = 12  # more have one set of coefficients
+
+
+def past_of(values: NDArray[Real], packed: Packed, decays: Sequence[float] = PAST) -> NDArray[Real]:
+    """Return the exponential averages of what comes before each row, (rows, decays x columns)."""
+    averages = packed.averages(values, decays)
+    past = np.zeros_like(averages)
+    later = np.flatnonzero(packed.age > 0)
+    past[later] = averages[later - 1]
+    return past
+
+
+def same_regime_past_of(values: NDArray[Real], packed: Packed, regime: Ints) -> NDArray[Real]:
+    """Return the same of the rows before that were in the row's own regime, however long ago."""
+    kind = packed.life * (int(regime.max(initial=0)) + 1) + regime
+    order = np.argsort(kind, kind="stable")
+    found = np.empty((len(values), len(PAST) * values.shape[1]), dtype=values.dtype)
+    found[order] = past_of(values[order], Packed(np.unique(kind, return_counts=True)[1]))
+    return found
+
+
+@dataclass
+class Past:
+    """`coefficients` (regimes or 1, 8 x columns, columns): on the row before and its averages, of
+    all rows and then of those in the same regime; `still` (regimes, columns): where a column takes
+    one value only, and its residual is 0."""
+
+    coefficients: Floats
+    still: NDArray[np.bool_]
+
+    @classmethod
+    def fit(
+        cls,
+        residual: Floats,
+        packed: Packed,
+        regime: Ints,
+        still: NDArray[np.bool_],
+        asked: NDArray[np.bool_],
+    ) -> Past:
+        """Fit by ridge regression to residuals (rows, columns); `regime` is of each row.
+
+        Per column: none, its own past, or that of all columns, in all regimes or by regime,
+        whichever predicts the lives of `asked` rows best by a margin. Shrunk until what is
+        predicted dies away when nothing new comes.
+        """
+        regimes, columns = still.shape
+        every, same = slice(0, 4 * columns), slice(4 * columns, 8 * columns)
+        past = np.zeros((len(residual), 8 * columns))
+        past[:, every] = past_of(residual, packed)
+        taught, asked = ~asked & (packed.age > 0), asked & (packed.age > 0)
+        best = cls(np.zeros((1, 8 * columns, columns)), still)
+        if not taught.any() or not asked.any():
+            return best
+        own, of_all = (cls(np.zeros_like(best.coefficients), still) for _ in range(2))
+        for column in range(columns):
+            lines = column + columns * np.arange(4)
+            own.coefficients[0, lines, column] = _ridge(
+                past[taught][:, lines], residual[taught, column]
+            )
+        of_all.coefficients[0, every] = _ridge(past[taught][:, every], residual[taught])
+        candidates = [own, of_all]
+        if 1 < regimes <= MOST_REGIMES:
+            past[:, same] = same_regime_past_of(residual, packed, regime)
+            candidates += [
+                of_all._by_regime(past, residual, regime, regimes, taught, lines)
+                for lines in (every, same)
+            ]
+        error = (residual[asked] ** 2).mean(axis=0) + 1e-12
+        for candidate in candidates:
+            guess = candidate.says(past[asked], regime[asked])
+            tried = ((residual[asked] - guess) ** 2).mean(axis=0)
+            better = tried < error * (1 - LEAST_GAIN)
+            if better.any():
+                best = cls(np.where(better, candidate.coefficients, best.coefficients), still)
+                error = np.where(better, tried, error)
+        return cls(np.stack([_stable(each) for each in best.coefficients]), still)
+
+    def _by_regime(
+        self,
+        past: Floats,
+        residual: Floats,
+        regime: Ints,
+        regimes: int,
+        taught: NDArray[np.bool_],
+        lines: slice,
+    ) -> Past:
+        """Return coefficients of each regime on some lines, shrunk towards those of all rows."""
+        found = np.zeros((regimes, *self.coefficients.shape[1:]))
+        found[:, lines] = self.coefficients[0, : found.shape[1] // 2]
+        for number in range(regimes):
+            mine = taught & (regime == number)
+            left = residual[mine] - past[mine][:, lines] @ found[number, lines]
+            found[number, lines] += _ridge(past[mine][:, lines], left, POOLED_ROWS)
+        return Past(found, self.still)
+
+    def __bool__(self) -> bool:
+        return bool(self.coefficients.any())
+
+    def says(self, past: Floats, regime: Ints) -> Floats:
+        """Return what the past says of rows (rows, columns) in their regimes."""
+        if len(self.coefficients) == 1:
+            return np.asarray(past @ self.coefficients[0])
+        found = np.empty((len(past), self.coefficients.shape[2]))
+        for number in np.unique(regime):
+            mine = regime == number
+            found[mine] = past[mine] @ self.coefficients[number]
+        return found
+
+    def innovations(self, residual: Floats, packed: Packed, regime: Ints) -> Floats:
+        """Return what the past does not say of residuals, life by life."""
+        if not self:
+            return residual
+        past = [past_of(residual, packed), same_regime_past_of(residual, packed, regime)]
+        return residual - self.says(np.concatenate(past, axis=1), regime)
+
+    def together(
+        self, innovation: Floats, packed: Packed, regime: Ints, lowest: Floats, highest: Floats
+    ) -> Floats:
+        """Return residuals, row by row for all lives at once, within limits; rows are packed."""
+        moving = ~self.still[regime]
+        if not self:
+            return np.clip(innovation, lowest, highest) * moving
+        found, columns = np.empty_like(innovation), innovation.shape[1]
+        by_regime, lives = len(self.coefficients) > 1, packed.slices[0][1]
+        decay = np.repeat(PAST, columns)
+        every = np.zeros((lives, 4 * columns))
+        same = np.zeros((lives, len(self.coefficients), 4 * columns))
+        known = np.zeros((lives, len(self.coefficients), 1), dtype=bool)
+        for step, (a, b) in enumerate(packed.slices):
+            now_in = regime[a:b] if by_regime else np.zeros(b - a, dtype=np.int64)
+            here = np.arange(b - a), now_in
+            past = np.concatenate([every[: b - a], same[here]], axis=1)
+            now = np.clip(innovation[a:b] + self.says(past, now_in), lowest, highest)
+            found[a:b] = now = now * moving[a:b]
+            row = np.tile(now, 4)
+            every = row if step == 0 else decay * every[: b - a] + (1 - decay) * row
+            if by_regime:
+                same[here] = np.where(known[here], decay * same[here] + (1 - decay) * row, row)
+                known[here] = True
+        return found
+
+
+def _ridge(past: Floats, residual: Floats, rows: float = 1.0) -> Floats:
+    gram = past.T @ past + (1e-3 * len(past) + rows) * np.eye(past.shape[1])
+    return np.asarray(np.linalg.solve(gram, past.T @ residual))
+
+
+def _stable(coefficients: Floats) -> Floats:
+    """Shrink the coefficients until the recursion's spectral radius is below 1."""
+    columns = coefficients.shape[1]
+    if not coefficients.any():
+        return coefficients
+    both = len(coefficients) // 2
+    keep = np.kron(np.diag(PAST), np.eye(columns))
+    take = np.kron(np.array([[1 - decay] for decay in PAST]), np.eye(columns))
+    for _ in range(40):
+        radius = np.abs(
+            np.linalg.eigvals(keep + take @ (coefficients[:both] + coefficients[both:]).T)
+        ).max()
+        if radius < 0.998:
+            break
+        coefficients = coefficients * 0.97
+    return coefficients
