@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_lab.synth.regimes import Floats, Ints
+from gan_lab.synth.scatter import some_rows
 
 LEAST_GAIN = 0.01
 POOLED_ROWS = (
@@ -38,6 +39,8 @@ class Dependence:
         alone."""
         columns = values.shape[1]
         limit = np.abs(values).max(axis=0, initial=0.0)
+        chosen = some_rows(len(values))
+        values, regime = values[chosen], regime[chosen]
         correlated = np.nan_to_num(_correlation(values)) ** 2
         order = np.argsort(-correlated.sum(axis=0), kind="stable")
         coefficients = np.zeros((regimes, 2 * columns, columns))

@@ -8,7 +8,7 @@ for what drives a machine while it runs says nothing while it stands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ PAST = (0.0, *DECAYS)  # the row before, and averages of those before it
 LEAST_GAIN = 0.01  # of a residual's variance, to be worth a coefficient
 POOLED_ROWS = 100.0  # how many rows of its own make a regime's coefficients as heavy as all rows'
 MOST_REGIMES = 12  # more have one set of coefficients
+MOST_ROWS = 100_000  # to fit to, and whose past is held in memory at once
 
 
 def past_of(values: NDArray[Real], packed: Packed, decays: Sequence[float] = PAST) -> NDArray[Real]:
@@ -65,74 +66,74 @@ class Past:
         predicted dies away when nothing new comes.
         """
         regimes, columns = still.shape
-        every, same = slice(0, 4 * columns), slice(4 * columns, 8 * columns)
-        past = np.zeros((len(residual), 8 * columns))
-        past[:, every] = past_of(residual, packed)
-        taught, asked = ~asked & (packed.age > 0), asked & (packed.age > 0)
         best = cls(np.zeros((1, 8 * columns, columns)), still)
-        if not taught.any() or not asked.any():
+        chosen = _some_lives(packed)
+        residual, regime, asked = residual[chosen], regime[chosen], asked[chosen]
+        packed = Packed(np.unique(packed.life[chosen], return_counts=True)[1])
+        later = packed.age > 0
+        by_regime = 1 < regimes <= MOST_REGIMES
+        past = _past(residual, packed, regime, by_regime)
+        taught = past[~asked & later], residual[~asked & later], regime[~asked & later]
+        held = past[asked & later], residual[asked & later], regime[asked & later]
+        if not len(taught[0]) or not len(held[0]):
             return best
         own, of_all = (cls(np.zeros_like(best.coefficients), still) for _ in range(2))
+        every, same = slice(0, 4 * columns), slice(4 * columns, 8 * columns)
         for column in range(columns):
             lines = column + columns * np.arange(4)
-            own.coefficients[0, lines, column] = _ridge(
-                past[taught][:, lines], residual[taught, column]
-            )
-        of_all.coefficients[0, every] = _ridge(past[taught][:, every], residual[taught])
+            own.coefficients[0, lines, column] = _ridge(taught[0][:, lines], taught[1][:, column])
+        of_all.coefficients[0, every] = _ridge(taught[0][:, every], taught[1])
         candidates = [own, of_all]
-        if 1 < regimes <= MOST_REGIMES:
-            past[:, same] = same_regime_past_of(residual, packed, regime)
-            candidates += [
-                of_all._by_regime(past, residual, regime, regimes, taught, lines)
-                for lines in (every, same)
-            ]
-        error = (residual[asked] ** 2).mean(axis=0) + 1e-12
+        if by_regime:
+            candidates += [of_all._by_regime(*taught, lines) for lines in (every, same)]
+        error = (held[1] ** 2).mean(axis=0) + 1e-12
         for candidate in candidates:
-            guess = candidate.says(past[asked], regime[asked])
-            tried = ((residual[asked] - guess) ** 2).mean(axis=0)
+            tried = ((held[1] - candidate.says(held[0], held[2])) ** 2).mean(axis=0)
             better = tried < error * (1 - LEAST_GAIN)
             if better.any():
                 best = cls(np.where(better, candidate.coefficients, best.coefficients), still)
                 error = np.where(better, tried, error)
         return cls(np.stack([_stable(each) for each in best.coefficients]), still)
 
-    def _by_regime(
-        self,
-        past: Floats,
-        residual: Floats,
-        regime: Ints,
-        regimes: int,
-        taught: NDArray[np.bool_],
-        lines: slice,
-    ) -> Past:
+    def _by_regime(self, past: Floats, residual: Floats, regime: Ints, lines: slice) -> Past:
         """Return coefficients of each regime on some lines, shrunk towards those of all rows."""
-        found = np.zeros((regimes, *self.coefficients.shape[1:]))
+        found = np.zeros((len(self.still), *self.coefficients.shape[1:]))
         found[:, lines] = self.coefficients[0, : found.shape[1] // 2]
-        for number in range(regimes):
-            mine = taught & (regime == number)
-            left = residual[mine] - past[mine][:, lines] @ found[number, lines]
-            found[number, lines] += _ridge(past[mine][:, lines], left, POOLED_ROWS)
+        for number in range(len(found)):
+            mine = past[regime == number][:, lines]
+            left = residual[regime == number] - mine @ found[number, lines]
+            found[number, lines] += _ridge(mine, left, POOLED_ROWS)
         return Past(found, self.still)
 
     def __bool__(self) -> bool:
         return bool(self.coefficients.any())
 
+    @property
+    def by_regime(self) -> bool:
+        """Whether regimes have coefficients of their own."""
+        return len(self.coefficients) > 1
+
     def says(self, past: Floats, regime: Ints) -> Floats:
-        """Return what the past says of rows (rows, columns) in their regimes."""
-        if len(self.coefficients) == 1:
-            return np.asarray(past @ self.coefficients[0])
-        found = np.empty((len(past), self.coefficients.shape[2]))
+        """Return what the past says of rows in their regimes, (rows, columns); `past` may end
+        before the part of the same regime where nothing depends on it."""
+        known = self.coefficients[:, : past.shape[1]]
+        if not self.by_regime:
+            return np.asarray(past @ known[0])
+        found = np.empty((len(past), known.shape[2]))
         for number in np.unique(regime):
             mine = regime == number
-            found[mine] = past[mine] @ self.coefficients[number]
+            found[mine] = past[mine] @ known[number]
         return found
 
     def innovations(self, residual: Floats, packed: Packed, regime: Ints) -> Floats:
         """Return what the past does not say of residuals, life by life."""
         if not self:
             return residual
-        past = [past_of(residual, packed), same_regime_past_of(residual, packed, regime)]
-        return residual - self.says(np.concatenate(past, axis=1), regime)
+        found = np.empty_like(residual)
+        for rows, part in _blocks(packed):
+            past = _past(residual[rows], part, regime[rows], self.by_regime)
+            found[rows] = residual[rows] - self.says(past, regime[rows])
+        return found
 
     def together(
         self, innovation: Floats, packed: Packed, regime: Ints, lowest: Floats, highest: Floats
@@ -142,7 +143,7 @@ class Past:
         if not self:
             return np.clip(innovation, lowest, highest) * moving
         found, columns = np.empty_like(innovation), innovation.shape[1]
-        by_regime, lives = len(self.coefficients) > 1, packed.slices[0][1]
+        by_regime, lives = self.by_regime, packed.slices[0][1]
         decay = np.repeat(PAST, columns)
         every = np.zeros((lives, 4 * columns))
         same = np.zeros((lives, len(self.coefficients), 4 * columns))
@@ -159,6 +160,30 @@ class Past:
                 same[here] = np.where(known[here], decay * same[here] + (1 - decay) * row, row)
                 known[here] = True
         return found
+
+
+def _past(residual: Floats, packed: Packed, regime: Ints, by_regime: bool) -> Floats:
+    past = past_of(residual, packed)
+    if not by_regime:
+        return past
+    return np.concatenate([past, same_regime_past_of(residual, packed, regime)], axis=1)
+
+
+def _some_lives(packed: Packed) -> NDArray[np.bool_]:
+    """Return the rows of all lives, or where they are many of some, drawn at random."""
+    lives = np.diff(packed.starts)
+    order = np.random.default_rng(0).permutation(len(lives))
+    enough = np.cumsum(lives[order]) - lives[order] < MOST_ROWS
+    return np.isin(packed.life, order[enough])
+
+
+def _blocks(packed: Packed) -> Iterator[tuple[slice, Packed]]:
+    """Yield the rows of so many whole lives at a time that memory stays small."""
+    lives, block = np.diff(packed.starts), packed.starts[:-1] // MOST_ROWS
+    for number in np.unique(block):
+        mine = np.flatnonzero(block == number)
+        rows = slice(int(packed.starts[mine[0]]), int(packed.starts[mine[-1] + 1]))
+        yield rows, Packed(lives[mine])
 
 
 def _ridge(past: Floats, residual: Floats, rows: float = 1.0) -> Floats:

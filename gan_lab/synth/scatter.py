@@ -24,7 +24,7 @@ FOURTH_DIFFERENCE = (1, -4, 6, -4, 1)  # of neighbours: whatever is smooth is go
 REACH = 3  # rows to either side of a row that its scatter and level are read from
 
 ROUNDS = 25
-MOST_ROWS = 50_000  # to fit a variance to: more tell 65 coefficients nothing new
+MOST_ROWS = 50_000  # to fit to: more tell so few coefficients nothing new
 SHRINK = 0.003  # of the rows, as ridge
 LEAST_GAIN = 0.005  # nats a row, on lives that were not fitted to, for a column's variance to vary
 LEAST_VARIANCE = 1e-8
@@ -134,7 +134,7 @@ class Scatter:
         """
         square = np.maximum(residual**2, LEAST_VARIANCE)  # NaN where missing
         entry = _entry(square, entered, regime, regimes)
-        some = _some(len(asked))
+        some = some_rows(len(asked))
         hidden, asked = hidden[some], asked[some]
         square = square[some] / entry[entered[some]]
         constant = np.log(_mean(square, empty=1.0))
@@ -190,7 +190,7 @@ def before_rounding(deviation: NDArray[Real], step: Floats) -> Floats:
     return np.asarray(deviation * np.sqrt(1 - np.where(ratio <= 4, ratio, 0.0) / 12))
 
 
-def _some(rows: int) -> Ints:
+def some_rows(rows: int) -> Ints:
     """Return the numbers of all rows, or where they are many of some, drawn evenly."""
     if rows <= MOST_ROWS:
         return np.arange(rows)
