@@ -81,7 +81,7 @@ class Phase:
     @property
     def _cool_until(self) -> int:
         assert self.cooling_from is not None
-        return self.cooling_from + max(2, math.ceil(self.cooling_from / 2))
+        return self.cooling_from + max(2, math.ceil(self.cooling_from / 3))
 
     def run_epoch(self) -> Figures:
         """Run one epoch and return mean reconstruction, KL, and the held-out loss."""
@@ -130,7 +130,7 @@ class Phase:
             if validation is None
             else self.epoch - self.best_epoch >= self.plan.patience
         )
-        if enough or self.epoch + max(2, math.ceil(self.epoch / 2)) >= self.plan.most:
+        if enough or self.epoch + max(2, math.ceil(self.epoch / 3)) >= self.plan.most:
             if self.kept and enough:
                 self.module.load_state_dict(self.kept)
             self.kept, self.cooling_from = {}, self.epoch
