@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from gan_lab.synth.regimes import Floats, Ints
 
 EMBEDDING = 6
+BETA = 4.0  # weight of the embedding's KL (Higgins et al. 2017): lives are few, and soon memorised
 SCALES = (0.04, 0.125, 0.35)  # of a typical life: how close to its end wear shows
 
 
@@ -135,7 +136,7 @@ def curve_losses(
     if data.known is not None:
         nats = nats * data.known.index_select(0, chosen)
     kl = 0.5 * (mean.square() + std.square() - 1 - log_variance).sum(dim=1)
-    return nats.sum() / len(chosen), (kl / data.rows.index_select(0, life)).mean()
+    return nats.sum() / len(chosen), (BETA * kl / data.rows.index_select(0, life)).mean()
 
 
 @torch.no_grad()

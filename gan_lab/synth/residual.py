@@ -38,6 +38,7 @@ PAST_LEVELS = 32  # of a category, the most frequent, whose past the network is 
 PAST_CELLS = (0.0, 0.8, 0.95)  # the same of categories
 OFFSET_ROWS = 10.0  # how many rows of its own make half of a life's mean residual its own
 PRIOR_COMPONENTS = 10
+LIKE_TAUGHT = 2.0  # how many lives whose offsets are as wide as the taught ones' are presumed
 DRAW_ROWS = 16_384
 
 
@@ -112,7 +113,7 @@ class Residual:
         limits = whole.min(axis=0, initial=0), whole.max(axis=0, initial=0)
         return cls(
             past, gain, scatter, dependence, encoding, groups, network, prior, *limits,
-            _root(offset),
+            _root(offset, asked[starts]),
         ), joint  # fmt: skip
 
     def conditions(
@@ -202,13 +203,22 @@ def _told(column: Column) -> int:
     return min(column.cells, PAST_LEVELS)
 
 
-def _root(offset: Floats) -> Floats:
-    """Return the root of the covariance of the lives' offsets, (columns, columns)."""
+def _root(offset: Floats, asked: NDArray[np.bool_]) -> Floats:
+    """Return the root of the covariance of the lives' offsets, (columns, columns).
+
+    An embedding is fitted closer to the lives that taught the curve than to any new one: the
+    offsets of the `asked` lives, which did not, are wider. What is drawn is half-way between (of
+    their logarithms): drawn embeddings already differ as much as the training lives did.
+    """
     lives, columns = offset.shape
     if lives < 2 or not columns:
         return np.zeros((columns, columns))
-    covariance = np.atleast_2d(np.cov(offset.T))
-    return np.asarray(np.linalg.cholesky(covariance + 1e-9 * np.eye(columns)))
+    taught = offset[~asked] if (~asked).sum() > 1 else offset
+    mean = taught.mean(axis=0)
+    covariance = np.atleast_2d(np.cov(taught.T)) + 1e-9 * np.eye(columns)
+    wider = ((offset[asked] - mean) ** 2).sum() / np.trace(covariance)  # times the asked lives
+    wider = max(1.0, (wider + LIKE_TAUGHT) / (asked.sum() + LIKE_TAUGHT)) ** 0.5
+    return np.asarray(np.linalg.cholesky(wider * covariance))
 
 
 def _filled(residual: NDArray[Real], seed: int) -> Floats:
