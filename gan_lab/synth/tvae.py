@@ -235,16 +235,18 @@ def _calibrate(network: Network, prior: Prior, rows: Batch, seed: int) -> None:
     """
     last = network.decoder[-1]
     assert isinstance(last, torch.nn.Linear)
-    z = moved(prior.sample(PRIOR_ROWS, torch.Generator().manual_seed(seed)), network.device)
+    drawn_rows = min(PRIOR_ROWS, max(5_000, 4 * len(rows)))
+    z = moved(prior.sample(drawn_rows, torch.Generator().manual_seed(seed)), network.device)
     real = torch.bincount(rows.cells.flatten(), minlength=network.layout.cells) / len(rows)
     bias, logits = last.bias[network.layout.deviations :], network.decode(z)[1]
     for bucket in network.layout.buckets:
         place = slice(bucket.start, bucket.stop)
         part, wanted = bucket.of(logits), real[place].view(len(bucket.groups), bucket.width)
+        odds = (part - part.amax(dim=2, keepdim=True)).exp_()
         for _ in range(3):
-            drawn = part.softmax(dim=2).mean(dim=0)
+            drawn = torch.einsum("rgc,rg->gc", odds, 1 / odds.sum(dim=2)) / drawn_rows
             shift = torch.where(wanted * drawn > 0, wanted / drawn, 1.0).log().clamp(-2, 2)
-            part += shift
+            odds *= shift.exp()
             bias[place] += shift.flatten()
 
 
