@@ -10,6 +10,7 @@ entry point of this package); any kernel but this environment's own Python start
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import io
 import logging
@@ -74,6 +75,8 @@ class SpareKernel:
 
     def __init__(self) -> None:
         orders, self._orders = Pipe(duplex=False)
+        for each in (sys.stdout, sys.stderr):  # else the fork would say it again at its end
+            each.flush()
         self.returncode: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
@@ -162,33 +165,27 @@ def _await_orders(orders: Connection) -> None:
 
 
 def _end(code: int) -> None:
-    """End as the interpreter does: wait for threads, call what waits for the end, drop what the
-    notebook made, flush files.
+    """End as the interpreter does: wait for threads, call what waits for the end, which drops the
+    notebook's variables, flush files.
 
     Only what it was forked with is not taken apart: half a second of a core, to copy what all
     kernels share before throwing it away.
     """
     waited = threading._shutdown  # type: ignore[attr-defined]
-    for last in (waited, atexit._run_exitfuncs, _drop_variables, _flush_files):
-        with suppress(Exception):
-            last()
-    os._exit(code)
-
-
-def _drop_variables() -> None:
-    from IPython.core.getipython import get_ipython
-
-    shell = get_ipython()
-    if shell is not None:
-        shell.user_ns.clear()
-        gc.collect()
+    try:
+        for last in (waited, atexit._run_exitfuncs, gc.collect, _flush_files):
+            with suppress(BaseException):
+                last()
+    finally:
+        os._exit(code & 0xFF)
 
 
 def _flush_files() -> None:
-    for each in gc.get_objects():  # without those that were frozen before the fork
-        if issubclass(type(each), io.IOBase):
-            with suppress(Exception):
-                each.flush()
+    made = [each for each in gc.get_objects() if issubclass(type(each), io.IOBase)]
+    for each in (*made, sys.__stdout__, sys.__stderr__):  # what is frozen is not among the objects
+        with suppress(Exception):
+            each.flush()
+    ctypes.CDLL(None).fflush(None)
 
 
 def _begin_anew(environment: dict[str, str], folder: str) -> None:

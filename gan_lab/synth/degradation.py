@@ -120,7 +120,7 @@ class CurveData:
 def curve_losses(
     curve: Curve, data: CurveData, chosen: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return negative log likelihood and KL of rows.
+    """Return negative log likelihood of rows and their KL, weighted.
 
     Held-out lives learn their embedding beside the others, but the curve learns nothing from them.
     """
@@ -141,8 +141,7 @@ def curve_losses(
 
 @torch.no_grad()
 def held_out_loss(curve: Curve, data: CurveData, seed: int) -> float | None:
-    """Return the negative evidence bound of held-out lives, nats a row; None where there are
-    none."""
+    """Return the loss of held-out lives, nats a row; None where there are none."""
     chosen = data.held_out[data.life].nonzero()[:, 0]
     if not len(chosen):
         return None

@@ -39,7 +39,7 @@ class Dependence:
         alone."""
         columns = values.shape[1]
         limit = np.abs(values).max(axis=0, initial=0.0)
-        chosen = some_rows(len(values))
+        chosen = some_rows(regime)
         values, regime = values[chosen], regime[chosen]
         correlated = np.nan_to_num(_correlation(values)) ** 2
         order = np.argsort(-correlated.sum(axis=0), kind="stable")
@@ -84,16 +84,18 @@ class Dependence:
             found[mine] = (values[mine] - guess) / self.scale[number]
         return found
 
-    def together(self, alone: Floats, regime: Ints) -> Floats:
-        """Return the columns that what is left stands for: the inverse of `alone`."""
+    def together(self, alone: Floats, regime: Ints, still: NDArray[np.bool_]) -> Floats:
+        """Return the columns that what is left stands for: the inverse of `alone`. Columns that are
+        `still` (regimes, columns) are 0, as they were when it was fitted."""
         found = np.empty_like(alone)
         columns = alone.shape[1]
         for number in np.unique(regime):
             mine = regime == number
             known = np.zeros((int(mine.sum()), 2 * columns))
-            own = alone[mine] * self.scale[number]
+            own = alone[mine] * np.where(still[number], 0.0, self.scale[number])
+            weights = np.where(still[number], 0.0, self.coefficients[number])
             for column in self.order:
-                value = own[:, column] + known @ self.coefficients[number, :, column]
+                value = own[:, column] + known @ weights[:, column]
                 value = np.clip(value, -self.limit[column], self.limit[column])
                 known[:, column], known[:, columns + column] = value, value**2
             found[mine] = known[:, :columns]

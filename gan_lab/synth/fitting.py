@@ -145,18 +145,11 @@ class Fitting:
         told = np.concatenate(
             [self.features, self.curve.mean.detach().numpy()[self.packed.life]], axis=1
         )
-        asked = self.held_out[self.packed.life]
-        if not asked.any():
-            asked = (
-                self.packed.life % 2 == 1
-                if len(self.lives.rows) > 1
-                else self.packed.age % 400 > 300
-            )
         value, hidden = self.curve.levels(told)
         residual = (self.values - value)[:, : len(self.table.tracks)]
         self.residual, joint = Residual.prepare(
             residual, hidden, self.lives, self.table, self.groups, told.shape[1], self.packed,
-            asked, self.config,
+            self.held_out, self.config,
         )  # fmt: skip
         network = self.residual.network
         batch = network.batch(joint, self.residual.conditions(told, self.lives.codes, self.packed))

@@ -350,7 +350,7 @@ def _levels(numbers: Floats, regime: Ints) -> tuple[Floats, Floats, Floats]:
         some = np.where(np.isfinite(mine), mine, np.where(known > 0, np.nan, overall))
         center[number], spread[number] = np.nanmean(some, axis=0), np.nanstd(some, axis=0)
         lone = (known >= 10) & (np.nanmin(some, axis=0) == np.nanmax(some, axis=0)) & (count > 1)
-        fixed[number, lone] = some[0, lone]
+        fixed[number, lone] = np.nanmin(some, axis=0)[lone]
     share = np.bincount(regime)[:, None] / len(regime)
     within = np.sqrt((share * spread**2).sum(axis=0))
     return center, np.maximum(spread, np.where(within > 0, LEAST_SPREAD * within, 1.0)), fixed

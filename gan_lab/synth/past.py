@@ -19,8 +19,10 @@ from gan_lab.synth.regimes import DECAYS, Floats, Ints, Packed, Real
 PAST = (0.0, *DECAYS)  # the row before, and averages of those before it
 LEAST_GAIN = 0.01  # of a residual's variance, to be worth a coefficient
 POOLED_ROWS = 100.0  # how many rows of its own make a regime's coefficients as heavy as all rows'
-MOST_REGIMES = 12  # more have one set of coefficients
-MOST_ROWS = 100_000  # to fit to, and whose past is held in memory at once
+MOST_SETS = 12  # of coefficients: more regimes have one
+FIT_ROWS = 100_000  # to fit to: more tell so few coefficients nothing new
+BLOCK_ROWS = 100_000  # whose past is held in memory at once, or that of one longer life
+SHOCK_LIVES, SHOCK_ROWS = 20, 300
 
 
 def past_of(values: NDArray[Real], packed: Packed, decays: Sequence[float] = PAST) -> NDArray[Real]:
@@ -62,16 +64,15 @@ class Past:
         """Fit by ridge regression to residuals (rows, columns); `regime` is of each row.
 
         Per column: none, its own past, or that of all columns, in all regimes or by regime,
-        whichever predicts the lives of `asked` rows best by a margin. Shrunk until what is
-        predicted dies away when nothing new comes.
+        whichever predicts the `asked` rows best by a margin. Shrunk until a shock dies away.
         """
         regimes, columns = still.shape
         best = cls(np.zeros((1, 8 * columns, columns)), still)
-        chosen = _some_lives(packed)
+        chosen = _some_lives(packed, asked)
         residual, regime, asked = residual[chosen], regime[chosen], asked[chosen]
         packed = Packed(np.unique(packed.life[chosen], return_counts=True)[1])
         later = packed.age > 0
-        by_regime = 1 < regimes <= MOST_REGIMES
+        by_regime = 1 < regimes <= MOST_SETS
         past = _past(residual, packed, regime, by_regime)
         taught = past[~asked & later], residual[~asked & later], regime[~asked & later]
         held = past[asked & later], residual[asked & later], regime[asked & later]
@@ -93,7 +94,26 @@ class Past:
             if better.any():
                 best = cls(np.where(better, candidate.coefficients, best.coefficients), still)
                 error = np.where(better, tried, error)
-        return cls(np.stack([_stable(each) for each in best.coefficients]), still)
+        best = cls(np.stack([_stable(each) for each in best.coefficients]), still)
+        return best._calmed(packed, regime) if best.by_regime else best
+
+    def _calmed(self, packed: Packed, regime: Ints) -> Past:
+        """Return coefficients shrunk until a shock also dies away where regimes take turns: each
+        may be stable, and their product not."""
+        lives = np.minimum(np.diff(packed.starts)[:SHOCK_LIVES], SHOCK_ROWS)
+        rows = (packed.life < len(lives)) & (packed.age < SHOCK_ROWS)
+        some, columns = Packed(lives), self.still.shape[1]
+        regime = regime[rows][some.index]
+        shock = np.zeros((len(regime), columns))
+        shock[: len(lives)] = np.random.default_rng(0).normal(size=(len(lives), columns))
+        late = some.age[some.index] >= SHOCK_ROWS // 3
+        found, bound = self, np.full(columns, 1e9)
+        for _ in range(40):
+            left = np.abs(found.together(shock, some, regime, -bound, bound)[late])
+            if left.max(initial=0.0) <= np.abs(shock).max(initial=0.0):
+                break
+            found = Past(found.coefficients * 0.97, self.still)
+        return found
 
     def _by_regime(self, past: Floats, residual: Floats, regime: Ints, lines: slice) -> Past:
         """Return coefficients of each regime on some lines, shrunk towards those of all rows."""
@@ -149,10 +169,10 @@ class Past:
         same = np.zeros((lives, len(self.coefficients), 4 * columns))
         known = np.zeros((lives, len(self.coefficients), 1), dtype=bool)
         for step, (a, b) in enumerate(packed.slices):
-            now_in = regime[a:b] if by_regime else np.zeros(b - a, dtype=np.int64)
-            here = np.arange(b - a), now_in
-            past = np.concatenate([every[: b - a], same[here]], axis=1)
-            now = np.clip(innovation[a:b] + self.says(past, now_in), lowest, highest)
+            past, here = every[: b - a], (np.arange(b - a), regime[a:b])
+            if by_regime:
+                past = np.concatenate([past, same[here]], axis=1)
+            now = np.clip(innovation[a:b] + self.says(past, regime[a:b]), lowest, highest)
             found[a:b] = now = now * moving[a:b]
             row = np.tile(now, 4)
             every = row if step == 0 else decay * every[: b - a] + (1 - decay) * row
@@ -169,17 +189,24 @@ def _past(residual: Floats, packed: Packed, regime: Ints, by_regime: bool) -> Fl
     return np.concatenate([past, same_regime_past_of(residual, packed, regime)], axis=1)
 
 
-def _some_lives(packed: Packed) -> NDArray[np.bool_]:
-    """Return the rows of all lives, or where they are many of some, drawn at random."""
-    lives = np.diff(packed.starts)
-    order = np.random.default_rng(0).permutation(len(lives))
-    enough = np.cumsum(lives[order]) - lives[order] < MOST_ROWS
-    return np.isin(packed.life, order[enough])
+def _some_lives(packed: Packed, asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return all rows, or where they are many the first ones of some lives drawn at random: a third
+    of lives with rows that are asked."""
+    if len(packed.life) <= FIT_ROWS:
+        return np.ones(len(packed.life), dtype=bool)
+    rows = np.minimum(np.diff(packed.starts), FIT_ROWS // 4)
+    having = np.logical_or.reduceat(asked, packed.starts[:-1])
+    chosen = np.zeros(len(rows), dtype=bool)
+    for mine, share in ((having, 1 / 3), (~having, 2 / 3)):
+        order = np.random.default_rng(1).permutation(np.flatnonzero(mine))
+        before = np.cumsum(rows[order]) - rows[order]
+        chosen[order[before < share * FIT_ROWS]] = True
+    return np.asarray(chosen[packed.life] & (packed.age < FIT_ROWS // 4))
 
 
 def _blocks(packed: Packed) -> Iterator[tuple[slice, Packed]]:
     """Yield the rows of so many whole lives at a time that memory stays small."""
-    lives, block = np.diff(packed.starts), packed.starts[:-1] // MOST_ROWS
+    lives, block = np.diff(packed.starts), packed.starts[:-1] // BLOCK_ROWS
     for number in np.unique(block):
         mine = np.flatnonzero(block == number)
         rows = slice(int(packed.starts[mine[0]]), int(packed.starts[mine[-1] + 1]))

@@ -3,7 +3,7 @@ cool-down.
 
 The schedule is warm-up, steady, decay (Hu et al. 2024, arXiv:2404.06395): when the held-out loss
 has not improved for `patience` epochs, the best weights are taken back and the rate falls to
-nothing over half as many epochs again. Without held-out lives the steady part is as long as
+nothing over a third as many epochs again. Without held-out lives the steady part is as long as
 planned.
 """
 

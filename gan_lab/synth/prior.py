@@ -87,11 +87,15 @@ def _expectation_maximization(
     for _ in range(ROUNDS):
         mass = shares.sum(dim=0) + 1e-6
         means = shares.T @ codes / mass[:, None]
-        apart = codes - means[:, None]  # (components, rows, dims)
-        covariances = (apart * shares.T[:, :, None]).transpose(1, 2) @ apart
+        covariances = torch.empty(components, dims, dims)
+        for k in range(components):
+            apart = codes - means[k]
+            covariances[k] = (apart * shares[:, k : k + 1]).T @ apart
         covariances = (covariances + 10 * pooled) / (mass + 10)[:, None, None]
         inverse = torch.linalg.inv(torch.linalg.cholesky(covariances))
         log = torch.log(mass / rows) + inverse.diagonal(dim1=1, dim2=2).log().sum(dim=1)
-        shares = -0.5 * (apart @ inverse.transpose(1, 2)).square().sum(dim=2).T
+        for k in range(components):
+            log_k = (codes - means[k]) @ inverse[k].T
+            shares[:, k] = -0.5 * log_k.square().sum(dim=1)
         shares = (shares + log).softmax(dim=1)
     return mass / mass.sum(), means, covariances

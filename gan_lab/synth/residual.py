@@ -71,7 +71,7 @@ class Residual:
         groups: list[int],
         static: int,
         packed: Packed,
-        asked: NDArray[np.bool_],
+        held_out: NDArray[np.bool_],
         config: TrainConfig,
     ) -> tuple[Residual, Encoded]:
         """Fit everything but the network's weights; return it with the encoded innovations.
@@ -79,6 +79,9 @@ class Residual:
         `residual` (rows, columns) is NaN where a reading is missing or can only be one.
         """
         known, starts = np.isfinite(residual), packed.starts[:-1]
+        asked = held_out[packed.life]
+        if not asked.any():
+            asked = packed.life % 2 == 1 if len(lives.rows) > 1 else packed.age % 400 > 300
         rows = np.add.reduceat(known, starts, dtype=np.float64)
         offset = np.add.reduceat(np.nan_to_num(residual), starts) / (rows + OFFSET_ROWS)
         offset[rows < OFFSET_ROWS] = 0.0
@@ -113,7 +116,7 @@ class Residual:
         limits = whole.min(axis=0, initial=0), whole.max(axis=0, initial=0)
         return cls(
             past, gain, scatter, dependence, encoding, groups, network, prior, *limits,
-            _root(offset, asked[starts]),
+            _root(offset, held_out),
         ), joint  # fmt: skip
 
     def conditions(
@@ -164,7 +167,7 @@ class Residual:
                 now = np.tile(self._one_hot(cells[a:b]), len(PAST_CELLS))
                 before = now if step == 0 else decay * before + (1 - decay) * now
         entered, regime = entries(regime, packed), regime[packed.index]
-        innovation = self.dependence.together(innovation, regime)
+        innovation = self.dependence.together(innovation, regime, self.past.still)
         deviation = self.scatter.deviation(hidden, entered)
         innovation *= (before_rounding(deviation * self.gain, steps) / self.gain)[packed.index]
         found = self.past.together(innovation, packed, regime, self.lowest, self.highest)
@@ -203,21 +206,21 @@ def _told(column: Column) -> int:
     return min(column.cells, PAST_LEVELS)
 
 
-def _root(offset: Floats, asked: NDArray[np.bool_]) -> Floats:
+def _root(offset: Floats, held_out: NDArray[np.bool_]) -> Floats:
     """Return the root of the covariance of the lives' offsets, (columns, columns).
 
     An embedding is fitted closer to the lives that taught the curve than to any new one: the
-    offsets of the `asked` lives, which did not, are wider. What is drawn is half-way between (of
-    their logarithms): drawn embeddings already differ as much as the training lives did.
+    offsets of held-out lives are wider. What is drawn is half-way between, on a logarithmic scale:
+    drawn embeddings already differ as much as those of the training lives.
     """
     lives, columns = offset.shape
     if lives < 2 or not columns:
         return np.zeros((columns, columns))
-    taught = offset[~asked] if (~asked).sum() > 1 else offset
+    taught = offset[~held_out]
     mean = taught.mean(axis=0)
     covariance = np.atleast_2d(np.cov(taught.T)) + 1e-9 * np.eye(columns)
-    wider = ((offset[asked] - mean) ** 2).sum() / np.trace(covariance)  # times the asked lives
-    wider = max(1.0, (wider + LIKE_TAUGHT) / (asked.sum() + LIKE_TAUGHT)) ** 0.5
+    wider = ((offset[held_out] - mean) ** 2).sum() / np.trace(covariance)  # times how many they are
+    wider = max(1.0, (wider + LIKE_TAUGHT) / (held_out.sum() + LIKE_TAUGHT)) ** 0.5
     return np.asarray(np.linalg.cholesky(wider * covariance))
 
 

@@ -25,6 +25,7 @@ REACH = 3  # rows to either side of a row that its scatter and level are read fr
 
 ROUNDS = 25
 MOST_ROWS = 50_000  # to fit to: more tell so few coefficients nothing new
+REGIME_ROWS = 2_000  # at least, of each regime that has them
 SHRINK = 0.003  # of the rows, as ridge
 LEAST_GAIN = 0.005  # nats a row, on lives that were not fitted to, for a column's variance to vary
 LEAST_VARIANCE = 1e-8
@@ -107,8 +108,8 @@ class Scatter:
     """How widely each column scatters in a row, given what the curve sees last of it.
 
     The log variance is linear in that (Harvey 1976): `coefficients` (inputs + 1, columns), kept
-    within `lowest` and `highest` (columns,), what the training rows have. Of rows of which the past
-    says less it is larger: by the factor `entry` (1 + regimes + 1, columns), see `entries`.
+    within `lowest` and `highest` (columns,), what the training rows have. Rows of which the past
+    says less have a factor of their own: `entry` (1 + regimes + 1, columns), see `entries`.
     """
 
     coefficients: Floats
@@ -134,7 +135,7 @@ class Scatter:
         """
         square = np.maximum(residual**2, LEAST_VARIANCE)  # NaN where missing
         entry = _entry(square, entered, regime, regimes)
-        some = some_rows(len(asked))
+        some = some_rows(regime)
         hidden, asked = hidden[some], asked[some]
         square = square[some] / entry[entered[some]]
         constant = np.log(_mean(square, empty=1.0))
@@ -190,11 +191,14 @@ def before_rounding(deviation: NDArray[Real], step: Floats) -> Floats:
     return np.asarray(deviation * np.sqrt(1 - np.where(ratio <= 4, ratio, 0.0) / 12))
 
 
-def some_rows(rows: int) -> Ints:
-    """Return the numbers of all rows, or where they are many of some, drawn evenly."""
-    if rows <= MOST_ROWS:
-        return np.arange(rows)
-    return np.sort(np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False))
+def some_rows(regime: Ints) -> Ints:
+    """Return the numbers of all rows, or where they are many of some, drawn evenly; of a rare
+    regime all, or as many as tell of it."""
+    if len(regime) <= MOST_ROWS:
+        return np.arange(len(regime))
+    order = np.random.default_rng(0).permutation(len(regime))
+    rare = [order[regime[order] == number][:REGIME_ROWS] for number in np.unique(regime)]
+    return np.unique(np.concatenate([order[:MOST_ROWS], *rare]))
 
 
 def _mean(values: Floats, empty: float = 0.0) -> Floats:

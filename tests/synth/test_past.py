@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+import gan_lab.synth.past as past_module
 from gan_lab.synth.degradation import Population, evenly
+from gan_lab.synth.dependence import Dependence
 from gan_lab.synth.past import PAST, Past, past_of, same_regime_past_of
 from gan_lab.synth.regimes import Floats, Ints, Packed
 from gan_lab.synth.scatter import Scatter, entries
@@ -69,6 +71,46 @@ def test_drawing_undoes_what_fitting_did(
     innovation = past.innovations(residual, packed, regime)[packed.index]
     again = past.together(innovation, packed, regime[packed.index], *LIMITS)[packed.place]
     np.testing.assert_allclose(again, residual, atol=1e-9)
+
+
+def test_of_many_rows_some_lives_tell_and_blocks_agree(
+    packed: Packed, regime: Ints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    residual = autoregressive(packed, regime, (0.9, -0.7))
+    whole = fit(residual, packed, regime, [[False] * 2] * 2)
+    unblocked = whole.innovations(residual, packed, regime)
+    monkeypatch.setattr(past_module, "BLOCK_ROWS", 500)
+    again = whole.innovations(residual, packed, regime)
+    np.testing.assert_allclose(again, unblocked, atol=1e-12)
+    monkeypatch.setattr(past_module, "FIT_ROWS", 1_500)
+    for asked in (packed.life % 4 == 0, packed.life == 7):  # few are held out, and still decide
+        some = Past.fit(residual, packed, regime, np.zeros((2, 2), dtype=bool), asked)
+        assert some.innovations(residual, packed, regime).var() < 1.2
+
+
+def test_a_shock_dies_away_though_regimes_take_turns() -> None:
+    packed = Packed(np.full(10, 400))
+    regime = packed.age % 2
+    wild = np.zeros((2, 16, 2))
+    wild[0, 0, 1] = wild[1, 1, 0] = 2.0  # each by itself forgets at once, in turns they double
+    past = Past(wild, np.zeros((2, 2), dtype=bool))._calmed(packed, regime)
+    shock = np.zeros((len(regime), 2))
+    shock[:10] = 1.0
+    drawn = past.together(shock, packed, regime[packed.index], *LIMITS)
+    assert np.abs(drawn[-100:]).max() <= 1.0
+
+
+def test_dependence_lets_nothing_of_what_stands_still_into_other_columns() -> None:
+    rng = np.random.default_rng(8)
+    regime = np.repeat([0, 1], [2_000, 15])  # too few rows to know the second one's spread
+    values = rng.normal(size=(len(regime), 3))
+    values[:, 1] += values[:, 0]
+    values[regime == 1, 0] = 0.0
+    dependence = Dependence.fit(values, regime, 2)
+    still = np.array([[False] * 3, [True, False, False]])
+    alone = dependence.alone(values, regime)
+    alone[regime == 1, 0] = 5.0  # what a network draws there, which nobody shall see
+    np.testing.assert_allclose(dependence.together(alone, regime, still), values, atol=1e-6)
 
 
 def test_what_stands_still_stays_so_and_is_remembered(packed: Packed, regime: Ints) -> None:
