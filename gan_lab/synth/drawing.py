@@ -5,6 +5,7 @@ All lives of a chunk are lived at once, row by row; chunks keep memory constant.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -38,12 +39,14 @@ class Drawing:
         self.within = self._within()
         self.state_shares = self._state_shares()
         self.mean_rows = self._mean_rows()
+        self.lives: int | None = None  # as many as are asked for, where that is known
 
     def chunks(
         self, rows: int | None, lives: int | None, first_life: int
     ) -> Iterator[pd.DataFrame]:
         """Draw exactly so many rows, or so many whole lives; the last life of rows is cut at its
         start."""
+        self.lives = lives if rows is None else None
         done_rows = done_lives = number = 0
         while done_rows < rows if rows is not None else done_lives < (lives or 0):
             count = max(1, int(CHUNK_ROWS / self.mean_rows))
@@ -83,7 +86,7 @@ class Drawing:
 
     def _lives(self, ids: Ints, rng: np.random.Generator) -> tuple[Ints, Floats, dict[str, Floats]]:
         """Draw who the lives are: their conditions, embeddings and traits."""
-        place = (np.random.default_rng(self.seed).random() + ids * GOLDEN) % 1.0
+        place = (np.random.default_rng(self.seed).random() + self._even(ids)) % 1.0
         combo = np.minimum(
             np.searchsorted(np.cumsum(self.chances), place, side="right"), len(self.chances) - 1
         )
@@ -94,6 +97,16 @@ class Drawing:
                 break
             drawn[outside] = self.model.population.draw(combo[outside], rng)
         return combo, drawn[:, :EMBEDDING], self._traits(drawn[:, EMBEDDING:])
+
+    def _even(self, ids: Ints) -> Floats:
+        """Return numbers within [0, 1) that lie evenly, however many lives come of it: exactly so
+        for all lives that were asked for, else by the golden ratio, which leaves the least gaps."""
+        if self.lives is None:
+            return np.asarray(ids * GOLDEN % 1.0)
+        step = round(self.lives * GOLDEN)
+        while math.gcd(step, self.lives) > 1:
+            step += 1
+        return np.asarray(ids * step % self.lives / self.lives)
 
     def _traits(self, scores: Floats) -> dict[str, Floats]:
         """Return the traits that normal scores stand for; one that all lives share needs none."""

@@ -216,9 +216,11 @@ def _root(offset: Floats, held_out: NDArray[np.bool_]) -> Floats:
     lives, columns = offset.shape
     if lives < 2 or not columns:
         return np.zeros((columns, columns))
+    from sklearn.covariance import ledoit_wolf
+
     taught = offset[~held_out]
     mean = taught.mean(axis=0)
-    covariance = np.atleast_2d(np.cov(taught.T)) + 1e-9 * np.eye(columns)
+    covariance = ledoit_wolf(taught)[0] + 1e-9 * np.eye(columns)  # lives may be fewer than columns
     wider = ((offset[held_out] - mean) ** 2).sum() / np.trace(covariance)  # times how many they are
     wider = max(1.0, (wider + LIKE_TAUGHT) / (held_out.sum() + LIKE_TAUGHT)) ** 0.5
     return np.asarray(np.linalg.cholesky(wider * covariance))

@@ -124,6 +124,17 @@ def test_failure_modes_are_honoured(model: SequentialTVAE) -> None:
     )
 
 
+@pytest.mark.parametrize(("lives", "most"), [(1, 1), (7, 1), (24, 0), (48, 0)])
+def test_conditions_come_as_often_as_in_the_training_lives(
+    model: SequentialTVAE, table: pd.DataFrame, lives: int, most: int
+) -> None:
+    asked = ["site", "failure_mode"]
+    shares = table.groupby("machine")[asked].first().value_counts(normalize=True)
+    drawn = draw(model, lives=lives, seed=5).groupby("machine")[asked].first().value_counts()
+    missed = drawn.reindex(shares.index, fill_value=0) - shares * lives
+    assert (missed.abs() <= most).all()
+
+
 def test_late_life_is_honoured(model: SequentialTVAE) -> None:
     for share in (0.1, 0.4):
         drawn = draw(model, lives=200, conditions=GenerateConfig(late_life=share))
