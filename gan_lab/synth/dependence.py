@@ -92,10 +92,9 @@ class Dependence:
         for number in np.unique(regime):
             mine = regime == number
             known = np.zeros((int(mine.sum()), 2 * columns))
-            own = alone[mine] * np.where(still[number], 0.0, self.scale[number])
-            weights = np.where(still[number], 0.0, self.coefficients[number])
-            for column in self.order:
-                value = own[:, column] + known @ weights[:, column]
+            own = alone[mine] * self.scale[number]
+            for column in self.order[~still[number, self.order]]:
+                value = own[:, column] + known @ self.coefficients[number, :, column]
                 value = np.clip(value, -self.limit[column], self.limit[column])
                 known[:, column], known[:, columns + column] = value, value**2
             found[mine] = known[:, :columns]

@@ -39,14 +39,12 @@ class Drawing:
         self.within = self._within()
         self.state_shares = self._state_shares()
         self.mean_rows = self._mean_rows()
-        self.lives: int | None = None  # as many as are asked for, where that is known
 
     def chunks(
         self, rows: int | None, lives: int | None, first_life: int
     ) -> Iterator[pd.DataFrame]:
         """Draw exactly so many rows, or so many whole lives; the last life of rows is cut at its
         start."""
-        self.lives = lives if rows is None else None
         done_rows = done_lives = number = 0
         while done_rows < rows if rows is not None else done_lives < (lives or 0):
             count = max(1, int(CHUNK_ROWS / self.mean_rows))
@@ -54,7 +52,9 @@ class Drawing:
                 count = min(count, (lives or 0) - done_lives)
             else:
                 count = min(count, int((rows - done_rows) / self.mean_rows) + 1)
-            chunk, size = self._chunk(number, done_lives, count, first_life)
+            ids = np.arange(done_lives, done_lives + count)
+            place = _evenly_placed(ids, lives if rows is None else None)
+            chunk, size = self._chunk(number, ids, place, first_life)
             if rows is not None and done_rows + len(chunk) > rows:
                 chunk = _cut(chunk, size, rows - done_rows)
             chunk.index = pd.RangeIndex(done_rows, done_rows + len(chunk))
@@ -62,13 +62,12 @@ class Drawing:
             yield chunk
 
     def _chunk(
-        self, number: int, done: int, count: int, first_life: int
+        self, number: int, ids: Ints, place: Floats, first_life: int
     ) -> tuple[pd.DataFrame, Ints]:
-        """Draw `count` lives after the `done` ones; return their rows and how many each has."""
+        """Draw lives; return their rows and how many each has."""
         rng = np.random.default_rng([self.seed, number])
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        ids = np.arange(done, done + count)
-        combo, w, traits = self._lives(ids, rng)
+        combo, w, traits = self._lives(place, rng)
         lives, packed = self._course(combo, traits, rng)
         lives.regime, features = self._regimes(lives, traits, combo, packed, rng)
         told = np.concatenate([features, w[packed.life]], axis=1).astype(np.float32)
@@ -84,9 +83,12 @@ class Drawing:
         frame = self.table.write(lives, ids + first_life, combo, traits, seconds)
         return self._observed(frame, lives, packed)
 
-    def _lives(self, ids: Ints, rng: np.random.Generator) -> tuple[Ints, Floats, dict[str, Floats]]:
-        """Draw who the lives are: their conditions, embeddings and traits."""
-        place = (np.random.default_rng(self.seed).random() + self._even(ids)) % 1.0
+    def _lives(
+        self, place: Floats, rng: np.random.Generator
+    ) -> tuple[Ints, Floats, dict[str, Floats]]:
+        """Draw who the lives are: their conditions, embeddings and traits; `place` within [0, 1)
+        says which of the conditions, laid side by side."""
+        place = (np.random.default_rng(self.seed).random() + place) % 1.0
         combo = np.minimum(
             np.searchsorted(np.cumsum(self.chances), place, side="right"), len(self.chances) - 1
         )
@@ -97,16 +99,6 @@ class Drawing:
                 break
             drawn[outside] = self.model.population.draw(combo[outside], rng)
         return combo, drawn[:, :EMBEDDING], self._traits(drawn[:, EMBEDDING:])
-
-    def _even(self, ids: Ints) -> Floats:
-        """Return numbers within [0, 1) that lie evenly, however many lives come of it: exactly so
-        for all lives that were asked for, else by the golden ratio, which leaves the least gaps."""
-        if self.lives is None:
-            return np.asarray(ids * GOLDEN % 1.0)
-        step = round(self.lives * GOLDEN)
-        while math.gcd(step, self.lives) > 1:
-            step += 1
-        return np.asarray(ids * step % self.lives / self.lives)
 
     def _traits(self, scores: Floats) -> dict[str, Floats]:
         """Return the traits that normal scores stand for; one that all lives share needs none."""
@@ -306,6 +298,17 @@ def _complete(asked: dict[str, float], names: list[str], natural: Floats, what: 
     if free.sum() > 0:
         return shares + left * free / free.sum()
     return np.asarray(shares / shares.sum())
+
+
+def _evenly_placed(ids: Ints, lives: int | None) -> Floats:
+    """Return numbers within [0, 1) that lie evenly, however many lives come of it: exactly so for
+    all `lives`, where that is known, else by the golden ratio, which leaves the least gaps."""
+    if lives is None:
+        return np.asarray(ids * GOLDEN % 1.0)
+    step = round(lives * GOLDEN)
+    while math.gcd(step, lives) > 1:
+        step += 1
+    return np.asarray(ids * step % lives / lives)
 
 
 def _cut(chunk: pd.DataFrame, size: Ints, rows: int) -> pd.DataFrame:

@@ -153,6 +153,7 @@ class Past:
         for rows, part in _blocks(packed):
             past = _past(residual[rows], part, regime[rows], self.by_regime)
             found[rows] = residual[rows] - self.says(past, regime[rows])
+        found[self.still[regime]] = 0.0
         return found
 
     def together(

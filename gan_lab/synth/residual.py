@@ -90,7 +90,7 @@ class Residual:
         still = table.still[regime]
         whole = np.where(still, 0.0, _filled(residual - offset[packed.life], config.seed))
         past = Past.fit(whole, packed, regime, table.still, asked)
-        innovation = np.where(still, 0.0, past.innovations(whole, packed, regime))
+        innovation = past.innovations(whole, packed, regime)
         gain = np.maximum(whole.std(axis=0) / (innovation.std(axis=0) + 1e-12), 1.0)
         entered = entries(regime, packed)
         scatter = Scatter.fit(

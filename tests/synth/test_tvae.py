@@ -11,7 +11,6 @@ import torch
 
 from gan_lab.errors import BadParameter, BadTable, TaskFailed
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
-from gan_lab.synth.modelfile import FORMAT
 from gan_lab.synth.network import Bucket, cross_entropy
 from gan_lab.synth.prior import Prior
 from gan_lab.synth.training import one_cycle, planned_epochs
@@ -180,7 +179,7 @@ def test_a_model_file_of_another_format_is_refused(
     with monkeypatch.context() as before:
         before.setattr("gan_lab.synth.modelfile.FORMAT", 1)
         model.save(tmp_path / "model")
-    with pytest.raises(BadParameter, match=f"has format 1; this version reads {FORMAT}"):
+    with pytest.raises(BadParameter, match="has format 1; this version reads 5"):
         TabularTVAE.load(tmp_path / "model")
 
 
