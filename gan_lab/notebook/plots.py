@@ -257,11 +257,14 @@ def life_with_rul(
 ) -> Picture:
     """Draw one life row by row: a few sensors, and its remaining useful life at the bottom.
 
-    The life of median length of each table; by default the sensors that follow the wear most.
+    The life of median length of each table, both of the same failure mode; by default the sensors
+    that follow the wear most. Synthetic rows that were drawn one by one belong to no life.
     """
-    tables = [("real", median_life(real, roles), REAL)]
-    if synthetic is not None:
-        tables.append(("synthetic", median_life(synthetic, roles), SYNTHETIC))
+    one = median_life(real, roles)
+    tables = [("real", one, REAL)]
+    loose = synthetic is not None and roles.life is not None and roles.life not in synthetic
+    if synthetic is not None and not loose:
+        tables.append(("synthetic", median_life(synthetic, roles, alike=one), SYNTHETIC))
     names = list(columns or wearing(real, roles))[:most] + ([roles.rul] if roles.rul else [])
     with style():
         picture, axes = grid(len(names), columns=1, height=1.0, share_x=True)
@@ -269,17 +272,26 @@ def life_with_rul(
             for _, table, colour in tables:
                 axis.plot(np.arange(len(table)), table[name], color=colour, linewidth=1.1)
             axis.set_title(f"{name}: remaining useful life" if name == roles.rul else name)
-        axes[-1].set_xlabel("row of the life")
+        none = "; the synthetic rows, drawn one by one, belong to no life" if loose else ""
+        axes[-1].set_xlabel("row of the life" + none)
         _key(picture, [(word, colour) for word, _, colour in tables])
     lengths = ", ".join(f"{word} {len(table)} rows" for word, table, _ in tables)
-    picture.alt = f"One life each ({lengths}): {', '.join(names)}."
+    picture.alt = f"One life each ({lengths}{none}): {', '.join(names)}."
     return picture
 
 
-def median_life(table: pd.DataFrame, roles: Roles) -> pd.DataFrame:
-    """Return the life of median length; the first rows where a table has no lives."""
+def median_life(
+    table: pd.DataFrame, roles: Roles, alike: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return the life of median length; the first rows where a table has no lives.
+
+    Of the lives that ended as the life `alike` did, where there are any.
+    """
     if roles.life is None:
         return table.head(1000)
+    if alike is not None and roles.failure_mode is not None:
+        mine = table[roles.failure_mode] == alike[roles.failure_mode].iloc[-1]
+        table = table[mine] if mine.any() else table
     lengths = table[roles.life].value_counts().sort_values(kind="stable")
     return table[table[roles.life] == lengths.index[len(lengths) // 2]]
 

@@ -93,6 +93,27 @@ def test_the_sensors_shown_are_those_that_wear(lives: pd.DataFrame) -> None:
     assert len(plots.median_life(lives, ROLES)) == 50
 
 
+def test_a_synthetic_life_is_shown_beside_a_real_one_of_the_same_failure_mode(
+    lives: pd.DataFrame,
+) -> None:
+    roles = ROLES.model_copy(update={"failure_mode": "mode"})
+    modes = lives["unit"].map({1: "bearing", 2: "winding", 3: "winding"})
+    lives = lives.assign(mode=modes)
+    bearing = lives[lives["unit"] == 1]
+    assert set(plots.median_life(lives, roles)["unit"]) == {3}
+    assert set(plots.median_life(lives, roles, alike=bearing)["unit"]) == {1}
+    unheard_of = bearing.assign(mode="rotor")
+    assert set(plots.median_life(lives, roles, alike=unheard_of)["unit"]) == {3}
+    assert "real 40 rows, synthetic 40 rows" in plots.life_with_rul(bearing, roles, lives).alt
+
+
+def test_rows_drawn_one_by_one_are_no_life(lives: pd.DataFrame) -> None:
+    loose = lives.drop(columns=["unit", "cycle"])
+    picture = plots.life_with_rul(lives, ROLES, loose)
+    assert "belong to no life" in picture.axes[-1].get_xlabel()
+    assert "real 50 rows; the synthetic rows" in picture.alt
+
+
 def test_correlations_that_turned_around_are_seen(lives: pd.DataFrame) -> None:
     turned = lives.assign(wear=-lives["wear"])
     assert "differ by 0 on" in plots.correlation_difference(lives, lives).alt
