@@ -1,21 +1,28 @@
-"""Measure the model of lives beside real lives, shuffled ones and SDV's PAR: python -m bench.lives.
+"""Lives: ours beside real ones, shuffled ones, SDV's PAR and mostlyai's, where they are installed.
 
-Prints one line per source of rows and writes pictures to `runs/bench-lives/`.
+`python -m bench.lives [--quick] [--seeds N] [--only NAME ...]` prints one line per source of rows
+and writes pictures to `runs/bench-lives/`.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import math
 import multiprocessing
 import os
+import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bench import made_up as made_up_machines
 from gan_lab.schema import Roles, TrainConfig
 from gan_lab.synth.comparison import compare
 from gan_lab.synth.privacy import privacy
@@ -32,48 +39,79 @@ from gan_lab.synth.windows import (
 )
 
 OUT = Path("runs/bench-lives")
+TABLES = ("FD001", "motor_siemens_001", "transformer_square_d_017", "cnc_haas_vf2_001")
+VIEWS = ("rows", "windows", "lives")
 CAP = 125  # cycles: the usual cap of remaining useful life on C-MAPSS
 DATA = Path(os.environ.get("GAN_LAB_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-def fd001(path: Path) -> tuple[pd.DataFrame, pd.DataFrame, Roles]:
-    """Return engines 1-80, engines 81-100 and the roles of NASA's C-MAPSS FD001."""
-    table = pd.read_parquet(path)
+@dataclass(frozen=True)
+class Case:
+    """Lives to learn from, as many to ask about, and where there are more `others` never shown."""
+
+    train: pd.DataFrame
+    holdout: pd.DataFrame
+    roles: Roles
+    others: pd.DataFrame | None = None
+
+
+def turbofan() -> Case:
+    """Return engines 1-80 and 81-100 of NASA's C-MAPSS FD001."""
+    table = pd.read_parquet(DATA / "train_FD001.parquet")
     table["rul"] = table["rul"].clip(upper=CAP)
     roles = Roles(life="unit", time="cycle", rul="rul")
-    return table[table.unit <= 80], table[table.unit > 80], roles
+    return Case(table[table.unit <= 80], table[table.unit > 80], roles)
 
 
-def simulated(machine_id: str, rows: int) -> tuple[pd.DataFrame, pd.DataFrame, Roles]:
-    """Return four fifths and one fifth of the lives of a machine of the catalogue."""
+def simulated(machine_id: str, rows: int = 8_000) -> Case:
+    """Return three tables of a machine of the catalogue, of so many rows each."""
     from gan_lab.machines import load_profile
     from gan_lab.schema import SeedConfig
     from gan_lab.synth.seed import simulate
 
-    table = simulate(load_profile(machine_id), SeedConfig(rows=rows))
+    train, holdout, others = (
+        simulate(load_profile(machine_id), SeedConfig(rows=rows, seed=seed)) for seed in range(3)
+    )
     roles = Roles(
         life="life", time="timestamp", rul="rul", state="state", failure_mode="failure_mode"
     )
-    lives = np.random.default_rng(0).permutation(table["life"].unique())
-    apart = table["life"].isin(lives[: len(lives) // 5])
-    return table[~apart], table[apart], roles
+    return Case(train, holdout, roles, others)
 
 
-def figures(
-    rows: pd.DataFrame, train: pd.DataFrame, holdout: pd.DataFrame, roles: Roles
-) -> dict[str, Any]:
-    """Return the figures of one source of rows."""
+def made_up(name: str) -> Case:
+    """Return three times as many lives of a made-up machine as it has for training."""
+    make, lives = made_up_machines.MACHINES[name]
+    table, roles = make(3 * lives)
+    ids = np.random.default_rng(0).permutation(3 * lives).reshape(3, lives)
+    train, holdout, others = (
+        table[table[roles.life].isin(some)].reset_index(drop=True) for some in ids
+    )
+    return Case(train, holdout, roles, others)
+
+
+def case_of(name: str) -> Case:
+    """Return the lives of a name: FD001, a made-up machine or one of the catalogue."""
+    if name == "FD001":
+        return turbofan()
+    return made_up(name) if name in made_up_machines.MACHINES else simulated(name)
+
+
+def figures(rows: pd.DataFrame, case: Case, nearer: bool) -> dict[str, Any]:
+    """Return the figures of one source of rows; `nearer` only where they are no training rows."""
+    train, holdout, roles = case.train, case.holdout, case.roles
     columns, width = sensors(train, roles), window_width(train, roles)
     seen, asked, given = (windows(t, roles, columns, width) for t in (train, holdout, rows))
-    near = privacy(compare(rows, train, holdout, roles, None, 0), rows, train).memory
-    return {
-        "window_r2": window_r2(given, asked),
-        "c2st": window_c2st(seen, given),
-        "acf": [round(e, 4) for e in acf_error(train, rows, roles, columns)],
-        "row_r2": row_r2(rows, holdout, roles, columns),
-        "quality": quality_score(rows, holdout, roles),
-        "nearer": {name: memory.share for name, memory in near.items()},
-    }
+    found: dict[str, Any] = {}
+    if roles.rul is not None:
+        found["window_r2"] = window_r2(given, asked)
+        found["row_r2"] = row_r2(rows, holdout, roles, columns)
+    found["c2st"] = window_c2st(seen, given)
+    found["acf"] = list(acf_error(train, rows, roles, columns))
+    found["quality"] = quality_score(rows, holdout, roles)
+    if nearer:
+        near = privacy(compare(rows, train, holdout, roles, None, 0), rows, train).memory
+        found["nearer"] = [near[view].share for view in VIEWS if view in near]
+    return found
 
 
 def quality_score(rows: pd.DataFrame, holdout: pd.DataFrame, roles: Roles) -> float:
@@ -97,17 +135,24 @@ def quality_score(rows: pd.DataFrame, holdout: pd.DataFrame, roles: Roles) -> fl
     return float(report.get_score())
 
 
-def ours(
-    train: pd.DataFrame, roles: Roles, epochs: int
-) -> tuple[pd.DataFrame, dict[str, Any], Any]:
+def drawn_again(train: pd.DataFrame, roles: Roles, seed: int) -> pd.DataFrame:
+    """Return as many real lives, drawn with replacement: what the chance of who they are costs."""
+    lives = [life for _, life in train.groupby(roles.life)]
+    chosen = np.random.default_rng(seed).integers(len(lives), size=len(lives))
+    return pd.concat(
+        [lives[pick].assign(**{roles.life: n}) for n, pick in enumerate(chosen)], ignore_index=True
+    )
+
+
+def ours(train: pd.DataFrame, roles: Roles, seed: int) -> tuple[pd.DataFrame, dict[str, Any], Any]:
     """Fit the model of lives and draw as many lives; return rows, seconds and the model."""
     from gan_lab.synth.lives import SequentialTVAE
 
     clock, cpu = time.perf_counter(), time.process_time()
-    model = SequentialTVAE.fit(train, roles, TrainConfig(epochs=epochs))
+    model = SequentialTVAE.fit(train, roles, TrainConfig(seed=seed))
     fitted, fitted_cpu = time.perf_counter() - clock, time.process_time() - cpu
     clock = time.perf_counter()
-    rows = pd.concat(model.sample(lives=train[roles.life].nunique()))
+    rows = pd.concat(model.sample(lives=train[roles.life].nunique(), seed=seed))
     took = {
         "fit_s": fitted,
         "fit_cpu_s": fitted_cpu,
@@ -138,11 +183,33 @@ def par(train: pd.DataFrame, roles: Roles, answer: Any) -> None:
     answer.send((rows, {"fit_s": fitted, "sample_s": time.perf_counter() - clock}))
 
 
-def in_its_own_process(train: pd.DataFrame, roles: Roles) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return what `par` sends."""
+def mostly(train: pd.DataFrame, roles: Roles, answer: Any) -> None:
+    """Fit mostlyai-engine's sequential model with its defaults (in its own process) and send rows
+    and seconds."""
+    import torch
+    from mostlyai import engine
+
+    torch.set_num_threads(1)
+    folder = Path(tempfile.mkdtemp())
+    clock = time.perf_counter()
+    engine.split(tgt_data=train, tgt_context_key=roles.life, workspace_dir=folder)
+    engine.analyze(workspace_dir=folder)
+    engine.encode(workspace_dir=folder)
+    engine.train(workspace_dir=folder)
+    fitted = time.perf_counter() - clock
+    clock = time.perf_counter()
+    engine.generate(workspace_dir=folder, sample_size=train[roles.life].nunique())
+    rows = pd.read_parquet(folder / "SyntheticData")
+    answer.send((rows, {"fit_s": fitted, "sample_s": time.perf_counter() - clock}))
+
+
+def in_its_own_process(
+    work: Callable[..., None], train: pd.DataFrame, roles: Roles
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return what `work` sends."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=par, args=(train, roles, there))
+    process = context.Process(target=work, args=(train, roles, there))
     process.start()
     there.close()
     found: tuple[pd.DataFrame, dict[str, Any]] = here.recv()
@@ -211,39 +278,59 @@ def _wearing(table: pd.DataFrame, roles: Roles, most: int) -> list[str]:
     return [str(name) for name in strength.nlargest(most).index]
 
 
+def mean(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the means of figures, to three decimals."""
+    whole = {name: np.mean([each[name] for each in found], axis=0).round(3) for name in found[0]}
+    return {name: value.tolist() for name, value in whole.items()}
+
+
+def show(name: str, case: Case, seeds: int, others: bool) -> None:
+    """Print one line for each source of rows: figures, and what they cost."""
+    train, roles = case.train, case.roles
+    lives = train[roles.life].unique()
+    print(f"\n{name}: {len(lives)} lives, {len(train):,} rows", flush=True)
+
+    def line(
+        source: str, tables: list[pd.DataFrame], costs: list[dict[str, Any]] | None = None
+    ) -> None:
+        nearer = costs is not None or tables[0] is case.others
+        found = [figures(table, case, nearer) for table in tables]
+        print(f"{source:18s} {json.dumps(mean(costs or [{}]) | mean(found))}", flush=True)
+
+    drawn = [ours(train, roles, seed) for seed in range(seeds)]
+    rows, _, model = drawn[0]
+    if roles.rul is not None:
+        folder = OUT / name.replace(", ", "-").replace(" ", "-")
+        pictures(train.reset_index(drop=True), rows, roles, model, folder)
+    line("ours", [rows for rows, _, _ in drawn], [took for _, took, _ in drawn])
+    if others:
+        rows, took = in_its_own_process(par, train, roles)
+        line("SDV PAR", [rows], [took])
+        if importlib.util.find_spec("mostlyai"):
+            rows, took = in_its_own_process(mostly, train, roles)
+            line("mostlyai", [rows], [took])
+    line("real", [train])
+    if case.others is not None:
+        line("other real lives", [case.others])
+    half = train[train[roles.life].isin(np.random.default_rng(0).permutation(lives)[::2])]
+    line("half of the lives", [half])
+    line("real, drawn again", [drawn_again(train, roles, seed) for seed in range(3)])
+    if roles.rul is not None:
+        line("lives shuffled", [shuffled_lives(train, roles)])
+
+
 def main() -> None:
     """Run what the options ask for and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data", type=Path, default=DATA / "train_FD001.parquet", help="the table of C-MAPSS FD001"
-    )
-    parser.add_argument("--machine", help="a machine of the catalogue instead")
-    parser.add_argument("--rows", type=int, default=10_000, help="rows to simulate")
-    parser.add_argument("--epochs", type=int, default=300)
-    parser.add_argument("--quick", action="store_true", help="without SDV's PAR")
+    parser.add_argument("--only", nargs="+", help="FD001, made-up machines, or of the catalogue")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings whose figures are averaged")
+    parser.add_argument("--quick", action="store_true", help="without SDV's PAR and mostlyai")
     asked = parser.parse_args()
-    if asked.machine:
-        train, holdout, roles = simulated(asked.machine, asked.rows)
-    else:
-        train, holdout, roles = fd001(asked.data)
-    lives = np.random.default_rng(0).permutation(train[roles.life].unique())
-    half = train[train[roles.life].isin(lives[: len(lives) // 2])]
-    folder = OUT / (asked.machine or "fd001")
-    rows, took, model = ours(train, roles, asked.epochs)
-    pictures(train.reset_index(drop=True), rows, roles, model, folder)
-    sources: dict[str, tuple[pd.DataFrame, dict[str, Any]]] = {"ours": (rows, took)}
-    if not asked.quick:
-        sources["SDV PAR"] = in_its_own_process(train, roles)
-    sources |= {
-        "real": (train, {}),
-        "half of the lives": (half, {}),
-        "lives shuffled": (shuffled_lives(train, roles), {}),
-    }
-    for name, (table, seconds) in sources.items():
-        line = {k: round(v, 3) if isinstance(v, float) else v for k, v in seconds.items()}
-        found = figures(table, train, holdout, roles)
-        line |= {k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}
-        print(f"{name:18s} {json.dumps(line)}", flush=True)
+    for name in asked.only or [*TABLES, *made_up_machines.MACHINES]:
+        if name == "FD001" and not DATA.is_dir():
+            print("FD001 is left out: no table in", DATA)
+            continue
+        show(name, case_of(name), asked.seeds, name == "FD001" and not asked.quick)
 
 
 if __name__ == "__main__":
