@@ -176,7 +176,7 @@ def watched(quick: bool) -> dict[str, Any]:
         spec = TaskSpec(task_id=str(uuid.uuid4()), kind="train", machine_id=MACHINE,
                         config=config.model_dump(mode="json"))  # fmt: skip
         run = create_run(spec)
-        run.take_lease("bench", 600)
+        run.lease.take("bench", 600)
         progress = TrainingProgress(Work(run, load_settings(), "bench", 1), config.epochs)
         spent: list[float] = []
         hooks = {

@@ -180,7 +180,7 @@ def held_run() -> RunFolder:
     """Return a training that is at work as far as anybody can see."""
     spec = TaskSpec(task_id=new_id(), kind="train", machine_id=MACHINE, config={})
     run = create_run(spec)
-    run.take_lease("bench", 600)
+    run.lease.take("bench", 600)
     return run
 
 

@@ -126,7 +126,7 @@ def kill_worker(chance: random.Random) -> bool:
     """Kill a worker that holds a lease."""
     from gan_lab.runs import all_runs
 
-    leases = [run.lease() for run in all_runs() if run.held]
+    leases = [run.lease.read() for run in all_runs() if run.lease.held]
     pids = [lease["pid"] for lease in leases if lease]
     return bool(pids) and kill(chance.choice(pids))
 

@@ -12,13 +12,11 @@ import json
 import os
 import shutil
 import socket
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +24,8 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from gan_lab.errors import GanLabError, RequestError, TaskCancelled, TaskFailed, UnknownTask
+from gan_lab.files import naming, read_text, whole_lines, write_all, write_beside
+from gan_lab.lease import LEASE, Lease
 from gan_lab.schema import Epoch, Event, ServiceRecord, State, TaskSpec, TaskStatus, utc_now
 from gan_lab.settings import find_workspace
 
@@ -42,7 +42,6 @@ EVENTS = "events.jsonl"
 LOSSES = "losses.csv"
 RESULT = "result.json"
 ERROR = "error.json"
-LEASE = "lease.json"
 ENVIRONMENT = "environment.json"
 RESERVE = "reserve"
 LOG = "log.jsonl"
@@ -77,59 +76,9 @@ LOSS_COLUMNS = [
 ]
 
 
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Name the file in an error of writing to it: the system's own says only why."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
-
-
-def write_beside(path: Path, data: bytes | str, mode: int = 0o644) -> None:
-    """Write a whole file beside its place and move it there, so that no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with naming(path), os.fdopen(descriptor, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def runs_folder(home: Path | None = None) -> Path:
     """Return the workspace's `runs/`."""
     return (home or find_workspace()) / "runs"
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        return None
-
-
-def _whole_lines(path: Path, offset: int = 0) -> tuple[list[bytes], int]:
-    """Return the complete lines from a byte offset on and the offset behind them."""
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            data = file.read()
-    except FileNotFoundError:
-        return [], offset
-    end = data.rfind(b"\n") + 1
-    return data[:end].splitlines(), offset + end
-
-
-def _write_all(file: RawIOBase, data: bytes) -> None:
-    """Write every byte; a nearly full disk takes only some at first."""
-    while data:
-        data = data[file.write(data) or 0 :]
 
 
 @lru_cache(maxsize=50_000)
@@ -153,7 +102,7 @@ class EventReader:
 
     def read(self) -> list[Event]:
         """Return the events that came since the last call."""
-        lines, self._offset = _whole_lines(self._path, self._offset)
+        lines, self._offset = whole_lines(self._path, self._offset)
         events = [Event.model_validate_json(line) for line in lines]
         return [event for event in events if event.seq > self._after]
 
@@ -164,6 +113,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.task_id = path.name
+        self.lease = Lease(path)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.task_id}>"
@@ -196,14 +146,14 @@ class RunFolder:
         except FileNotFoundError:
             return None
         while True:
-            lines, _ = _whole_lines(path, max(0, size - tail))
+            lines, _ = whole_lines(path, max(0, size - tail))
             if len(lines) > 1 or tail >= size:  # the first line of a tail may be half a line
                 return Event.model_validate_json(lines[-1]) if lines else None
             tail *= 8
 
     def loss_rows(self) -> list[list[float | None]]:
         """Return one row per epoch with a cell for each of `LOSS_COLUMNS`."""
-        lines, _ = _whole_lines(self.path / LOSSES)
+        lines, _ = whole_lines(self.path / LOSSES)
         return [
             [float(cell) if cell else None for cell in line.decode().split(",")] for line in lines
         ]
@@ -217,20 +167,20 @@ class RunFolder:
 
     def log(self) -> list[dict[str, Any]]:
         """Return the lines of the task's log: its changes of state, and what its workers said."""
-        return [json.loads(line) for line in _whole_lines(self.path / LOG)[0]]
+        return [json.loads(line) for line in whole_lines(self.path / LOG)[0]]
 
     def result_data(self) -> dict[str, Any] | None:
         """Return the result of a run that is done."""
-        text = _read(self.path / RESULT) if (self.path / DONE).exists() else None
+        text = read_text(self.path / RESULT) if (self.path / DONE).exists() else None
         return None if text is None else json.loads(text)
 
     def report_html(self) -> str | None:
         """Return the page of a report, None where there is none."""
-        return _read(self.path / REPORT_HTML)
+        return read_text(self.path / REPORT_HTML)
 
     def error_data(self) -> dict[str, str] | None:
         """Return the error of a failed run: `type`, `message`, `traceback`, `reason`."""
-        text = _read(self.path / ERROR)
+        text = read_text(self.path / ERROR)
         return None if text is None else json.loads(text)
 
     @property
@@ -262,7 +212,7 @@ class RunFolder:
             state, message = State.REVOKED, "Cancelled"
         elif event is None:
             state, message = State.PENDING, f"Waiting for {self._waits_for()}"
-        elif event.final or not self.held:
+        elif event.final or not self.lease.held:
             state, message = State.RETRY, "Nobody works on it: waiting for a worker"
         else:
             state, message = event.status, event.message
@@ -323,7 +273,7 @@ class RunFolder:
 
     def environment(self) -> dict[str, Any]:
         """Return what the run was made with: host, threads, hash of the seed table."""
-        text = _read(self.path / ENVIRONMENT)
+        text = read_text(self.path / ENVIRONMENT)
         return {} if text is None else json.loads(text)
 
     # ---- writing; only by the holder of the lease, except for the cancel flag
@@ -339,7 +289,7 @@ class RunFolder:
 
     def keep_losses(self, epochs: int) -> None:
         """Cut the loss history behind so many epochs: training goes on from there."""
-        lines, _ = _whole_lines(self.path / LOSSES)
+        lines, _ = whole_lines(self.path / LOSSES)
         kept = lines[:epochs]
         write_beside(self.path / LOSSES, b"".join(line + b"\n" for line in kept))
 
@@ -347,7 +297,7 @@ class RunFolder:
         """Cut off a line that a killed writer left unfinished."""
         for name in (EVENTS, LOSSES, LOG):
             path = self.path / name
-            _, end = _whole_lines(path)
+            _, end = whole_lines(path)
             if path.exists() and path.stat().st_size > end:
                 os.truncate(path, end)
 
@@ -380,7 +330,7 @@ class RunFolder:
         with naming(path), path.open("ab", buffering=0) as file:
             end = file.tell()
             try:
-                _write_all(file, line.encode() + b"\n")
+                write_all(file, line.encode() + b"\n")
             except OSError:
                 file.truncate(end)
                 raise
@@ -426,7 +376,7 @@ class RunFolder:
 
     def load_checkpoint(self) -> tuple[int, bytes] | None:
         """Return (epoch, state) of the newest whole checkpoint whose losses are all recorded."""
-        epochs = len(_whole_lines(self.path / LOSSES)[0])
+        epochs = len(whole_lines(self.path / LOSSES)[0])
         for path in sorted((self.path / CHECKPOINTS).glob("*.safetensors"), reverse=True):
             epoch, _, expected = path.stem.partition("-")
             state = path.read_bytes()
@@ -440,93 +390,9 @@ class RunFolder:
             if int(path.stem.partition("-")[0]) != keep:
                 path.unlink(missing_ok=True)
 
-    # ---- the lease: who writes here
-
-    def lease(self) -> dict[str, Any] | None:
-        """Return the present lease with its `age_s`, None where there is none."""
-        path = self.path / LEASE
-        text = _read(path)
-        if not text:
-            return None
-        try:
-            return {**json.loads(text), "age_s": max(0.0, time.time() - path.stat().st_mtime)}
-        except FileNotFoundError:
-            return None
-
-    @property
-    def held(self) -> bool:
-        """Whether somebody who lives holds the lease: renewed of late, by no process known dead."""
-        lease = self.lease()
-        return lease is not None and lease["age_s"] < lease["lease_s"] and not _known_dead(lease)
-
-    def take_lease(self, owner: str, lease_s: float) -> int | None:
-        """Become the only writer and return the number of this attempt, None while another is.
-
-        A holder that died or has not renewed in time has had its attempt; the next one follows.
-        `lease_s`: how long this lease is good without being renewed.
-        """
-        with self.claim():
-            lease = self.lease()
-            if lease is not None and lease["owner"] != owner and self.held:
-                return None
-            attempt = 1 if lease is None else int(lease["attempt"]) + (lease["owner"] != owner)
-            self._write_lease(owner, attempt, lease_s)
-            return attempt
-
-    def record_attempt(self, owner: str, attempt: int, lease_s: float) -> None:
-        """Write the number of another attempt into the lease that one holds."""
-        with self.claim():
-            self._write_lease(owner, attempt, lease_s)
-
-    def _write_lease(self, owner: str, attempt: int, lease_s: float) -> None:
-        import psutil
-
-        lease = {"owner": owner, "attempt": attempt, "lease_s": lease_s}
-        # When it started tells a process from a later one of its number.
-        started = psutil.Process().create_time()
-        me = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": started}
-        write_beside(self.path / LEASE, json.dumps({**lease, **me}))
-
-    def renew_lease(self, owner: str) -> bool:
-        """Say that the owner is still at work; False if somebody else has taken over."""
-        with self.claim():
-            held = self.lease()
-            if held is None or held["owner"] != owner:
-                return False
-            os.utime(self.path / LEASE)
-            return True
-
-    def drop_lease(self, owner: str) -> None:
-        """Give the lease back."""
-        with self.claim():
-            held = self.lease()
-            if held is not None and held["owner"] == owner:
-                (self.path / LEASE).unlink(missing_ok=True)
-
-    @contextmanager
-    def claim(self) -> Iterator[None]:
-        """Hold the lock under which it is decided who writes here; for moments only."""
-        with FileLock(self.path / ".lease.lock"):
-            yield
-
 
 def _short_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
-
-
-def _known_dead(lease: dict[str, Any]) -> bool:
-    """Whether the holder was a process of this host that is no more."""
-    import psutil
-
-    if lease["host"] != socket.gethostname():
-        return False
-    try:
-        process = psutil.Process(lease["pid"])
-        # One whose parent died with it stays behind as a zombie where nobody reaps it.
-        ended = process.status() == psutil.STATUS_ZOMBIE
-        return ended or abs(process.create_time() - lease["process_started"]) > 1
-    except psutil.NoSuchProcess:
-        return True
 
 
 def create_run(spec: TaskSpec, home: Path | None = None) -> RunFolder:
@@ -582,24 +448,14 @@ def done_runs(machine_id: str, kind: str, home: Path | None = None) -> Iterator[
             yield run
 
 
-def folder_bytes(folder: Path) -> int:
-    """Return how much room the files of a folder take; what vanishes meanwhile counts nothing."""
-    total = 0
-    for path, _, names in os.walk(folder):
-        for name in names:
-            with suppress(FileNotFoundError):
-                total += (Path(path) / name).lstat().st_size
-    return total
-
-
 def remove_run(run: RunFolder) -> None:
     """Remove a run that has ended; moved aside first, so that nobody meets half of it.
 
     Raises `RequestError` where it has not ended.
     """
     aside = run.path.with_name(REMOVED.format(run.task_id))
-    with run.claim():
-        if not run.final or run.held:
+    with run.lease.claim():
+        if not run.final or run.lease.held:
             raise RequestError(f"Task {run.task_id} has not ended: `gan-lab cancel` stops it.")
         run.path.rename(aside)
     shutil.rmtree(aside)
@@ -647,7 +503,7 @@ def services_folder(home: Path | None = None) -> Path:
 
 def read_services(home: Path | None = None) -> ServiceRecord | None:
     """Return what the supervisor recorded, whether or not it is still alive."""
-    text = _read(services_folder(home) / "record.json")
+    text = read_text(services_folder(home) / "record.json")
     return None if text is None else ServiceRecord.model_validate_json(text)
 
 

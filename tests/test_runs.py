@@ -74,7 +74,7 @@ def test_the_last_event_is_found_behind_a_long_one(run: RunFolder) -> None:
 
 def test_status_follows_the_folder(run: RunFolder) -> None:
     assert run.status().state is State.PENDING
-    assert run.take_lease("worker", 30) == 1
+    assert run.lease.take("worker", 30) == 1
     run.append_event(event(run, 1))
     assert run.status().state is State.RUNNING
     run.ask_to_cancel()
@@ -98,7 +98,7 @@ def test_only_one_of_many_gets_the_lease(run: RunFolder) -> None:
     got: list[str] = []
 
     def try_for_it(owner: str) -> None:
-        if run.take_lease(owner, 30) is not None:
+        if run.lease.take(owner, 30) is not None:
             got.append(owner)
 
     threads = [threading.Thread(target=try_for_it, args=(f"w{i}",)) for i in range(20)]
@@ -107,31 +107,31 @@ def test_only_one_of_many_gets_the_lease(run: RunFolder) -> None:
     for thread in threads:
         thread.join()
     assert len(got) == 1
-    assert run.renew_lease(got[0])
-    assert not run.renew_lease("another")
-    run.drop_lease("another")
-    assert run.held
-    run.drop_lease(got[0])
-    assert not run.held
+    assert run.lease.renew(got[0])
+    assert not run.lease.renew("another")
+    run.lease.drop("another")
+    assert run.lease.held
+    run.lease.drop(got[0])
+    assert not run.lease.held
 
 
 def test_the_lease_of_a_dead_process_is_taken_at_once(run: RunFolder) -> None:
     program = (
         "import sys, pathlib; from gan_lab.runs import RunFolder;"
-        "print(RunFolder(pathlib.Path(sys.argv[1])).take_lease('dead', 1e6))"
+        "print(RunFolder(pathlib.Path(sys.argv[1])).lease.take('dead', 1e6))"
     )
     asked = [sys.executable, "-c", program, str(run.path)]
     assert subprocess.run(asked, capture_output=True, text=True).stdout.strip() == "1"
-    assert run.lease() is not None and not run.held
-    assert run.take_lease("next", 30) == 2
-    run.record_attempt("next", 3, 30)
-    assert run.take_lease("next", 30) == 3
+    assert run.lease.read() is not None and not run.lease.held
+    assert run.lease.take("next", 30) == 2
+    run.lease.record_attempt("next", 3, 30)
+    assert run.lease.take("next", 30) == 3
 
 
 def test_a_lease_that_is_not_renewed_runs_out(run: RunFolder) -> None:
-    assert run.take_lease("slow", 0.0) == 1
-    assert run.take_lease("next", 30) == 2
-    assert not run.renew_lease("slow")
+    assert run.lease.take("slow", 0.0) == 1
+    assert run.lease.take("next", 30) == 2
+    assert not run.lease.renew("slow")
 
 
 def test_checkpoints_keep_two_and_skip_what_is_damaged(run: RunFolder) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from gan_lab.cluster.fleet_folder import FleetFolder, fleet_folders
 from gan_lab.cluster.tasks import levels_by_model, newest_good
 from gan_lab.errors import BadParameter, RequestError
+from gan_lab.files import folder_bytes
 from gan_lab.machines import profile_ids
-from gan_lab.runs import REMOVED, RunFolder, all_runs, folder_bytes, remove_run, runs_folder
+from gan_lab.runs import REMOVED, RunFolder, all_runs, remove_run, runs_folder
 from gan_lab.synth.tables import manifest
 
 Past = RunFolder | FleetFolder

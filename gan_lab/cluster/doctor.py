@@ -25,7 +25,8 @@ from jupyter_core.paths import jupyter_runtime_dir
 from gan_lab import runs
 from gan_lab.cluster import handover, services
 from gan_lab.errors import GanLabError
-from gan_lab.runs import RunFolder, folder_bytes, run_paths, runs_folder
+from gan_lab.files import folder_bytes
+from gan_lab.runs import RunFolder, run_paths, runs_folder
 from gan_lab.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def overview(settings: Settings) -> dict[str, Any]:
     count, open_runs = len(open_runs), [run for run in open_runs if not run.final]
     unknown = facts["scheduler_trouble"] is not None
     lost = None if unknown else len(handover.lost(open_runs))
-    running = [run for run in open_runs if run.held]
+    running = [run for run in open_runs if run.lease.held]
     facts |= {
         "running": [_task(run) for run in running],
         "queued": len(open_runs) - len(running) - (lost or 0),

@@ -21,7 +21,8 @@ from pydantic import Field
 
 from gan_lab import runs
 from gan_lab.errors import RequestError
-from gan_lab.runs import runs_folder, write_beside
+from gan_lab.files import write_beside
+from gan_lab.runs import runs_folder
 from gan_lab.schema import Message, utc_now
 
 FORMAT = 1

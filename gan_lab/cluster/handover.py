@@ -130,7 +130,7 @@ def known_keys(client: Client, ended: bool = False) -> list[str]:
 def lost(found: Sequence[RunFolder] | None = None) -> list[RunFolder]:
     """Return the runs that have not ended and that nobody works on or has in a queue."""
     found = all_runs() if found is None else found
-    waiting = [run for run in found if not run.final and not run.held]
+    waiting = [run for run in found if not run.final and not run.lease.held]
     if not waiting:
         return []
     client = services.find_client()
@@ -219,7 +219,7 @@ def _revoke(run: RunFolder, settings: Settings, why: str) -> None:
     from gan_lab.cluster.recipe import record_cancelled
 
     owner = f"cancel:{uuid.uuid4().hex}"
-    if run.take_lease(owner, settings.lease_s) is None:
+    if run.lease.take(owner, settings.lease_s) is None:
         return
     try:
         if not run.final:
@@ -228,7 +228,7 @@ def _revoke(run: RunFolder, settings: Settings, why: str) -> None:
             record_cancelled(run, announcer, why)
             announcer.close()
     finally:
-        run.drop_lease(owner)
+        run.lease.drop(owner)
 
 
 # ---- going on with what is lost
@@ -278,11 +278,11 @@ def _take_up(
     Raises `RequestError` where the cluster does not let go of what has ended.
     """
     _await_let_go(run, client)
-    with run.claim():
+    with run.lease.claim():
         known = set(known_keys(client))
         queued = task_key(run) in known
         ended = run.final if was_lost else run.result_data() is not None
-        if ended or run.held or (queued and not run.final):
+        if ended or run.lease.held or (queued and not run.final):
             return False
         run.reopen()
         if not queued:  # else its place in the queue, where it was cancelled, is its place again
@@ -306,7 +306,7 @@ def _resumable(run: RunFolder, client: Client) -> RunFolder:
     """Return a run that can be submitted again; raises `RequestError` where there is no point."""
     if run.result_data() is not None:
         raise RequestError(f"Task {run.task_id} is done: there is nothing to resume.")
-    if not run.final and (run.held or task_key(run) in known_keys(client)):
+    if not run.final and (run.lease.held or task_key(run) in known_keys(client)):
         raise RequestError(f"Task {run.task_id} has not ended: there is nothing to resume.")
     return run
 
@@ -321,7 +321,7 @@ def _await_let_go(run: RunFolder, client: Client) -> None:
     for _ in range(LET_GO_TRIES):
         waits = key in known_keys(client)  # a worker has it just now, or the queue has it still
         kept = not waits and key in known_keys(client, ended=True)
-        if not kept and not (run.final and run.held):
+        if not kept and not (run.final and run.lease.held):
             break
         patience.wait(0.1)
     else:

@@ -90,7 +90,7 @@ class WorkspaceCluster:
 
     async def close(self) -> None:
         """End the embedded services, unless that would cut off a task that runs."""
-        if busy := await asyncio.to_thread(lambda: sum(run.held for run in runs.all_runs())):
+        if busy := await asyncio.to_thread(lambda: sum(run.lease.held for run in runs.all_runs())):
             raise GanLabError(
                 f"Tasks are running ({busy}): cancel them first, or run `gan-lab down`."
             )

@@ -139,7 +139,7 @@ class Work:
     def renew(self) -> None:
         """Say that this is still at work; if somebody else has taken over, stop it."""
         now = _awake_or_not()
-        if self.run.renew_lease(self.owner):
+        if self.run.lease.renew(self.owner):
             self.renewed_at = now
         else:
             self.lost.set()
@@ -192,10 +192,10 @@ def _take_over(run: RunFolder, settings: Settings, owner: str) -> int | None:
     patience, full_s = threading.Event(), settings.retry_pause_s
     while not run.final:
         try:
-            attempt = run.take_lease(owner, settings.lease_s)
+            attempt = run.lease.take(owner, settings.lease_s)
             if attempt is not None and not run.final:
                 return attempt
-            run.drop_lease(owner)
+            run.lease.drop(owner)
         except OSError as error:
             if error.errno not in TRANSIENT:
                 raise
@@ -210,7 +210,7 @@ def _take_over(run: RunFolder, settings: Settings, owner: str) -> int | None:
 def _say_the_end(run: RunFolder, settings: Settings, owner: str) -> None:
     """Say the end that a worker had recorded, if it was killed before it could say so itself."""
     last = run.last_event()
-    if (last and last.final) or run.take_lease(owner, settings.lease_s) is None:
+    if (last and last.final) or run.lease.take(owner, settings.lease_s) is None:
         return
     try:
         run.mend_logs()
@@ -221,7 +221,7 @@ def _say_the_end(run: RunFolder, settings: Settings, owner: str) -> None:
         announcer.say(stage, total if stage == "completed" else current, total, status.message)
         announcer.close()
     finally:
-        run.drop_lease(owner)
+        run.lease.drop(owner)
 
 
 def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None:
@@ -250,7 +250,7 @@ def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None
         work.announcer.close()
         if not work.lost.is_set():
             work.run.release_reserve()
-            work.run.drop_lease(work.owner)
+            work.run.lease.drop(work.owner)
 
 
 def _work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None:
@@ -313,7 +313,7 @@ def _begin_again(work: Work, why: str) -> None:
 
 def _say_attempt(work: Work, why: str) -> None:
     work.run.mend_logs()
-    work.run.record_attempt(work.owner, work.attempt, work.settings.lease_s)
+    work.run.lease.record_attempt(work.owner, work.attempt, work.settings.lease_s)
     work.announcer.attempt = work.attempt
     current, total = _reached(work.run)
     text = f"Attempt {work.attempt} of {work.settings.retries + 1}: {why}"
@@ -432,7 +432,7 @@ class Keeper(threading.Thread):
         """End this process, which its nanny starts anew: a thread cannot be ended."""
         if not self.work.lost.is_set():
             self.work.run.release_reserve()
-            self.work.run.drop_lease(self.work.owner)
+            self.work.run.lease.drop(self.work.owner)
         os._exit(ENDED_BY_US)
 
 

@@ -149,7 +149,7 @@ class RunIndex:
             mark = _mark(run.path)
             same = seen is not None and seen.mark == mark
             # A lease comes with a new mark; it ends without one when it is not renewed.
-            held = run.held if seen is None or not same or seen.row["held"] else False
+            held = run.lease.held if seen is None or not same or seen.row["held"] else False
             if seen is not None and same and seen.row["held"] == held:
                 row = dict(seen.row)
             else:

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from gan_lab import runs
 from gan_lab.events import DATABASE, connect
+from gan_lab.files import write_beside
 from gan_lab.schema import ServiceRecord, utc_now
 from gan_lab.settings import Settings, load_settings
 
@@ -170,7 +171,7 @@ def make_security(certificate: Path) -> Security:
 
     One file for the owner's eyes holds certificate and key: who can read it is let in, nobody else.
     """
-    runs.write_beside(certificate, _self_signed(), mode=0o600)
+    write_beside(certificate, _self_signed(), mode=0o600)
     return read_security(certificate)
 
 

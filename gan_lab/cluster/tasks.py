@@ -16,6 +16,7 @@ import pandas as pd
 from gan_lab import runs
 from gan_lab.cluster.recipe import Outcome, Work, perform
 from gan_lab.errors import BadTable, NoModel
+from gan_lab.files import write_beside
 from gan_lab.machines import load_profile
 from gan_lab.runs import RunFolder, done_runs, open_run
 from gan_lab.schema import (
@@ -398,8 +399,8 @@ def _report(work: Work) -> dict[str, Any]:
     work.check()
     work.say("writing", 99, 100, "Writing the report")
     path = work.run.path / runs.REPORT_JSON
-    runs.write_beside(path, report.model_dump_json(indent=2))
-    runs.write_beside(work.run.path / runs.REPORT_HTML, render_html(report))
+    write_beside(path, report.model_dump_json(indent=2))
+    write_beside(work.run.path / runs.REPORT_HTML, render_html(report))
     return ReportResult(
         machine_id=machine_id,
         level=report.verdict.level,

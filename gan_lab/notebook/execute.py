@@ -25,8 +25,8 @@ from jupyter_client.kernelspec import NATIVE_KERNEL_NAME
 
 from gan_lab.cluster.fleet_folder import FleetFolder, NotebookRecord
 from gan_lab.errors import BadParameter, GanLabError, RequestError
+from gan_lab.files import write_beside
 from gan_lab.notebook.spare_kernel import fork_spare_kernel
-from gan_lab.runs import write_beside
 from gan_lab.schema import utc_now
 
 KERNEL_STARTS = 3  # on a busy host about one in twenty does not come up

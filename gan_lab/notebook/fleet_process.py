@@ -26,6 +26,7 @@ from typing import Any
 from gan_lab import runs
 from gan_lab.cluster.fleet_folder import FleetFolder, NotebookRecord
 from gan_lab.errors import GanLabError
+from gan_lab.files import write_beside
 from gan_lab.notebook.execute import execute, execute_machine, import_papermill
 from gan_lab.notebook.spare_kernel import import_for_kernels
 from gan_lab.runs import FleetRuns
@@ -180,7 +181,7 @@ def write_table(folder: FleetFolder) -> None:
     from gan_lab.notebook.fleet import Fleet
 
     text = Fleet(folder).status().to_csv(index=False)
-    runs.write_beside(folder.path / runs.FLEET_TABLE, text)
+    write_beside(folder.path / runs.FLEET_TABLE, text)
 
 
 def write_report(folder: FleetFolder) -> None:
@@ -199,7 +200,7 @@ def write_report(folder: FleetFolder) -> None:
             html = notebook_page(output, title)
     except Exception:
         log.exception("the report's notebook failed; its page is made without it")
-    runs.write_beside(folder.path / runs.FLEET_REPORT_HTML, html)
+    write_beside(folder.path / runs.FLEET_REPORT_HTML, html)
 
 
 def tell_the_end(folder: FleetFolder) -> None:

@@ -76,7 +76,7 @@ class Standing:
         from gan_lab.cluster.handover import lost_status, task_key
 
         status = run.status()
-        if status.state.final or run.held or run.just_made:
+        if status.state.final or run.lease.held or run.just_made:
             return status
         known = self._known_keys()
         return (

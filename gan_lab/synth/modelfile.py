@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gan_lab.errors import BadParameter
-from gan_lab.runs import write_beside
+from gan_lab.files import write_beside
 
 FORMAT = 5
 _SEAL = re.compile(rb"gan-lab-sha256:([0-9a-f]{64})")

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gan_lab.errors import BadTable, GanLabError, NoSeedData
+from gan_lab.files import naming
 from gan_lab.machines import check_machine_id
-from gan_lab.runs import naming
 from gan_lab.schema import Roles, utc_now
 from gan_lab.settings import find_workspace
 

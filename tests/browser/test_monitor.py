@@ -94,7 +94,7 @@ def test_a_hundred_tasks_in_all_states(page: Page, history: tuple[Path, list[Run
 
     # A click shows the curve; what the task says next is there without another.
     page.goto(f"{page.url.partition('?')[0]}?state=running")
-    run = next(run for run in runs if run.held and run.spec.kind == "train")
+    run = next(run for run in runs if run.lease.held and run.spec.kind == "train")
     row = page.locator(f"{ROWS}[data-task='{run.task_id}']")
     row.click()
     curves = page.locator(".more polyline")

@@ -80,7 +80,7 @@ def _make(number: int, state: str, settings: Settings) -> RunFolder:
 
 def _work(run: RunFolder, state: str, settings: Settings) -> None:
     owner = "history"
-    attempt = run.take_lease(owner, 3600)
+    attempt = run.lease.take(owner, 3600)
     says = Announcer(run, settings, attempt or 1, worker="tls://127.0.0.1:40001")
     reached = EPOCHS if state == "success" else EPOCHS // 2
     says.say("initializing", 0, EPOCHS, "Reading the seed table")
@@ -102,4 +102,4 @@ def _work(run: RunFolder, state: str, settings: Settings) -> None:
     elif state == "revoked":
         record_cancelled(run, says)
     if state != "running":
-        run.drop_lease(owner)
+        run.lease.drop(owner)

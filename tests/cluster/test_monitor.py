@@ -224,7 +224,7 @@ def test_metrics_are_what_the_record_says_and_what_grafana_and_the_alerts_ask_fo
 
 
 def test_what_a_task_says_next_is_seen(dashboard: Dashboard, tasks: dict[str, Any]) -> None:
-    run = next(run for run in dashboard.runs if run.held and run.spec.kind == "train")
+    run = next(run for run in dashboard.runs if run.lease.held and run.spec.kind == "train")
     facts = {"epoch": 30, "loss": 0.07, "rows_per_second": 9_000.0}
     Announcer(run, load_settings()).say("training", 30, 40, "Epoch 30/40", **facts)
     query = f"/lab/tasks.json?state=running&machine={run.spec.machine_id}"
@@ -283,7 +283,7 @@ def test_a_task_whose_worker_died_is_not_told_as_running(
     index = RunIndex(tmp_path, nobody)
     code = (
         "import sys; from pathlib import Path; from gan_lab.runs import RunFolder; "
-        "RunFolder(Path(sys.argv[1])).take_lease('it', 3600); print('held', flush=True); input()"
+        "RunFolder(Path(sys.argv[1])).lease.take('it', 3600); print('held', flush=True); input()"
     )
     command = [sys.executable, "-c", code, str(run.path)]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

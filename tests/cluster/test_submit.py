@@ -160,7 +160,7 @@ def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Pa
     )  # names what failed, not what was not started either
     # So it does where the cluster died before it could tell, and the link is taken up again.
     client, patience = services.get_client(), threading.Event()
-    while runs[2].held or handover.task_key(runs[2]) in handover.known_keys(client):
+    while runs[2].lease.held or handover.task_key(runs[2]) in handover.known_keys(client):
         patience.wait(0.05)  # its worker records the end before it lets go
     runs[2].reopen()
     assert [run.task_id for run in handover.resume()] == [runs[2].task_id, runs[3].task_id]

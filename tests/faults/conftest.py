@@ -90,7 +90,7 @@ def until(holds: Callable[[], Any], what: str, patience_s: float = 60) -> None:
 
 def worker_of(run: Run) -> int:
     """The number of the worker process that holds a task's lease."""
-    lease = run.lease()
+    lease = run.lease.read()
     assert lease is not None, run.status()
     return int(lease["pid"])
 
@@ -121,7 +121,7 @@ def check_events(run: Run) -> None:
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert events[-1].final
     assert sum(event.stage == "completed" for event in events) <= 1
-    until(lambda: not run.held, "the lease was not given back")  # the last thing a task does
+    until(lambda: not run.lease.held, "the lease was not given back")  # the last thing a task does
 
 
 def check_undisturbed(run: Run, undisturbed: Undisturbed) -> None:

@@ -20,8 +20,9 @@ from gan_lab.cluster.recipe import Body, Work, perform
 from gan_lab.cluster.submit import Run
 from gan_lab.cluster.tasks import train_tvae_task
 from gan_lab.events import Announcer
+from gan_lab.files import write_beside
 from gan_lab.machines import load_profile
-from gan_lab.runs import RunFolder, create_run, write_beside
+from gan_lab.runs import RunFolder, create_run
 from gan_lab.schema import SeedConfig, State, TaskSpec, configure
 from gan_lab.settings import Settings, load_settings
 from gan_lab.synth.seed import simulate
@@ -163,16 +164,16 @@ def test_an_end_that_could_not_be_said_is_said_by_the_next_worker(
     (tmp_path / "runs").mkdir()
     spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config={})
     run, settings = create_run(spec, tmp_path), Settings(home=tmp_path, lease_s=0.01)
-    run.take_lease("killed", 0.01)
+    run.lease.take("killed", 0.01)
     Announcer(run, settings).say("writing", 1, 2, "Writing")
     with (run.path / "events.jsonl").open("a") as file:
         file.write('{"task_id": "')  # torn by the kill
     run.finish({"rows": 1})
-    until(lambda: not run.held, "the lease did not end")
+    until(lambda: not run.lease.held, "the lease did not end")
     perform(run.task_id, settings, [], lambda work: {"rows": 2})
     last = run.last_event()
     assert last is not None and (last.seq, last.stage, last.progress) == (2, "completed", 100)
-    assert (run.result_data(), run.lease()) == ({"rows": 1}, None)
+    assert (run.result_data(), run.lease.read()) == ({"rows": 1}, None)
 
 
 def test_a_disk_that_stays_full_fails_the_task_with_path_and_reason(

@@ -115,7 +115,7 @@ def test_what_is_executed_twice_is_done_once(
     # and it writes no more once it comes back to what is no longer its own.
     with ExitStack() as ending:
         ending.callback(gate.touch)
-        with run.claim():  # it is not to stop with the lock in its hand
+        with run.lease.claim():  # it is not to stop with the lock in its hand
             ending.enter_context(standing_still(first))
         again = client.submit(perform, run.task_id, settings, [], body, key="again", workers=others)
         assert again.result(60)["state"] == State.SUCCESS

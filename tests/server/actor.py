@@ -14,7 +14,7 @@ from gan_lab.settings import load_settings
 def main() -> None:
     run = open_run(sys.argv[1])
     owner = f"actor:{os.getpid()}"
-    run.take_lease(owner, lease_s=300)
+    run.lease.take(owner, lease_s=300)
     announcer = Announcer(run, load_settings())
     total = 1000
     for line in sys.stdin:

@@ -1,0 +1,71 @@
+"""Files that no kill leaves half written: whole ones are moved into place, logs grow by lines."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import RawIOBase
+from pathlib import Path
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in an error of writing to it: the system's own says only why."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def write_beside(path: Path, data: bytes | str, mode: int = 0o644) -> None:
+    """Write a whole file beside its place and move it there, so that no reader sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with naming(path), os.fdopen(descriptor, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_text(path: Path) -> str | None:
+    """Return what a file holds, None where there is none."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def whole_lines(path: Path, offset: int = 0) -> tuple[list[bytes], int]:
+    """Return the complete lines from a byte offset on and the offset behind them."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+    except FileNotFoundError:
+        return [], offset
+    end = data.rfind(b"\n") + 1
+    return data[:end].splitlines(), offset + end
+
+
+def write_all(file: RawIOBase, data: bytes) -> None:
+    """Write every byte; a nearly full disk takes only some at first."""
+    while data:
+        data = data[file.write(data) or 0 :]
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return how much room the files of a folder take; what vanishes meanwhile counts nothing."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(path) / name).lstat().st_size
+    return total
