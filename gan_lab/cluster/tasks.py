@@ -147,11 +147,10 @@ def _train(work: Work) -> dict[str, Any]:
 
 
 def choose_model(wanted: str, table: pd.DataFrame, roles: Roles) -> str:
-    """Return `sequential` or `tabular`; auto is sequential where there are lives to learn from."""
+    """Return `sequential` or `tabular`; auto is sequential where the table has lives."""
     if wanted != "auto":
         return wanted
-    several = roles.life is not None and table[roles.life].nunique() > 1
-    return "sequential" if several else "tabular"
+    return "tabular" if roles.life is None else "sequential"
 
 
 def model_class(kind: str) -> Any:
@@ -292,7 +291,7 @@ def _draw(
             **amount, seed=seed, first_life=first_life, conditions=_conditions(config)
         ):
             if roles.life is not None and roles.life in chunk:
-                first_life = max(first_life, int(chunk[roles.life].max()) + 1)
+                first_life += int(chunk[roles.life].nunique())
             yield split, chunk
 
 

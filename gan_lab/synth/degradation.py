@@ -22,6 +22,8 @@ from gan_lab.synth.regimes import Floats, Ints
 
 EMBEDDING = 6
 BETA = 4.0  # weight of the embedding's KL (Higgins et al. 2017): lives are few, and soon memorised
+VALIDATION_ROWS = 20_000  # of held-out lives, that are asked after each epoch
+MOST_LIVES = 5_000  # that the mixture is fitted to
 SCALES = (0.04, 0.125, 0.35)  # of a typical life: how close to its end wear shows
 
 
@@ -146,7 +148,7 @@ def held_out_loss(curve: Curve, data: CurveData, seed: int) -> float | None:
     if not len(chosen):
         return None
     generator = torch.Generator().manual_seed(seed)
-    chosen = chosen[torch.randperm(len(chosen), generator=generator)[:20_000]]
+    chosen = chosen[torch.randperm(len(chosen), generator=generator)[:VALIDATION_ROWS]]
     reconstruction, kl = curve_losses(curve, data, chosen, generator)
     return float(reconstruction + kl)
 
@@ -194,10 +196,6 @@ class Population:
         shaped = np.einsum("nij,nj->ni", self.roots[component], noise)
         return np.asarray(self.means[component] + shaped + self.shifts[condition])
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what `Population(**arrays)` is made of again."""
-        return dict(vars(self))
-
 
 def evenly(rows: int, columns: int, rng: np.random.Generator) -> Floats:
     """Return points within (0, 1), each column with one in each of `rows` equal parts."""
@@ -212,7 +210,7 @@ def _mixture(traits: Floats) -> tuple[Floats, Floats, Floats]:
     lives, size = traits.shape
     if lives < 2:
         return np.ones(1), traits.mean(0)[None], np.zeros((1, size, size))
-    traits = traits[:5000]
+    traits = np.random.default_rng(0).permutation(traits)[:MOST_LIVES]
     if lives >= 20:
         fits = [
             GaussianMixture(k, reg_covar=1e-3, n_init=2, random_state=0).fit(traits)

@@ -8,7 +8,6 @@ digit, and the network only has to learn what is left.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,10 +98,6 @@ class Dependence:
                 known[:, column], known[:, columns + column] = value, value**2
             found[mine] = known[:, :columns]
         return found
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what `Dependence(**arrays)` is made of again."""
-        return dict(vars(self))
 
 
 def _correlation(values: Floats) -> Floats:

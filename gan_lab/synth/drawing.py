@@ -69,7 +69,9 @@ class Drawing:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         combo, w, traits = self._lives(place, rng)
         lives, packed = self._course(combo, traits, rng)
-        lives.regime, features = self._regimes(lives, traits, combo, packed, rng)
+        late = self.asked.late_life
+        kept = slice(None) if late is None else late_rows(lives, packed, late, rng)
+        lives.regime, features = self._regimes(lives, traits, combo, packed, kept, rng)
         told = np.concatenate([features, w[packed.life]], axis=1).astype(np.float32)
         curve, hidden = self.model.curve.levels(told)
         curve = curve[:, : len(self.table.tracks)]
@@ -78,10 +80,10 @@ class Drawing:
             told, hidden, steps, lives.regime, packed, generator
         )
         lives.numbers = self._numbers(lives, curve + residual, rng, packed)
-        lives.codes = self._codes(lives.regime, cells)
+        lives.codes = self.table.cells(self._codes(lives.regime, cells), lives, combo, packed, rng)
         seconds = self.model.situation.seconds(traits, lives, packed)
-        frame = self.table.write(lives, ids + first_life, combo, traits, seconds)
-        return self._observed(frame, lives, packed)
+        frame = self.table.write(lives, ids + first_life, combo, traits, seconds, rng)[kept]
+        return frame, np.bincount(packed.life[kept], minlength=len(lives.rows))
 
     def _lives(
         self, place: Floats, rng: np.random.Generator
@@ -98,7 +100,7 @@ class Drawing:
             if not len(outside):
                 break
             drawn[outside] = self.model.population.draw(combo[outside], rng)
-        return combo, drawn[:, :EMBEDDING], self._traits(drawn[:, EMBEDDING:])
+        return combo, drawn[:, :EMBEDDING], self._put_inside(self._traits(drawn[:, EMBEDDING:]))
 
     def _traits(self, scores: Floats) -> dict[str, Floats]:
         """Return the traits that normal scores stand for; one that all lives share needs none."""
@@ -125,6 +127,15 @@ class Drawing:
         if self.asked.late_life is not None:
             inside &= left <= LATE_LIFE / 2 * (rows + left)
         return np.asarray(inside)
+
+    def _put_inside(self, traits: dict[str, Floats]) -> dict[str, Floats]:
+        """Return the traits with what chance did not bring about: so rare a life is made one."""
+        if self.within is not None:
+            traits[ROWS] = np.clip(traits[ROWS], *self.within)
+        if self.asked.late_life is not None:
+            early = traits[LEFT] > LATE_LIFE / 2 * (traits[ROWS] + traits[LEFT])
+            traits[LEFT] = np.where(early, self.table.traits[LEFT].values[0], traits[LEFT])
+        return traits
 
     def _course(
         self, combo: Ints, traits: dict[str, Floats], rng: np.random.Generator
@@ -156,7 +167,7 @@ class Drawing:
 
     def _regimes(
         self, lives: Lives, traits: dict[str, Floats], combo: Ints, packed: Packed,
-        rng: np.random.Generator,
+        kept: NDArray[np.bool_] | slice, rng: np.random.Generator,
     ) -> tuple[Ints, NDArray[np.float32]]:  # fmt: skip
         """Draw the regimes, and return them with the features of each row."""
         situation = self.model.situation
@@ -165,7 +176,7 @@ class Drawing:
             context, _ = situation.context(self.table, traits, lives, packed)
             seed = int(rng.integers(2**31))
             if self.state_shares is not None:
-                chain = chain.tilted(self.state_shares, context, packed, seed)
+                chain = chain.tilted(self.state_shares, context, packed, seed, kept)
             lives.regime = chain.draw(context, packed, np.random.default_rng(seed))
         return lives.regime, situation.features(self.table, lives, traits, combo, packed)
 
@@ -193,18 +204,6 @@ class Drawing:
             codes[:, group] = np.where(given[:, group] < 0, cells[:, place], given[:, group])
         return codes
 
-    def _observed(
-        self, frame: pd.DataFrame, lives: Lives, packed: Packed
-    ) -> tuple[pd.DataFrame, Ints]:
-        """Keep of each life what gives its last fifth the share of rows that was asked for."""
-        share = self.asked.late_life
-        if share is None:
-            return frame, lives.rows
-        kept = late_rows(lives, packed, share)
-        return frame[kept].reset_index(drop=True), np.bincount(
-            packed.life[kept], minlength=len(lives.rows)
-        )
-
     def _chances(self) -> Floats:
         """Return the chance of each combination of conditions, as asked for or as in training."""
         chances = np.array(self.model.facts["combo_counts"], dtype=np.float64)
@@ -214,14 +213,15 @@ class Drawing:
         chances /= chances.sum()
         if self.asked.failure_modes is None:
             return chances
-        names = self.model.failure_modes
+        names = self.model.failure_mode_names
         if not names:
             raise BadParameter(
                 "failure_modes cannot be chosen: the training table has no column of failure modes "
                 "that is constant within each life."
             )
-        shares = _complete(self.asked.failure_modes, names, chances, "failure mode")
         mode = np.array(self.model.failure_mode_of_combo)
+        natural = np.bincount(mode, chances, minlength=len(names)).astype(np.float64)
+        shares = _complete(self.asked.failure_modes, names, natural, "failure mode")
         for number, share in enumerate(shares):
             mine = mode == number
             chances[mine] *= share / max(chances[mine].sum(), 1e-300)
@@ -250,7 +250,7 @@ class Drawing:
         """Return the share of each state that is asked for."""
         if self.asked.states is None:
             return None
-        names = self.model.states
+        names = self.model.state_of_regime
         if "regime" not in self.model.situation.chains or not names:
             raise BadParameter(
                 "states cannot be chosen: the training table has no column of states that vary."
@@ -265,17 +265,23 @@ class Drawing:
         return float(max(rows.mean(), 1.0))
 
 
-def late_rows(lives: Lives, packed: Packed, share: float) -> NDArray[np.bool_]:
-    """Return the rows to keep so that this share of each life's lies in its last fifth.
+def late_rows(
+    lives: Lives, packed: Packed, share: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Return the rows to keep so that this share of them lies in the last fifth of their lives.
 
     A life watched from its middle on has more of its rows late, one whose record ends early fewer.
+    Parts of rows are kept by chance, so that the share is met in lives of few rows too.
     """
     whole = (lives.elapsed + lives.remaining)[packed.starts[:-1]]
     late = lives.remaining <= LATE_LIFE * whole[packed.life]
     lates = np.bincount(packed.life, late, minlength=len(lives.rows))
     earlies = lives.rows - lates
-    keep_early = np.minimum(earlies, np.round(lates * (1 - share) / share))
-    keep_late = np.minimum(lates, np.maximum(np.round(keep_early * share / (1 - share)), 1))
+    chance = rng.random((2, len(lives.rows)))
+    keep_early = np.minimum(earlies, np.floor(lates * (1 - share) / share + chance[0]))
+    keep_early = np.where(lates > 0, keep_early, earlies)
+    keep_late = np.minimum(lates, np.floor(keep_early * share / (1 - share) + chance[1]))
+    keep_late = np.where(keep_early > 0, keep_late, np.minimum(lates, 1))
     from_start = packed.age
     return np.asarray(
         (from_start >= (earlies - keep_early)[packed.life])
@@ -283,20 +289,25 @@ def late_rows(lives: Lives, packed: Packed, share: float) -> NDArray[np.bool_]:
     )
 
 
-def _complete(asked: dict[str, float], names: list[str], natural: Floats, what: str) -> Floats:
+def _complete(
+    asked: dict[str, float], names: list[str | None], natural: Floats, what: str
+) -> Floats:
     """Return a share for every name: those asked for, the rest in their natural proportions."""
-    unknown = [name for name in asked if name not in names]
-    if unknown:
-        raise BadParameter(
-            f"There is no {what} {unknown[0]!r} in the training table. There are: "
-            f"{', '.join(names)}."
-        )
-    natural = natural if len(natural) == len(names) else np.ones(len(names))
-    free = np.array([0.0 if name in asked else natural[i] for i, name in enumerate(names)])
-    left = 1.0 - sum(asked.values())
-    shares = np.array([asked.get(name, 0.0) for name in names])
+    for name, share in asked.items():
+        if name not in names:
+            known = ", ".join(sorted(name for name in names if name is not None))
+            raise BadParameter(
+                f"There is no {what} {name!r} in the training table. There are: {known}."
+            )
+        if share > 0 and not natural[names.index(name)]:
+            raise BadParameter(
+                f"{what} {name!r} and late_life cannot be chosen together: of no training life of "
+                "it is the end known."
+            )
+    free = np.where([name in asked for name in names], 0.0, natural)
+    shares = np.array([asked.get(name or "", 0.0) for name in names])
     if free.sum() > 0:
-        return shares + left * free / free.sum()
+        return np.asarray(shares + (1.0 - sum(asked.values())) * free / free.sum())
     return np.asarray(shares / shares.sum())
 
 

@@ -65,6 +65,23 @@ class Column:
         """How many cells there are."""
         return len(self.levels) or len(self.stretches) + len(self.atoms) + self.missing
 
+    @property
+    def missing_cell(self) -> int | None:
+        """The cell of a missing value, None where none is missing."""
+        if not self.levels:
+            return self.cells - 1 if self.missing else None
+        unnamed = [cell for cell, level in enumerate(self.levels) if level is None]
+        return unnamed[0] if len(unnamed) > bool(self.rare) else None
+
+    @property
+    def names(self) -> list[str | None]:
+        """What each cell is called, None where it holds no one value."""
+        if self.levels:
+            return [None if level is None else str(level) for level in self.levels]
+        whole = pd.api.types.is_integer_dtype(pd.api.types.pandas_dtype(self.dtype))
+        atoms = [str(int(atom) if whole else atom) for atom in self.atoms]
+        return [None] * len(self.stretches) + atoms + [None] * self.missing
+
     def numbers(self, codes: Codes, deviations: Deviations) -> Floats:
         """Return the numbers that cells and deviations stand for, NaN where missing."""
         numbers = np.array([np.nan] * len(self.stretches) + self.atoms + [np.nan])[codes]

@@ -21,6 +21,7 @@ from torch import Tensor
 from gan_lab.errors import BadParameter
 from gan_lab.schema import Epoch, Roles, TrainConfig
 from gan_lab.synth.degradation import (
+    VALIDATION_ROWS,
     Curve,
     CurveData,
     Population,
@@ -29,6 +30,7 @@ from gan_lab.synth.degradation import (
 )
 from gan_lab.synth.lifetable import LifeTable
 from gan_lab.synth.modelfile import pack, part, unpack
+from gan_lab.synth.network import Batch
 from gan_lab.synth.phases import Phase, Plan
 from gan_lab.synth.regimes import Packed
 from gan_lab.synth.residual import Residual
@@ -52,7 +54,7 @@ class Fitting:
     def __init__(self, table: pd.DataFrame, roles: Roles, config: TrainConfig) -> None:
         self.config = config
         check_names(table)
-        self.fingerprint = fingerprint(table, config)
+        self.fingerprint = fingerprint(table, roles, config)
         self.table, self.lives, self.traits, self.combo = LifeTable.fit(
             table, roles, config.regimes
         )
@@ -154,7 +156,7 @@ class Fitting:
         network = self.residual.network
         batch = network.batch(joint, self.residual.conditions(told, self.lives.codes, self.packed))
         held = torch.from_numpy(self.held_out[self.packed.life])
-        self.batch, apart = batch[~held], batch[held]
+        self.batch, apart = batch[~held], _some(batch[held], self.config.seed)
         config = self.config
         factor = config.loss_factor * ELBO_SHARE
 
@@ -236,6 +238,12 @@ class Fitting:
                 "The checkpoint belongs to another table or configuration. Start the training anew."
             )
         return tensors, meta
+
+
+def _some(rows: Batch, seed: int) -> Batch:
+    """Return as many rows as are asked after each epoch."""
+    generator = torch.Generator().manual_seed(seed)
+    return rows[torch.randperm(len(rows), generator=generator)[:VALIDATION_ROWS]]
 
 
 def choose_held_out(lives: int, config: TrainConfig) -> NDArray[np.bool_]:

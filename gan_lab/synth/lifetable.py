@@ -40,8 +40,10 @@ from gan_lab.synth.trajectories import (
 )
 
 LEAST_SPREAD = 0.05  # of a column within a regime, in its spread over all regimes
-ROWS, LEFT, START = "rows", "left", "start"
+# What no column of a table is called.
+ROWS, LEFT, START = "\0rows", "\0left", "\0start"
 UNKNOWN = "\0unknown"  # the condition of a life whose end nobody knows (no rul at all)
+GAP = "\0gap "  # and of one of which a number, the same in all its rows, is missing
 
 
 @dataclass
@@ -65,11 +67,13 @@ class LifeTable:
     life_tracks: list[Track]
     traits: dict[str, Quantiles]
     tuples: list[list[int]]  # the combinations of conditions that occur
+    told: list[int]  # the conditions that networks are told, not what names each life
     regime_columns: list[str]
     center: list[list[float]]  # (regimes, tracks)
     spread: list[list[float]]
     fixed: list[list[float | None]]  # the only value a column takes in a regime
     given: list[list[int]]  # the only cell a category takes in a regime, -1: several
+    endings: list[tuple[float, int, list[int]] | None]  # of categories, see `_ending`
 
     @classmethod
     def fit(
@@ -96,15 +100,18 @@ class LifeTable:
         if unknown.any() and not unknown.all():
             sorting.conditions[UNKNOWN] = unknown
         categories = Encoding.fit(sorting.words, few_values=FEW_VALUES)
-        if categories.modal:
-            raise BadTable(
-                f"Column {categories.modal[0].name!r} holds dates as text: convert it to dates, or "
-                "drop it."
-            )
         conditions = Encoding.fit(sorting.conditions, few_values=FEW_VALUES)
+        for column in (*categories.modal, *conditions.modal):
+            raise BadTable(
+                f"Column {column.name!r} holds dates as text: convert it to dates, or drop it."
+                if column.kind == "time"
+                else f"Column {column.name!r} holds more than {FEW_VALUES} numbers, too many for "
+                "operating states: make fewer of them, or name another column of states."
+            )
         if not (sorting.tracks or categories.groups or conditions.groups):
             raise BadTable("Every column of the table is constant: there is nothing to learn.")
         codes = categories.encode(sorting.words).codes
+        _lend(codes, categories, sorting.conditions, packed)
         combos, combo = np.unique(
             conditions.encode(sorting.conditions).codes, axis=0, return_inverse=True
         )
@@ -121,7 +128,7 @@ class LifeTable:
         learned = cls(
             columns=names,
             roles=roles,
-            life_dtype=str(table[roles.life].dtype) if roles.life else None,
+            life_dtype=_counting_dtype(table[roles.life].dtype) if roles.life else None,
             clock=clock,
             wear=wear,
             tracks=sorting.tracks,
@@ -130,11 +137,20 @@ class LifeTable:
             life_tracks=sorting.life_tracks,
             traits={name: Quantiles.of(values) for name, values in found.items()},
             tuples=combos.astype(int).tolist(),
+            told=[
+                number
+                for number, column in enumerate(conditions.groups)
+                if column.cells <= len(rows) / 2 or column.name in (roles.failure_mode, UNKNOWN)
+            ],
             regime_columns=settings,
             center=center.tolist(),
             spread=spread.tolist(),
             fixed=[[None if np.isnan(v) else float(v) for v in line] for line in fixed],
             given=_given(codes, regime, [str(c.name) in settings for c in categories.groups]),
+            endings=[
+                None if str(column.name) in settings else _ending(cells, remaining, packed)
+                for column, cells in zip(categories.groups, codes.T, strict=True)
+            ],
         )
         missing = (
             np.stack(sorting.missing, axis=1) if sorting.missing else np.zeros(numbers.shape, bool)
@@ -174,19 +190,57 @@ class LifeTable:
         fixed = np.array(self.fixed, dtype=np.float64).reshape(self.regimes, len(self.tracks))
         return ~np.isnan(fixed)
 
+    def cells(
+        self,
+        cells: NDArray[np.int16],
+        lives: Lives,
+        combo: Ints,
+        packed: Packed,
+        rng: np.random.Generator,
+    ) -> NDArray[np.int16]:
+        """Return the cells of all categories as they must be: missing in all rows of a life that
+        has none, and what tells the end of a life only there."""
+        cells, names = cells.copy(), [str(column.name) for column in self.conditions.groups]
+        for group, (column, ending) in enumerate(
+            zip(self.categories.groups, self.endings, strict=True)
+        ):
+            if ending is not None:
+                distance, before, counts = ending
+                then = rng.choice(len(counts), size=len(combo), p=np.array(counts) / sum(counts))
+                at_end = lives.remaining <= distance
+                cells[~at_end, group] = before
+                unsaid = at_end & (cells[:, group] == before)
+                cells[unsaid, group] = then[packed.life[unsaid]]
+            if f"{GAP}{column.name}" in names:
+                gap = names.index(f"{GAP}{column.name}")
+                gone = self.conditions.groups[gap].levels.index(True)
+                lacking = np.array([line[gap] == gone for line in self.tuples])[combo]
+                assert column.missing_cell is not None
+                cells[lacking[packed.life], group] = column.missing_cell
+        return cells
+
     def write(
-        self, lives: Lives, ids: Ints, combo: Ints, traits: dict[str, Floats], seconds: Floats
+        self,
+        lives: Lives,
+        ids: Ints,
+        combo: Ints,
+        traits: dict[str, Floats],
+        seconds: Floats,
+        rng: np.random.Generator,
     ) -> pd.DataFrame:
         """Return lives as rows under the table's own names, types and order."""
         packed = Packed(lives.rows)
-        rng = np.random.default_rng(int(ids[0]))
         words = _decoded(self.categories, lives.codes, rng)
         tuples = np.array(self.tuples, dtype=np.int16).reshape(len(self.tuples), -1)[combo]
         conditions = _decoded(self.conditions, tuples, rng)
         series = {name: words[name] for name in words}
         series |= {name: conditions[name].iloc[packed.life] for name in conditions}
         for track in self.life_tracks:
-            series[track.name] = track.write(traits[track.name])[packed.life]
+            values = traits[track.name]
+            if GAP + track.name in conditions:
+                gone = conditions[GAP + track.name].to_numpy(bool)
+                values = np.where(gone, np.nan, values)
+            series[track.name] = track.write(values).iloc[packed.life]
         for track, places in zip(self.tracks, lives.numbers.T, strict=True):
             values = track.scale.reading(places)
             start = traits[track.name][packed.life] if track.counter else None
@@ -246,7 +300,8 @@ class LifeTable:
 
 
 _PLAIN = (
-    "columns", "life_dtype", "tuples", "regime_columns", "center", "spread", "fixed", "given",
+    "columns", "life_dtype", "tuples", "told", "regime_columns",
+    "center", "spread", "fixed", "given", "endings",
 )  # fmt: skip
 
 
@@ -273,23 +328,33 @@ class _Sorting:
             if not series.notna().any():
                 raise BadTable(f"Column {name!r} has no value in any row. Drop the column.")
             if name != roles.state and series.nunique() > 1 and constant_within(series, packed):
-                if values is None or series.nunique() <= FEW_VALUES or series.isna().any():
+                if values is None or series.nunique() <= FEW_VALUES:
                     conditions[name] = series.iloc[starts].reset_index(drop=True)
-                else:
-                    self.life_tracks.append(Track.of(series, values))
-                    self.life_numbers[str(name)] = values[starts]
+                    continue
+                self.life_tracks.append(Track.of(series, values))
+                own = values[starts]
+                gone = np.isnan(own)
+                if gone.any():
+                    conditions[GAP + name] = pd.Series(gone)
+                    own[gone] = np.random.default_rng(0).choice(own[~gone], size=int(gone.sum()))
+                self.life_numbers[str(name)] = own
                 continue
             kind = "category" if values is None else classify(values, packed)
             if name == roles.state or kind == "category":
                 words[name] = series
+                gone = np.logical_and.reduceat(series.isna().to_numpy(), starts)
+                if gone.any() and name != roles.state:
+                    conditions[GAP + name] = pd.Series(gone)
                 continue
             assert values is not None
             self.missing.append(np.isnan(values))
-            if kind == "counter":
+            counter, falling = kind.endswith("counter"), kind.startswith("falling")
+            if counter:
+                values = -values if falling else values
                 filled = pd.Series(values).groupby(packed.life).bfill().to_numpy()[starts]
                 self.life_numbers[str(name)] = np.nan_to_num(filled, nan=np.nanmin(values))
                 values = increments(values, packed)
-            self.tracks.append(Track.of(series, values, kind == "counter"))
+            self.tracks.append(Track.of(series, values, counter, falling))
             self.numbers.append(values)
         self.words = pd.DataFrame(words, index=table.index)
         self.conditions = pd.DataFrame(conditions, index=range(len(starts)))
@@ -370,6 +435,38 @@ def _given(codes: NDArray[np.int16], regime: Ints, settings: list[bool]) -> list
     return lines
 
 
+def _lend(
+    codes: NDArray[np.int16], categories: Encoding, conditions: pd.DataFrame, packed: Packed
+) -> None:
+    """Give lives without a category that of other lives, at the same part of the life: what is
+    learned is how it is where there is one."""
+    rng, rows = np.random.default_rng(0), np.diff(packed.starts)
+    for group, column in enumerate(categories.groups):
+        if f"{GAP}{column.name}" in conditions:
+            gone = conditions[f"{GAP}{column.name}"].to_numpy()
+            lender = rng.choice(np.flatnonzero(~gone), size=len(rows))[packed.life]
+            place = packed.starts[lender] + packed.age * rows[lender] // rows[packed.life]
+            codes[:, group] = np.where(gone[packed.life], codes[place, group], codes[:, group])
+
+
+def _ending(
+    cells: NDArray[np.int16], remaining: Floats, packed: Packed
+) -> tuple[float, int, list[int]] | None:
+    """Return how far from a life's end a category changes, its cell before and how many rows take
+    each from there on, where that is so in all lives: a flag of failure."""
+    known = np.isfinite(remaining)
+    if not known.any():
+        return None
+    before = cells[np.nanargmax(remaining)]
+    changed = cells != before
+    if len(np.unique(packed.life[changed])) < 2 or (changed & ~known).any():
+        return None
+    last, first = remaining[changed].max(), np.nanmin(remaining[~changed])
+    if last >= first:
+        return None
+    return float((last + first) / 2), int(before), np.bincount(cells[changed]).tolist()
+
+
 def _decoded(
     encoding: Encoding, codes: NDArray[np.int16], rng: np.random.Generator
 ) -> pd.DataFrame:
@@ -384,7 +481,17 @@ def _counted(track: Track, values: Floats, start: Floats, packed: Packed) -> Flo
     rises = track.on_grid(np.nan_to_num(np.clip(values, track.minimum, track.maximum)))
     rises = np.where(packed.age > 0, rises, 0.0)
     total = np.cumsum(rises)
-    return np.where(np.isnan(values), np.nan, start + total - total[packed.starts[packed.life]])
+    shown = np.where(np.isnan(values), np.nan, start + total - total[packed.starts[packed.life]])
+    return -shown if track.falling else shown
+
+
+def _counting_dtype(dtype: Any) -> str:
+    """Return the type that drawn lives are numbered in: the table's own, where it can count."""
+    words = pd.api.types.is_object_dtype(dtype) or isinstance(
+        dtype, pd.CategoricalDtype | pd.StringDtype
+    )
+    numeric = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
+    return str(dtype) if words or (numeric and dtype.itemsize >= 4) else "int64"
 
 
 def _numbered(ids: Ints, dtype: str) -> pd.Series[Any]:

@@ -21,7 +21,7 @@ from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.degradation import Curve, Population
 from gan_lab.synth.dependence import Dependence
 from gan_lab.synth.drawing import Drawing
-from gan_lab.synth.encoding import Encoding
+from gan_lab.synth.encoding import Column, Encoding
 from gan_lab.synth.fitting import Fitting
 from gan_lab.synth.lifetable import LifeTable
 from gan_lab.synth.modelfile import load_file, part, save_file
@@ -106,23 +106,34 @@ class SequentialTVAE:
     @property
     def failure_modes(self) -> list[str]:
         """The failure modes that can be asked for."""
-        return [str(level) for level in self._failure_column()[0]]
+        return [name for name in self.failure_mode_names if name is not None]
+
+    @property
+    def failure_mode_names(self) -> list[str | None]:
+        """Every failure mode of the training lives; None: it is missing."""
+        column, _ = self._failure_column()
+        return [] if column is None else column.names
 
     @property
     def failure_mode_of_combo(self) -> list[int]:
-        """The failure mode of each combination of conditions."""
+        """The failure mode of each combination of conditions, a place among
+        `failure_mode_names`."""
         return self._failure_column()[1]
 
     @property
     def states(self) -> list[str]:
         """The operating states that can be asked for, where one column of states makes the
         regimes."""
-        names = self.table.regime_columns
-        found = [c for c in self.table.categories.groups if [str(c.name)] == names]
-        if not found:
-            return []
-        levels = found[0].levels or found[0].atoms
-        return [str(level) for level in levels]
+        return [name for name in self.state_of_regime if name is not None]
+
+    @property
+    def state_of_regime(self) -> list[str | None]:
+        """The operating state that each regime is (None: missing), where a column of states makes
+        them."""
+        for group, column in enumerate(self.table.categories.groups):
+            if [str(column.name)] == self.table.regime_columns:
+                return [column.names[given[group]] for given in self.table.given]
+        return []
 
     def notes(self) -> list[str]:
         """Return what the model found and decided by itself, a sentence each."""
@@ -139,12 +150,12 @@ class SequentialTVAE:
             f"{len(self.history)} of at most {self.config.epochs} epochs: {decided}.",
         ]
 
-    def _failure_column(self) -> tuple[list[Any], list[int]]:
+    def _failure_column(self) -> tuple[Column | None, list[int]]:
         name = self.table.roles.failure_mode
         for group, column in enumerate(self.table.conditions.groups):
             if column.name == name:
-                return column.levels or column.atoms, [combo[group] for combo in self.table.tuples]
-        return [], []
+                return column, [combo[group] for combo in self.table.tuples]
+        return None, []
 
     def save(self, path: Path) -> None:
         """Write the model as one sealed file (safetensors: tensors and JSON, no pickle)."""
@@ -156,13 +167,10 @@ class SequentialTVAE:
                 name: torch.from_numpy(np.ascontiguousarray(getattr(self.residual, name)))
                 for name in ("gain", "lowest", "highest", "offsets")
             },
-            "past": {k: torch.from_numpy(v) for k, v in vars(self.residual.past).items()},
-            "dependence": {
-                k: torch.from_numpy(v) for k, v in self.residual.dependence.arrays().items()
-            },
-            "population": {k: torch.from_numpy(v) for k, v in self.population.arrays().items()},
-            "scatter": {k: torch.from_numpy(v) for k, v in vars(self.residual.scatter).items()},
         }
+        arrays = {name: getattr(self.residual, name) for name in ("past", "dependence", "scatter")}
+        for name, made in {**arrays, "population": self.population}.items():
+            parts[name] = {k: torch.from_numpy(v) for k, v in vars(made).items()}
         for name, chain in self.situation.chains.items():
             parts[f"chain_{name}"] = {
                 "first": torch.from_numpy(chain.first),

@@ -108,13 +108,21 @@ class Chain:
             drawn[a:b] = found
         return drawn[packed.place]
 
-    def tilted(self, wanted: Floats, context: Ints, packed: Packed, seed: int) -> Chain:
-        """Return the chain whose symbols come in the wanted shares, by weighing what may follow."""
+    def tilted(
+        self,
+        wanted: Floats,
+        context: Ints,
+        packed: Packed,
+        seed: int,
+        kept: NDArray[np.bool_] | slice = slice(None),
+    ) -> Chain:
+        """Return the chain whose symbols come in the wanted shares of the rows that are kept, by
+        weighing what may follow."""
         factor = np.ones(len(wanted))
         for _ in range(25):
             chain = self._weighted(factor)
             drawn = chain.draw(context, packed, np.random.default_rng(seed))
-            share = np.bincount(drawn, minlength=len(wanted)) / max(len(drawn), 1)
+            share = np.bincount(drawn[kept], minlength=len(wanted)) / max(len(drawn[kept]), 1)
             if np.abs(share - wanted).max() < 0.002:
                 break
             factor *= ((wanted + 1e-6) / (share + 1e-6)) ** 0.5
@@ -169,13 +177,7 @@ def levels_of(values: Floats) -> Ints | None:
 
 def calendar(times: pd.Series[Any]) -> tuple[Floats, Ints, int]:
     """Return sines and cosines of day, week and year, the chain's context of each row, and how
-    many there are.
-
-    Without dates, or with fewer than two days of them, there is no calendar.
-    """
-    none = np.zeros((len(times), 6)), np.zeros(len(times), dtype=np.int64), 1
-    if not pd.api.types.is_datetime64_any_dtype(times):
-        return none
+    many there are."""
     hours = times.dt.hour + times.dt.minute / 60 + times.dt.second / 3600
     day = hours.to_numpy(np.float64) / 24
     week = (times.dt.dayofweek.to_numpy(np.float64) + day) / 7

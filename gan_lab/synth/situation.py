@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gan_lab.synth.degradation import wear_features
-from gan_lab.synth.lifetable import LifeTable
+from gan_lab.synth.lifetable import START, LifeTable
 from gan_lab.synth.regimes import Chain, Floats, Ints, Packed, calendar
 from gan_lab.synth.trajectories import STEP_BINS, Clock, Lives, ranks
 
@@ -81,7 +81,7 @@ class Situation:
         """Return the time of each row in the clock's unit."""
         total = np.cumsum(lives.steps)
         passed = total - total[packed.starts[packed.life]]
-        return np.asarray(traits["start"][packed.life] + passed)
+        return np.asarray(traits[START][packed.life] + passed)
 
     def features(
         self, table: LifeTable, lives: Lives, traits: dict[str, Floats], combo: Ints, packed: Packed
@@ -97,13 +97,14 @@ class Situation:
         if self.clocked:
             parts.append(calendar(self.stamps(table, traits, lives, packed))[0])
         tuples = np.array(table.tuples).reshape(len(table.tuples), -1)[combo]
-        for group, cells in enumerate(table.conditions.widths):
-            parts.append(np.eye(cells)[tuples[:, group]][packed.life])
+        for group in table.told:
+            cells = np.eye(table.conditions.widths[group], dtype=np.float32)
+            parts.append(cells[tuples[:, group]][packed.life])
         for track in table.life_tracks:
             values = table.traits[track.name].values
             scaled = (traits[track.name] - np.mean(values)) / (np.std(values) + 1e-9)
             parts.append(scaled[packed.life, None])
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        return np.concatenate([part.astype(np.float32) for part in parts], axis=1)
 
 
 def _step_symbols(clock: Clock, steps: Floats, packed: Packed) -> tuple[Ints, int]:

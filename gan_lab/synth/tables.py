@@ -93,15 +93,6 @@ def table_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def late_life_rows(table: pd.DataFrame, roles: Roles) -> pd.Series[bool]:
-    """Return which rows lie in late life; all False where the table has no rul."""
-    if roles.rul is None:
-        return pd.Series(False, index=table.index)
-    rul = table[roles.rul]
-    largest = rul.groupby(table[roles.life]).transform("max") if roles.life else rul.max()
-    return rul <= LATE_LIFE * largest
-
-
 def split_holdout(
     table: pd.DataFrame, roles: Roles, fraction: float, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:

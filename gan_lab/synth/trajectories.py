@@ -39,10 +39,17 @@ class Track:
     step: float | None
     values: list[float]
     counter: bool = False
+    falling: bool = False  # a counter of what is left, whose rises are its falls
     scale: Scale = field(default_factory=Scale)
 
     @classmethod
-    def of(cls, series: pd.Series[Any], values: Floats, counter: bool = False) -> Track:
+    def of(
+        cls,
+        series: pd.Series[Any],
+        values: Floats,
+        counter: bool = False,
+        falling: bool = False,
+    ) -> Track:
         """Describe a column; `values` are its numbers, NaN where missing."""
         finite = values[np.isfinite(values)]
         known = np.unique(finite)
@@ -56,6 +63,7 @@ class Track:
             step=_grid(known),
             values=known.tolist() if few else [],
             counter=counter,
+            falling=falling,
         )
 
     def write(self, values: Floats) -> pd.Series[Any]:
@@ -220,7 +228,10 @@ def numbers_of(series: pd.Series[Any]) -> Floats | None:
 
 
 def classify(values: Floats, packed: Packed) -> str:
-    """Return what a column of numbers is: number, category or counter."""
+    """Return what a column of numbers is: number, category, counter or falling counter.
+
+    What falls to the same end in all lives is not counted but tells how far that end is.
+    """
     known = values[np.isfinite(values)]
     distinct = np.unique(known)
     if len(distinct) <= FEW_VALUES:
@@ -230,7 +241,12 @@ def classify(values: Floats, packed: Packed) -> str:
             return "category"
     rises = np.diff(values)[packed.age[1:] > 0]
     rises = rises[np.isfinite(rises)]
-    return "counter" if len(rises) and rises.min() >= 0 and rises.max() > 0 else "number"
+    if not len(rises) or not rises.any() or rises.min() < 0 < rises.max():
+        return "number"
+    if rises.max() > 0:
+        return "counter"
+    begins, ends = values[packed.starts[:-1]], values[packed.starts[1:] - 1]
+    return "number" if np.nanstd(ends) < np.nanstd(begins) else "falling counter"
 
 
 def constant_within(series: pd.Series[Any], packed: Packed) -> bool:
@@ -315,13 +331,27 @@ def read_wear(series: pd.Series[Any], elapsed: Floats, packed: Packed) -> tuple[
     last = known.groupby(packed.life).max().to_numpy()  # -1: censored, nobody knows how long before
     whole = np.where(last < 0, np.nan, elapsed[last] + (rul[last] - lowest) / rate)
     remaining = whole[packed.life] - elapsed
-    error = np.abs(wear.write(elapsed, remaining).to_numpy(np.float64) - rul)
-    if np.nanquantile(error, 0.99) > 0.02 * max(top - lowest, 1e-9):
-        remaining = np.where(last < 0, np.nan, elapsed[ends])[packed.life] - elapsed
+    written = numbers_of(wear.write(elapsed, remaining))
+    assert written is not None
+    tolerance = 0.02 * max(top - lowest, 1e-9)
+    if np.nanquantile(np.abs(written - rul), 0.99) > tolerance:
+        if not elapsed.any():
+            raise BadTable(
+                f"Column {series.name!r} falls within lives in which no time passes: name another "
+                "column of time, or none."
+            )
+        ended = (last >= 0) & (rul[last] <= lowest + tolerance)
+        remaining = np.where(ended, elapsed[ends], np.nan)[packed.life] - elapsed
         views = remaining, share_left(elapsed, remaining)
         curves = [_falling_curve(view, rul) for view in views]
         wear.relative = curves[1][0] < curves[0][0]
         wear.curve = curves[wear.relative][1]
+        # A life whose record ends before its failure is as far from it as its last reading says.
+        distance = np.interp(rul[last], *wear.curve[::-1])
+        if wear.relative:
+            distance *= elapsed[last] / np.maximum(1 - distance, 1e-9)
+        whole = np.where(ended, elapsed[ends], elapsed[last] + distance)
+        remaining = np.where(last < 0, np.nan, whole)[packed.life] - elapsed
     return wear, remaining
 
 

@@ -77,7 +77,7 @@ class TabularTVAE:
             on_epoch,
             resume,
             on_checkpoint,
-            fingerprint(table, config),
+            fingerprint(table, roles, config),
         )
         prior = _fit_prior(network, rows, config)
         _calibrate(network, prior, rows, config.seed)
@@ -167,9 +167,10 @@ def build_network(encoding: Encoding, config: TrainConfig, conditions: int = 0) 
     return network.to(choose_device(config.device))
 
 
-def fingerprint(table: pd.DataFrame, config: TrainConfig) -> str:
-    """Return a hash of a table and a configuration: what a checkpoint must agree with."""
-    digest = hashlib.sha256(config.model_dump_json().encode())
+def fingerprint(table: pd.DataFrame, roles: Roles, config: TrainConfig) -> str:
+    """Return a hash of a table, its roles and a configuration: what a checkpoint must agree
+    with."""
+    digest = hashlib.sha256((config.model_dump_json() + roles.model_dump_json()).encode())
     digest.update(repr([(str(name), str(table[name].dtype)) for name in table.columns]).encode())
     for name in table.columns:
         try:

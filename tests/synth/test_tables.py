@@ -105,8 +105,3 @@ def test_splits_of_an_earlier_run_do_not_linger() -> None:
             writer.write(split, lives(1))
     with pytest.raises(BadTable, match="gan-lab generate press_7"):
         tables.read_synthetic("press_7", "val")
-
-
-def test_late_life_is_the_last_fifth_of_each_life() -> None:
-    late = tables.late_life_rows(lives(2, rows=101), ROLES)
-    assert late.sum() == 2 * 21
