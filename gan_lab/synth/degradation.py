@@ -210,7 +210,8 @@ def _mixture(traits: Floats) -> tuple[Floats, Floats, Floats]:
     lives, size = traits.shape
     if lives < 2:
         return np.ones(1), traits.mean(0)[None], np.zeros((1, size, size))
-    traits = np.random.default_rng(0).permutation(traits)[:MOST_LIVES]
+    if lives > MOST_LIVES:
+        traits = np.random.default_rng(0).choice(traits, MOST_LIVES, replace=False)
     if lives >= 20:
         fits = [
             GaussianMixture(k, reg_covar=1e-3, n_init=2, random_state=0).fit(traits)
