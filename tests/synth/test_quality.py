@@ -246,6 +246,9 @@ def test_what_cannot_be_compared_is_said(motor: pd.DataFrame, profile: Profile) 
     drawn, train, holdout = parts(motor, "life", 0)
     with pytest.raises(BadTable, match="held-out table has no rows"):
         evaluate(drawn, train, holdout.iloc[:0], profile.roles)
+    one = train[train["life"] == train["life"].iloc[0]]
+    with pytest.raises(BadTable, match="only one life .*none could be held out.*more lives"):
+        evaluate(drawn, one, holdout.iloc[:0], profile.roles)
     with pytest.raises(BadTable, match="lacks the columns state"):
         evaluate(drawn.drop(columns="state"), train, holdout, profile.roles)
 
