@@ -123,6 +123,8 @@ PREDICTABLE = 0.1
 """Where real rows reach less (R2; average precision above chance) nothing can be lost."""
 BY_CHANCE = 0.01
 """Memory counts where lives dealt out at random show as much less often than this."""
+HINT = 0.05
+"""Memory is named, not held against the rows, where chance does as much less often than this."""
 RARE_CHANCE = 0.001
 """A category is missed where honest draws would lack it less often than this."""
 COMMON_LEVEL = 0.05

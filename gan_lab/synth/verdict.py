@@ -25,6 +25,7 @@ from gan_lab.synth.thresholds import (
     BY_CHANCE,
     COMMON_LEVEL,
     HELPS,
+    HINT,
     LEVELS,
     PREDICTABLE,
     RARE_CHANCE,
@@ -325,8 +326,29 @@ def _loose() -> Iterator[Finding]:
 def _privacy(privacy: Privacy) -> Iterator[Finding]:
     alarms = [*_copies(privacy), *_memory(privacy)]
     yield from alarms
-    if not alarms:
-        text = "No sign of memory: no copies, and what was held out is as near as what was seen"
+    if alarms:
+        return
+    copies = "no copies"
+    if privacy.copies:
+        copies = (
+            f"{percent(privacy.copies)} of the rows are training rows to the last digit "
+            f"({percent(privacy.copies_real)} of held-out rows are)"
+        )
+    near = [
+        f"{percent(memory.share)} of the {view} (p {memory.p:.2g})"
+        for view, memory in privacy.memory.items()
+        if memory.p is not None and memory.p < HINT
+    ]
+    if near:
+        copies += (
+            f", and {listed(near)} are nearer to what the model has seen than to what was held out "
+            "(50 % would be no memory at all)"
+        )
+    if near or (privacy.copies or 0) > (privacy.copies_real or 0):
+        text = f"A hint of memory, too weak to be held against these rows: {copies}."
+        yield finding("note", "privacy", text)
+    else:
+        text = f"No sign of memory: {copies}, and what was held out is as near as what was seen"
         yield finding("good", "privacy", f"{text}, as far as chance can tell.")
 
 

@@ -13,12 +13,12 @@ from gan_lab.schema import Roles, SeedConfig
 from gan_lab.synth.comparison import ROWS_MOST, compare
 from gan_lab.synth.fidelity import fidelity
 from gan_lab.synth.physics import Detection, physics
-from gan_lab.synth.privacy import privacy
+from gan_lab.synth.privacy import Memory, Privacy, privacy
 from gan_lab.synth.quality import QualityReport, evaluate
 from gan_lab.synth.report_page import render_html
 from gan_lab.synth.seed import simulate
 from gan_lab.synth.utility import phm_score
-from gan_lab.synth.verdict import Verdict, judge
+from gan_lab.synth.verdict import Verdict, _privacy, judge
 
 ROOT = Path(__file__).parents[2]
 TURBOFAN = Roles(life="unit", time="cycle", rul="rul")
@@ -174,6 +174,26 @@ def test_a_model_that_memorises_is_called_so(
     assert memory.level == "bad" and "memorises" in memory.text
     assert all(f"of the {view}" in memory.text for view in ("rows", "windows", "lives"))
     assert "memory" not in undamaged
+
+
+def test_the_words_on_memory_agree_with_the_figures() -> None:
+    none = Memory(share=0.5, p=0.5)
+    quiet = Privacy(
+        copies=0, copies_real=0, near_copies=0.01, distance={}, adversarial={},
+        memory={"rows": none, "lives": none},
+    )  # fmt: skip
+    hint = quiet.model_copy(update={"memory": {"rows": none, "lives": Memory(share=0.77, p=0.041)}})
+    few_copies = quiet.model_copy(update={"copies": 0.00033})
+    as_real = quiet.model_copy(update={"copies": 0.0004, "copies_real": 0.0005})
+    for found, level, words in (
+        (quiet, "good", ["No sign of memory: no copies"]),
+        (as_real, "good", ["No sign of memory: 0.04 % of the rows", "0.05 % of held-out rows"]),
+        (few_copies, "note", ["A hint of memory", "0.033 % of the rows", "0 % of held-out rows"]),
+        (hint, "note", ["A hint of memory", "no copies", "77 % of the lives (p 0.041)"]),
+    ):
+        (said,) = _privacy(found)
+        assert said.level == level
+        assert [word for word in words if word not in said.text] == []
 
 
 def test_rows_that_make_no_lives_are_judged_as_rows(
