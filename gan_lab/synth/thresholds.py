@@ -123,6 +123,10 @@ PREDICTABLE = 0.1
 """Where real rows reach less (R2; average precision above chance) nothing can be lost."""
 BY_CHANCE = 0.01
 """Memory counts where lives dealt out at random show as much less often than this."""
+FEWEST_LIVES = 3
+"""With fewer lives held out (or seen) a fault is not told from how one life differs from the next.
+
+Nor is memory from chance where lives can be dealt out in fewer ways than `BY_CHANCE` asks for."""
 HINT = 0.05
 """Memory is named, not held against the rows, where chance does as much less often than this."""
 RARE_CHANCE = 0.001

@@ -196,6 +196,47 @@ def test_the_words_on_memory_agree_with_the_figures() -> None:
         assert [word for word in words if word not in said.text] == []
 
 
+def some(table: pd.DataFrame, lives: int) -> pd.DataFrame:
+    """The rows of the first so many lives."""
+    return table[table["life"].isin(table["life"].unique()[:lives])].reset_index(drop=True)
+
+
+@pytest.mark.parametrize(("seen", "held", "said"), [(1, 1, "life:"), (6, 2, "lives:")])
+def test_on_few_lives_nothing_is_called_good(
+    seen: int, held: int, said: str, motor: pd.DataFrame, profile: Profile
+) -> None:
+    drawn, train, holdout = parts(motor, "life", seed=0)
+    found = verdict((drawn, some(train, seen), some(holdout, held)), profile.roles, profile)
+    assert found.findings[0].text.startswith(f"{held} held-out {said} beside {seen} seen")
+    assert found.findings[0].text in found.headline
+    assert found.level != "good" and not [f for f in found.findings if f.level == "good"]
+    assert not any("No sign of memory" in f.text for f in found.findings)
+
+
+@pytest.mark.parametrize(("seen", "held", "few"), [(12, 3, False), (4, 4, True), (5, 5, False)])
+def test_lives_are_few_where_chance_alone_deals_them_out_so(
+    seen: int, held: int, few: bool, motor: pd.DataFrame, profile: Profile
+) -> None:
+    drawn, train, holdout = parts(motor, "life", seed=0)
+    found = verdict((drawn, some(train, seen), some(holdout, held)), profile.roles, profile)
+    assert (found.findings[0].kind == "few_lives") == few
+
+
+def test_the_headline_says_that_a_model_of_few_lives_memorises(
+    motor: pd.DataFrame, profile: Profile
+) -> None:
+    _, train, holdout = parts(motor, "life", seed=0)
+    train, holdout = some(train, 1), some(holdout, 1)
+    noise = np.random.default_rng(0).normal(0, 0.001, (len(train), len(SENSORS)))
+    close = train.assign(**(train[SENSORS] + noise * train[SENSORS].std().to_numpy()))
+    close["rul"] = close["rul"].max() - close["rul"]  # which is worse, and comes first
+    found = verdict((close, train, holdout), profile.roles, profile)
+    assert next(f for f in found.findings if f.level == "bad").kind != "near_copies"
+    assert "the model memorises" in found.headline
+    share = privacy(compare(close, train, holdout, profile.roles, profile, 0), close, train)
+    assert (share.memory["rows"].share or 0) > 0.9
+
+
 def test_rows_that_make_no_lives_are_judged_as_rows(
     motor: pd.DataFrame, profile: Profile, undamaged: dict[str, set[str]]
 ) -> None:
