@@ -50,8 +50,8 @@ THRESHOLDS = {
     "outside": Threshold(
         care=0.002,
         bad=0.02,
-        reason="Share of rows outside the measuring range beyond the real share: a sensor cannot "
-        "report them. Two in a hundred would fail any plausibility check.",
+        reason="Share of rows outside the range beyond the real share: outside a measuring range "
+        "a sensor reports nothing. Two in a hundred would fail any plausibility check.",
     ),
     "steps": Threshold(
         care=0.01,

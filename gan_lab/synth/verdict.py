@@ -155,13 +155,19 @@ def _ranges(ranges: list[OutOfRange]) -> Iterator[Finding]:
         text = f"{r.column} is about {times[r.column]:,.0f} times as {size} as in the real rows"
         yield finding("bad", "unit", f"{text}: a unit was mixed up.", [r.column], r.factor)
     outside = {r.column: (r.synthetic or 0) - (r.real or 0) for r in ranges if r not in mixed}
-    spans = {"profile": "its measuring range", "real rows": "anything seen in real rows"}
+    spans = {
+        "profile": "its measuring range",
+        "imported table": "the range of the imported table",
+        "real rows": "anything seen in real rows",
+    }
     span = {r.column: spans[r.of] for r in ranges}
+    measured = {r.column for r in ranges if r.of == "profile"}
     yield from columns_beyond(
         "outside",
         outside,
         lambda names, worst: (
-            f"{listed(names)} {verb(names, 'leaves', 'leave')} the possible: "
+            f"{listed(names)} {verb(names, 'leaves', 'leave')} "
+            f"{'the possible' if measured >= set(names) else 'what is known'}: "
             f"{percent(outside[worst])} of the rows of {worst} lie outside {span[worst]}."
         ),
     )

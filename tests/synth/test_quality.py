@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gan_lab.errors import BadTable
-from gan_lab.machines import Profile, parse_profile, read_yaml
+from gan_lab.machines import Imported, Profile, Sensor, parse_profile, read_yaml
 from gan_lab.schema import Roles, SeedConfig
 from gan_lab.synth.comparison import ROWS_MOST, compare
 from gan_lab.synth.fidelity import fidelity
@@ -334,6 +334,48 @@ def test_memory_shows_in_rows_that_are_training_rows_with_noise() -> None:
         share = found.memory["rows"].share
         assert share is not None and (share > 0.75) == remembers
         assert found.copies == 0
+
+
+def telemetry(lives: int, seed: int) -> pd.DataFrame:
+    """Lives of two sensors, the second of which follows the first; no remaining useful life."""
+    rng = np.random.default_rng(seed)
+    heat = rng.normal(size=(lives, 40)).cumsum(axis=1).ravel()
+    life = np.repeat(np.arange(lives), 40)
+    noise = rng.normal(0, 0.1, len(heat))
+    return pd.DataFrame({"life": life, "heat": heat, "pressure": 2 * heat + noise})
+
+
+def test_a_page_leaves_out_what_could_not_be_computed() -> None:
+    tables = [telemetry(lives, seed) for seed, lives in enumerate((1, 2, 1))]
+    found = evaluate(*tables, Roles(life="life"))
+    page = render_html(found)
+    assert found.detection.auc is None and found.figures["memory"] is not None
+    assert "reaches an AUC of" not in page and "Not tried: half of the synthetic" in page
+    assert "<h3>Detection</h3>" not in page and "<h3>Memory</h3>" in page
+    assert "of 1 life that" in page and "1 held-out life:" in page
+    assert "predict remaining useful life" not in page
+
+
+def test_the_range_of_an_imported_table_is_not_called_a_measuring_range() -> None:
+    train, holdout, drawn = (telemetry(lives, seed) for seed, lives in enumerate((8, 5, 5)))
+    both = pd.concat([train, holdout])
+    sensors = {
+        name: Sensor(minimum=both[name].min(), typical=0, maximum=both[name].max())
+        for name in ("heat", "pressure")
+    }
+    origin = Imported(files=["t.csv"], rows=len(both), columns=list(both))
+    imported = Profile(machine_id="press", sensors=sensors, imported=origin)
+    wide = drawn.assign(heat=drawn["heat"].where(drawn.index % 4 > 0, both["heat"].max() + 1))
+    for profile, words in (
+        (imported, "leaves what is known: 25 % of the rows of heat lie outside the range of the"),
+        (
+            imported.model_copy(update={"imported": None}),
+            "leaves the possible: 25 % of the rows of heat lie outside its measuring range",
+        ),
+    ):
+        said = verdict((wide, train, holdout), Roles(life="life"), profile)
+        (outside,) = [each for each in said.findings if each.kind == "outside"]
+        assert words in outside.text
 
 
 def test_small_and_odd_tables_are_judged_all_the_same() -> None:
