@@ -118,6 +118,14 @@ class TaskFailed(GanLabError):
     reason = "task_failed"
 
 
+class TaskRefused(TaskFailed):
+    """A task found, once it had begun, that what was asked of it cannot be had."""
+
+    exit_status = RequestError.exit_status
+    http_status = RequestError.http_status
+    reason = "task_refused"
+
+
 class TaskCancelled(GanLabError):
     """A task was cancelled before it ended."""
 

@@ -23,7 +23,15 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from pydantic import ValidationError
 
-from gan_lab.errors import GanLabError, RequestError, TaskCancelled, TaskFailed, UnknownTask
+from gan_lab import errors
+from gan_lab.errors import (
+    GanLabError,
+    RequestError,
+    TaskCancelled,
+    TaskFailed,
+    TaskRefused,
+    UnknownTask,
+)
 from gan_lab.files import naming, read_text, whole_lines, write_all, write_beside
 from gan_lab.lease import LEASE, Lease
 from gan_lab.schema import Epoch, Event, ServiceRecord, State, TaskSpec, TaskStatus, utc_now
@@ -258,11 +266,14 @@ class RunFolder:
     def raise_for_end(self) -> dict[str, Any] | None:
         """Return the result of a run that is done, None while it goes on.
 
-        Raises `TaskFailed` with the sentence of the failure, or `TaskCancelled`.
+        Raises `TaskFailed` with the sentence of the failure (`TaskRefused` where the request was
+        wrong, which only the task could find out), or `TaskCancelled`.
         """
         status = self.status()
         if status.state is State.FAILURE:
-            raise TaskFailed(f"{self._label} failed: {status.error}")
+            known = getattr(errors, (self.error_data() or {}).get("type", ""), TaskFailed)
+            ended = TaskRefused if issubclass(known, RequestError) else TaskFailed
+            raise ended(f"{self._label} failed: {status.error}")
         if status.state is State.REVOKED:
             raise TaskCancelled(f"{self._label} was cancelled.")
         return status.result

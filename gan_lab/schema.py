@@ -106,6 +106,14 @@ def _positive_shares(shares: dict[str, float] | None) -> dict[str, float] | None
     return shares
 
 
+def _shortest_first(rows: tuple[int, int] | None) -> tuple[int, int] | None:
+    if rows and rows[0] > rows[1]:
+        raise ValueError(
+            f"the shortest life comes first. Ask for {rows[1]} to {rows[0]} rows, in this order"
+        )
+    return rows
+
+
 Shares = Annotated[dict[str, float] | None, AfterValidator(_positive_shares)]
 StrictCount = Annotated[int, Field(strict=True)]
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(max_length=16)]
@@ -201,11 +209,14 @@ class GenerateConfig(Message):
     val: StrictCount = Field(7_500, ge=0, le=1_000_000_000)
     test: StrictCount = Field(7_500, ge=0, le=1_000_000_000)
     lives: StrictCount | None = Field(
-        None, ge=1, le=10_000_000, description="Whole lives in all, instead of rows"
+        None,
+        ge=1,
+        le=10_000_000,
+        description="Whole lives in all, instead of rows; each split gets one at least",
     )
     seed: StrictCount = Field(0, ge=0, lt=2**31)
     failure_modes: Shares = None
-    life_rows: tuple[int, int] | None = None
+    life_rows: Annotated[tuple[int, int] | None, AfterValidator(_shortest_first)] = None
     late_life: float | None = Field(None, gt=0, lt=1)
     states: Shares = None
     model_task_id: str | None = Field(
@@ -241,12 +252,19 @@ def configure(kind: str, options: dict[str, Any]) -> Config:
         config = CONFIGS[kind].model_validate(options)
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or kind}={item['input']!r}: {item['msg']}"
+            f"{'.'.join(map(str, item['loc'])) or kind}={item['input']!r}: "
+            f"{item['msg'].removeprefix('Value error, ')}"
             for item in error.errors()
         )
         raise BadParameter(f"Cannot {kind} with {wrong}.") from None
     if isinstance(config, GenerateConfig) and not config.splits:
         raise BadParameter("Cannot generate with train=0, val=0, test=0: ask for at least one row.")
+    if isinstance(config, GenerateConfig) and config.lives and config.lives < len(config.splits):
+        raise BadParameter(
+            f"Cannot generate lives={config.lives} for {len(config.splits)} splits "
+            f"({', '.join(config.splits)}), of which each needs one at least: ask for "
+            f"{len(config.splits)} lives or more, or for 0 rows of a split you do not want."
+        )
     return config
 
 

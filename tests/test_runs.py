@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gan_lab import runs
-from gan_lab.errors import TaskCancelled, TaskFailed, UnknownTask
+from gan_lab.errors import BadParameter, TaskCancelled, TaskFailed, UnknownTask
 from gan_lab.runs import RunFolder, all_runs, create_run, newest_run, open_run
 from gan_lab.schema import Epoch, Event, State, TaskSpec
 
@@ -86,8 +86,14 @@ def test_status_follows_the_folder(run: RunFolder) -> None:
     run.reopen()
     run.fail(ValueError("no such column"))
     assert run.status().error == "ValueError: no such column"
-    with pytest.raises(TaskFailed, match="no such column"):
+    with pytest.raises(TaskFailed, match="no such column") as failed:
         run.raise_for_end()
+    assert failed.value.exit_status == 1
+    run.reopen()
+    run.fail(BadParameter("There is no failure mode 'foo'."))
+    with pytest.raises(TaskFailed, match="no failure mode 'foo'") as refused:
+        run.raise_for_end()
+    assert refused.value.exit_status == 2  # the request was wrong
     run.reopen()
     run.finish({"final_loss": 1.5})
     assert run.raise_for_end() == {"final_loss": 1.5}

@@ -287,17 +287,10 @@ def _draw(
     for number, (split, rows) in enumerate(config.splits.items()):
         amount = {"lives": lives[split]} if lives else {"rows": rows}
         seed = (config.seed * 3 + number) % 2**31
-        for chunk in model.sample(
-            **amount, seed=seed, first_life=first_life, conditions=_conditions(config)
-        ):
+        for chunk in model.sample(**amount, seed=seed, first_life=first_life, conditions=config):
             if roles.life is not None and roles.life in chunk:
                 first_life += int(chunk[roles.life].nunique())
             yield split, chunk
-
-
-def _conditions(config: GenerateConfig) -> GenerateConfig | None:
-    wanted = (config.failure_modes, config.life_rows, config.late_life, config.states)
-    return config if any(value is not None for value in wanted) else None
 
 
 def _write_splits(

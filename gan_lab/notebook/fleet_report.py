@@ -91,7 +91,8 @@ def _judged(run: RunFolder) -> dict[str, Any]:
     verdict, privacy = report["verdict"], report["privacy"]
     shares = [each["share"] for each in privacy["memory"].values() if each["share"] is not None]
     facts = {"verdict": verdict["level"], "privacy": max(shares, default=None)}
-    facts["finding"] = next((each["text"] for each in verdict["findings"]), verdict["headline"])
+    of_level = (f["text"] for f in verdict["findings"] if f["level"] == verdict["level"])
+    facts["finding"] = next(of_level, verdict["headline"])
     for task in report["utility"][:1]:
         metric = "r2" if task["number"] else "ap"
         of = {name: scores.get(metric) for name, scores in task["scores"].items()}

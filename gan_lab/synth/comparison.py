@@ -117,6 +117,12 @@ def compare(
                 synthetic[name] = np.arange(len(synthetic))
     for name, table in (("synthetic", synthetic), ("training", train), ("held-out", holdout)):
         if table.empty:
+            if name == "held-out" and roles.life and train[roles.life].nunique() == 1:
+                raise BadTable(
+                    f"There is only one life ({roles.life}={train[roles.life].iloc[0]}), so none "
+                    "could be held out, and rows of one life cannot be judged: import more lives, "
+                    "two at least, and train again."
+                )
             raise BadTable(
                 f"The {name} table has no rows, so there is nothing to report on. "
                 "Train with a holdout above 0 and generate at least one row."

@@ -32,7 +32,11 @@ class Tail(Message):
 
 
 class OutOfRange(Message):
-    """Shares of rows outside a measuring range; of the profile, else what the real rows span."""
+    """Shares of rows outside a range.
+
+    `of`: the measuring range in the profile (`profile`), the range that the profile of an imported
+    machine has from its table (`imported table`), else what the real rows span (`real rows`).
+    """
 
     column: str
     low: Figure
@@ -153,6 +157,7 @@ def _tails(sides: Sides, name: str) -> list[Tail]:
 def _range(sides: Sides, name: str) -> OutOfRange:
     real = pd.concat([sides.train[name], sides.holdout[name]])
     sensor = sides.profile.sensors.get(name) if sides.profile else None
+    of = "imported table" if sides.profile and sides.profile.imported else "profile"
     low, high = (sensor.minimum, sensor.maximum) if sensor else (real.min(), real.max())
     if not sensor:
         margin = (high - low) / 10
@@ -162,7 +167,7 @@ def _range(sides: Sides, name: str) -> OutOfRange:
         column=name,
         low=low,
         high=high,
-        of="profile" if sensor else "real rows",
+        of=of if sensor else "real rows",
         synthetic=beyond[0],
         real=beyond[1],
         factor=_factor(sides.synthetic[name], real),

@@ -168,8 +168,6 @@ def _memory(
             unit = rng.permutation(len(points)) // max(1, len(parts["holdout"][0]) // BLOCKS)
         kept = np.sort(rng.permutation(len(points))[:POINTS])
         distance.append(_to_units(asked, points[kept][:, used] / scale[used], unit[kept]))
-    if any(each.shape[1] < 2 for each in distance) or len(asked) < 2:
-        return None
     seen, unseen = distance[0].shape[1], distance[1].shape[1]
     both = np.concatenate(distance, axis=1)
     few = min(seen, unseen)

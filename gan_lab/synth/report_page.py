@@ -78,7 +78,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def _tiles(report: QualityReport) -> list[tuple[str, str, str, str]]:
-    """The five figures to look at first: name, ours, what real rows reach, what it is."""
+    """The figures to look at first, at most five: name, ours, what real rows reach, what it is."""
     fit = report.fidelity
     tiles = [
         (
@@ -100,8 +100,10 @@ def _tiles(report: QualityReport) -> list[tuple[str, str, str, str]]:
         view, worst = max(report.privacy.memory.items(), key=lambda item: item[1].share or 0)
         said = f"of {view} nearer to seen than unseen ones;"
         tiles.append(("Memory", percent(worst.share), "50 %", said))
-    auc, real = number(report.detection.auc, 2), number(report.detection.real, 2)
-    tiles.append(("Detection", auc, real, "AUC of a classifier, 0.5 is blind;"))
+    auc, real = report.detection.auc, report.detection.real
+    if auc is not None:
+        compared = "" if real is None else number(real, 2)
+        tiles.append(("Detection", number(auc, 2), compared, "AUC of a classifier, 0.5 is blind;"))
     return tiles
 
 

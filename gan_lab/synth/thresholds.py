@@ -50,8 +50,8 @@ THRESHOLDS = {
     "outside": Threshold(
         care=0.002,
         bad=0.02,
-        reason="Share of rows outside the measuring range beyond the real share: a sensor cannot "
-        "report them. Two in a hundred would fail any plausibility check.",
+        reason="Share of rows outside the range beyond the real share: outside a measuring range "
+        "a sensor reports nothing. Two in a hundred would fail any plausibility check.",
     ),
     "steps": Threshold(
         care=0.01,
@@ -123,6 +123,12 @@ PREDICTABLE = 0.1
 """Where real rows reach less (R2; average precision above chance) nothing can be lost."""
 BY_CHANCE = 0.01
 """Memory counts where lives dealt out at random show as much less often than this."""
+FEWEST_LIVES = 3
+"""With fewer lives held out (or seen) a fault is not told from how one life differs from the next.
+
+Nor is memory from chance where lives can be dealt out in fewer ways than `BY_CHANCE` asks for."""
+HINT = 0.05
+"""Memory is named, not held against the rows, where chance does as much less often than this."""
 RARE_CHANCE = 0.001
 """A category is missed where honest draws would lack it less often than this."""
 COMMON_LEVEL = 0.05

@@ -252,13 +252,14 @@ def _calibrate(network: Network, prior: Prior, rows: Batch, seed: int) -> None:
 
 
 def _check_request(rows: int | None, lives: int | None, conditions: GenerateConfig | None) -> None:
-    if lives is not None:
+    asked = conditions.lives if conditions and conditions.lives else lives  # of all splits
+    if asked is not None:
         raise BadParameter(
-            f"lives={lives} was asked of a model of plain rows. Ask for rows, or train a "
+            f"lives={asked} was asked of a model of plain rows. Ask for rows, or train a "
             "sequential model."
         )
     wanted = conditions.model_dump() if conditions else {}
-    for name in ("lives", "failure_modes", "life_rows", "late_life", "states"):
+    for name in ("failure_modes", "life_rows", "late_life", "states"):
         if wanted.get(name) is not None:
             raise BadParameter(
                 f"{name}={wanted[name]} was asked of a model of plain rows, which cannot honour "

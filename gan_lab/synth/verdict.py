@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Literal
 
 from gan_lab.machines import Profile
 from gan_lab.schema import Message
-from gan_lab.synth.comparison import Sides
+from gan_lab.synth.comparison import ROWS_MOST, Sides
 from gan_lab.synth.fidelity import ColumnFit, Fidelity
 from gan_lab.synth.finding import (
     Finding,
@@ -24,7 +25,9 @@ from gan_lab.synth.privacy import Privacy
 from gan_lab.synth.thresholds import (
     BY_CHANCE,
     COMMON_LEVEL,
+    FEWEST_LIVES,
     HELPS,
+    HINT,
     LEVELS,
     PREDICTABLE,
     RARE_CHANCE,
@@ -36,11 +39,15 @@ from gan_lab.synth.thresholds import (
 )
 from gan_lab.synth.utility import LifeFigures, Task
 
+MEMORY = ("copies", "near_copies", "memory", "adversarial")  # kinds of findings
 MOST_FINDINGS = 5  # of one kind; the tables of the report have them all
 
 
 class Verdict(Message):
-    """The worst level of all findings, one sentence that sums up, and the findings, worst first."""
+    """The worst level of all findings, what sums them up, and the findings, worst first.
+
+    Before them comes on how few lives they rest. The headline names the worst of them and memory.
+    """
 
     level: Literal["good", "care", "bad"]
     headline: str
@@ -64,23 +71,57 @@ def judge(
     sides: Sides,
 ) -> Verdict:
     """Turn the figures of a report into sentences."""
+    few = list(_few_lives(sides))
     found = [
         *_physics(physics),
         *_wear(physics.relations, sides.roles.rul),
         *(each for task in utility for each in _task(task)),
         *(_lives(lives) if lives else ()),
         *(_loose() if sides.loose else ()),
-        *_privacy(privacy),
+        *_privacy(privacy, bool(few)),
         *_shapes(fidelity.columns),
         *_relations(physics.relations),
         *_detection(detection),
     ]
-    found.extend(_praise(fidelity.columns, found, sides.profile))
+    if few:
+        found = [each.model_copy(update={"level": _untested(each.level)}) for each in found]
+    else:
+        found.extend(_praise(fidelity.columns, found, sides.profile))
     found.sort(key=lambda each: LEVELS.index(each.level))
-    level: Level = found[0].level if found else "good"
-    level = "good" if level == "note" else level
-    reason = f" {found[0].text}" if level != "good" else ""
-    return Verdict(level=level, headline=HEADLINES[level] + reason, findings=found)
+    against = [each for each in found if each.level in ("bad", "care")]
+    level: Level = against[0].level if against else "care" if few else "good"
+    memory = next((each for each in against if each.kind in MEMORY), None)
+    reasons = [*few, *(each for each in against if each in (against[0], memory))]
+    return Verdict(
+        level=level,
+        headline=" ".join([HEADLINES[level], *(each.text for each in reasons)]),
+        findings=[*few, *found],
+    )
+
+
+def _few_lives(sides: Sides) -> Iterator[Finding]:
+    """Say where a report rests on so few lives that nothing can be called good."""
+    life = sides.roles.life
+    if life is None:
+        return
+    held, seen = sides.holdout[life].nunique(), sides.train[life].nunique()
+    fewer = min(held, seen)
+    if fewer < FEWEST_LIVES or math.comb(held + seen, fewer) * BY_CHANCE < 1:
+        text = (
+            f"{held} held-out {'life' if held == 1 else 'lives'}: beside {seen} seen, too few to "
+            "tell a fault of the model from what sets one life apart from the next, and memory of "
+            "whole lives from chance, so nothing is called good. "
+        )
+        side = "held-out" if held <= seen else "training"
+        if any(side in note for note in sides.notes):
+            text += f"Lives are so long that the {ROWS_MOST:,} rows that are judged hold no more."
+        else:
+            text += "Import more lives, or train with a larger holdout."
+        yield finding("care", "few_lives", text, value=fewer)
+
+
+def _untested(level: Level) -> Level:
+    return "note" if level == "good" else level
 
 
 # ---- physics
@@ -114,13 +155,19 @@ def _ranges(ranges: list[OutOfRange]) -> Iterator[Finding]:
         text = f"{r.column} is about {times[r.column]:,.0f} times as {size} as in the real rows"
         yield finding("bad", "unit", f"{text}: a unit was mixed up.", [r.column], r.factor)
     outside = {r.column: (r.synthetic or 0) - (r.real or 0) for r in ranges if r not in mixed}
-    spans = {"profile": "its measuring range", "real rows": "anything seen in real rows"}
+    spans = {
+        "profile": "its measuring range",
+        "imported table": "the range of the imported table",
+        "real rows": "anything seen in real rows",
+    }
     span = {r.column: spans[r.of] for r in ranges}
+    measured = {r.column for r in ranges if r.of == "profile"}
     yield from columns_beyond(
         "outside",
         outside,
         lambda names, worst: (
-            f"{listed(names)} {verb(names, 'leaves', 'leave')} the possible: "
+            f"{listed(names)} {verb(names, 'leaves', 'leave')} "
+            f"{'the possible' if measured >= set(names) else 'what is known'}: "
             f"{percent(outside[worst])} of the rows of {worst} lie outside {span[worst]}."
         ),
     )
@@ -322,11 +369,35 @@ def _loose() -> Iterator[Finding]:
 # ---- privacy
 
 
-def _privacy(privacy: Privacy) -> Iterator[Finding]:
+def _privacy(privacy: Privacy, few: bool = False) -> Iterator[Finding]:
     alarms = [*_copies(privacy), *_memory(privacy)]
     yield from alarms
-    if not alarms:
-        text = "No sign of memory: no copies, and what was held out is as near as what was seen"
+    if alarms:
+        return
+    copies = "no copies"
+    if privacy.copies:
+        copies = (
+            f"{percent(privacy.copies)} of the rows are training rows to the last digit "
+            f"({percent(privacy.copies_real)} of held-out rows are)"
+        )
+    near = [
+        f"{percent(memory.share)} of the {view} (p {memory.p:.2g})"
+        for view, memory in privacy.memory.items()
+        if memory.p is not None and memory.p < HINT
+    ]
+    if near:
+        copies += (
+            f", and {listed(near)} are nearer to what the model has seen than to what was held out "
+            "(50 % would be no memory at all)"
+        )
+    if near or (privacy.copies or 0) > (privacy.copies_real or 0):
+        text = f"A hint of memory, too weak to be held against these rows: {copies}."
+        yield finding("note", "privacy", text)
+    elif few:
+        text = "For want of lives it was not tested whether the model remembers them; of rows:"
+        yield finding("note", "privacy", f"{text} {copies}.")
+    else:
+        text = f"No sign of memory: {copies}, and what was held out is as near as what was seen"
         yield finding("good", "privacy", f"{text}, as far as chance can tell.")
 
 

@@ -6,7 +6,9 @@ import logging
 import subprocess
 import threading
 import uuid
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ import gan_lab as lab
 from gan_lab.cluster import handover, services, submit
 from gan_lab.cluster.estimate import refuse_what_does_not_fit
 from gan_lab.cluster.submit import get_task_status
-from gan_lab.cluster.tasks import git_commit, lives_of_splits, package_versions
+from gan_lab.cluster.tasks import _draw, git_commit, lives_of_splits, package_versions
 from gan_lab.errors import (
     BadParameter,
     NoModel,
@@ -27,8 +29,9 @@ from gan_lab.errors import (
 )
 from gan_lab.events import follow
 from gan_lab.runs import all_runs, create_run
-from gan_lab.schema import GenerateConfig, State, TaskSpec, configure
+from gan_lab.schema import GenerateConfig, Roles, State, TaskSpec, configure
 from gan_lab.settings import load_settings
+from gan_lab.synth.tvae import TabularTVAE
 
 SMALL = {"model": "tabular", "batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
 MACHINE = "motor_abb_m3bp_002"
@@ -98,6 +101,32 @@ def test_lives_are_shared_out_in_proportion_to_rows() -> None:
     shares = lives_of_splits(config)
     assert shares is not None and sum(shares.values()) == 10
     assert shares["train"] == 6 and min(shares.values()) >= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"life_rows": (60, 50)},
+            r"life_rows=\(60, 50\): the shortest life comes first. Ask for 50",
+        ),
+        ({"lives": 2}, r"lives=2 for 3 splits \(train, val, test\).*ask for 3 lives or more"),
+    ],
+)
+def test_lives_that_cannot_be_are_refused_by_their_own_sentence(
+    options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadParameter, match=said):
+        configure("generate", options)
+    configure("generate", {"lives": 2, "life_rows": (50, 50), "val": 0})
+
+
+def test_a_model_of_plain_rows_names_the_lives_that_were_asked_for() -> None:
+    asked = configure("generate", {"lives": 10})
+    assert isinstance(asked, GenerateConfig)
+    plain = SimpleNamespace(sample=partial(TabularTVAE.sample, None))
+    with pytest.raises(BadParameter, match="lives=10 was asked of a model of plain rows"):
+        list(_draw(plain, "tabular", asked, Roles()))
 
 
 def test_a_commit_is_found_where_git_has_packed_its_branches(tmp_path: Path) -> None:

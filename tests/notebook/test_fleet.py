@@ -27,9 +27,10 @@ from gan_lab.cluster.fleet_folder import FleetFolder, FleetPlan, NotebookRecord,
 from gan_lab.errors import BadParameter, RequestError, UnknownMachine
 from gan_lab.notebook.execute import NotebookFailed, check_parameters, execute, notebook_parameters
 from gan_lab.notebook.fleet import Fleet, _machines_with_parameters, choose_machines
-from gan_lab.notebook.fleet_report import report_html
+from gan_lab.notebook.fleet_report import _judged, report_html
 from gan_lab.notebook.fleet_table import table
 from gan_lab.notify import notify
+from gan_lab.runs import REPORT_JSON, RunFolder
 from gan_lab.settings import load_settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -494,3 +495,12 @@ def test_ctrl_c_twice_leaves_nothing_at_work(
     assert not kernels_of(fleet)
     assert task_ids(fleet, MOTORS[1])
     assert all(run.final for found in fleet.by_machine().values() for run in found)
+
+
+def test_a_fleet_names_what_makes_rows_bad_before_how_few_lives_it_rests_on(tmp_path: Path) -> None:
+    said = [("care", "1 held-out life: too few."), ("bad", "It memorises."), ("note", "Little.")]
+    findings = [{"level": level, "text": text} for level, text in said]
+    verdict = {"level": "bad", "headline": "Do not use.", "findings": findings}
+    report = {"verdict": verdict, "privacy": {"memory": {}}, "utility": []}
+    (tmp_path / REPORT_JSON).write_text(json.dumps(report))
+    assert _judged(RunFolder(tmp_path))["finding"] == "It memorises."

@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 
 from gan_lab.errors import BadTable
-from gan_lab.machines import Profile, parse_profile, read_yaml
+from gan_lab.machines import Imported, Profile, Sensor, parse_profile, read_yaml
 from gan_lab.schema import Roles, SeedConfig
 from gan_lab.synth.comparison import ROWS_MOST, compare
 from gan_lab.synth.fidelity import fidelity
 from gan_lab.synth.physics import Detection, physics
-from gan_lab.synth.privacy import privacy
+from gan_lab.synth.privacy import Memory, Privacy, privacy
 from gan_lab.synth.quality import QualityReport, evaluate
 from gan_lab.synth.report_page import render_html
 from gan_lab.synth.seed import simulate
 from gan_lab.synth.utility import phm_score
-from gan_lab.synth.verdict import Verdict, judge
+from gan_lab.synth.verdict import Verdict, _privacy, judge
 
 ROOT = Path(__file__).parents[2]
 TURBOFAN = Roles(life="unit", time="cycle", rul="rul")
@@ -176,6 +176,67 @@ def test_a_model_that_memorises_is_called_so(
     assert "memory" not in undamaged
 
 
+def test_the_words_on_memory_agree_with_the_figures() -> None:
+    none = Memory(share=0.5, p=0.5)
+    quiet = Privacy(
+        copies=0, copies_real=0, near_copies=0.01, distance={}, adversarial={},
+        memory={"rows": none, "lives": none},
+    )  # fmt: skip
+    hint = quiet.model_copy(update={"memory": {"rows": none, "lives": Memory(share=0.77, p=0.041)}})
+    few_copies = quiet.model_copy(update={"copies": 0.00033})
+    as_real = quiet.model_copy(update={"copies": 0.0004, "copies_real": 0.0005})
+    for found, level, words in (
+        (quiet, "good", ["No sign of memory: no copies"]),
+        (as_real, "good", ["No sign of memory: 0.04 % of the rows", "0.05 % of held-out rows"]),
+        (few_copies, "note", ["A hint of memory", "0.033 % of the rows", "0 % of held-out rows"]),
+        (hint, "note", ["A hint of memory", "no copies", "77 % of the lives (p 0.041)"]),
+    ):
+        (said,) = _privacy(found)
+        assert said.level == level
+        assert [word for word in words if word not in said.text] == []
+
+
+def some(table: pd.DataFrame, lives: int) -> pd.DataFrame:
+    """The rows of the first so many lives."""
+    return table[table["life"].isin(table["life"].unique()[:lives])].reset_index(drop=True)
+
+
+@pytest.mark.parametrize(("seen", "held", "said"), [(1, 1, "life:"), (6, 2, "lives:")])
+def test_on_few_lives_nothing_is_called_good(
+    seen: int, held: int, said: str, motor: pd.DataFrame, profile: Profile
+) -> None:
+    drawn, train, holdout = parts(motor, "life", seed=0)
+    found = verdict((drawn, some(train, seen), some(holdout, held)), profile.roles, profile)
+    assert found.findings[0].text.startswith(f"{held} held-out {said} beside {seen} seen")
+    assert found.findings[0].text in found.headline
+    assert found.level != "good" and not [f for f in found.findings if f.level == "good"]
+    assert not any("No sign of memory" in f.text for f in found.findings)
+
+
+@pytest.mark.parametrize(("seen", "held", "few"), [(12, 3, False), (4, 4, True), (5, 5, False)])
+def test_lives_are_few_where_chance_alone_deals_them_out_so(
+    seen: int, held: int, few: bool, motor: pd.DataFrame, profile: Profile
+) -> None:
+    drawn, train, holdout = parts(motor, "life", seed=0)
+    found = verdict((drawn, some(train, seen), some(holdout, held)), profile.roles, profile)
+    assert (found.findings[0].kind == "few_lives") == few
+
+
+def test_the_headline_says_that_a_model_of_few_lives_memorises(
+    motor: pd.DataFrame, profile: Profile
+) -> None:
+    _, train, holdout = parts(motor, "life", seed=0)
+    train, holdout = some(train, 1), some(holdout, 1)
+    noise = np.random.default_rng(0).normal(0, 0.001, (len(train), len(SENSORS)))
+    close = train.assign(**(train[SENSORS] + noise * train[SENSORS].std().to_numpy()))
+    close["rul"] = close["rul"].max() - close["rul"]  # which is worse, and comes first
+    found = verdict((close, train, holdout), profile.roles, profile)
+    assert next(f for f in found.findings if f.level == "bad").kind != "near_copies"
+    assert "the model memorises" in found.headline
+    share = privacy(compare(close, train, holdout, profile.roles, profile, 0), close, train)
+    assert (share.memory["rows"].share or 0) > 0.9
+
+
 def test_rows_that_make_no_lives_are_judged_as_rows(
     motor: pd.DataFrame, profile: Profile, undamaged: dict[str, set[str]]
 ) -> None:
@@ -246,6 +307,9 @@ def test_what_cannot_be_compared_is_said(motor: pd.DataFrame, profile: Profile) 
     drawn, train, holdout = parts(motor, "life", 0)
     with pytest.raises(BadTable, match="held-out table has no rows"):
         evaluate(drawn, train, holdout.iloc[:0], profile.roles)
+    one = train[train["life"] == train["life"].iloc[0]]
+    with pytest.raises(BadTable, match="only one life .*none could be held out.*more lives"):
+        evaluate(drawn, one, holdout.iloc[:0], profile.roles)
     with pytest.raises(BadTable, match="lacks the columns state"):
         evaluate(drawn.drop(columns="state"), train, holdout, profile.roles)
 
@@ -270,6 +334,48 @@ def test_memory_shows_in_rows_that_are_training_rows_with_noise() -> None:
         share = found.memory["rows"].share
         assert share is not None and (share > 0.75) == remembers
         assert found.copies == 0
+
+
+def telemetry(lives: int, seed: int) -> pd.DataFrame:
+    """Lives of two sensors, the second of which follows the first; no remaining useful life."""
+    rng = np.random.default_rng(seed)
+    heat = rng.normal(size=(lives, 40)).cumsum(axis=1).ravel()
+    life = np.repeat(np.arange(lives), 40)
+    noise = rng.normal(0, 0.1, len(heat))
+    return pd.DataFrame({"life": life, "heat": heat, "pressure": 2 * heat + noise})
+
+
+def test_a_page_leaves_out_what_could_not_be_computed() -> None:
+    tables = [telemetry(lives, seed) for seed, lives in enumerate((1, 2, 1))]
+    found = evaluate(*tables, Roles(life="life"))
+    page = render_html(found)
+    assert found.detection.auc is None and found.figures["memory"] is not None
+    assert "reaches an AUC of" not in page and "Not tried: half of the synthetic" in page
+    assert "<h3>Detection</h3>" not in page and "<h3>Memory</h3>" in page
+    assert "of 1 life that" in page and "1 held-out life:" in page
+    assert "predict remaining useful life" not in page
+
+
+def test_the_range_of_an_imported_table_is_not_called_a_measuring_range() -> None:
+    train, holdout, drawn = (telemetry(lives, seed) for seed, lives in enumerate((8, 5, 5)))
+    both = pd.concat([train, holdout])
+    sensors = {
+        name: Sensor(minimum=both[name].min(), typical=0, maximum=both[name].max())
+        for name in ("heat", "pressure")
+    }
+    origin = Imported(files=["t.csv"], rows=len(both), columns=list(both))
+    imported = Profile(machine_id="press", sensors=sensors, imported=origin)
+    wide = drawn.assign(heat=drawn["heat"].where(drawn.index % 4 > 0, both["heat"].max() + 1))
+    for profile, words in (
+        (imported, "leaves what is known: 25 % of the rows of heat lie outside the range of the"),
+        (
+            imported.model_copy(update={"imported": None}),
+            "leaves the possible: 25 % of the rows of heat lie outside its measuring range",
+        ),
+    ):
+        said = verdict((wide, train, holdout), Roles(life="life"), profile)
+        (outside,) = [each for each in said.findings if each.kind == "outside"]
+        assert words in outside.text
 
 
 def test_small_and_odd_tables_are_judged_all_the_same() -> None:
