@@ -27,7 +27,14 @@ from gan_lab.machines import (
 from gan_lab.schema import Message, Roles
 from gan_lab.synth.filetable import FileTable, must_have
 from gan_lab.synth.life_order import settle_lives
-from gan_lab.synth.survey import Column, convert, guess_unit, target_type
+from gan_lab.synth.readers import ParquetSource
+from gan_lab.synth.survey import (
+    Column,
+    convert,
+    guess_unit,
+    survey,
+    target_type,
+)
 from gan_lab.synth.tables import seed_path
 
 MOST_TEXTS, MOST_STATES = 500, 30
@@ -103,6 +110,7 @@ def import_table(
     time: str | None = None,
     rul: str | None = None,
     failure: str | None = None,
+    failure_mode: str | None = None,
     state: str | None = None,
     columns: Sequence[str] | None = None,
     leave_out: Sequence[str] = (),
@@ -112,9 +120,11 @@ def import_table(
 ) -> ImportSummary:
     """Make a machine of the user's own files and say what was understood.
 
-    `life`, `time`, `rul`, `failure`, `state` name columns and may all be left out; without `time`
-    the order of the rows counts. With `failure` and `life` but no `rul`, a column `rul` is made:
-    what is left, in the unit of the time (hours for dates, else rows), until each failed life ends.
+    `life`, `time`, `rul`, `failure`, `failure_mode`, `state` name columns and may all be left out;
+    without `time` the order of the rows counts. With `failure` and `life` but no `rul`, a column
+    `rul` is made: what is left, in the unit of the time (hours for dates, else rows), until each
+    failed life ends; it is missing where a life has not failed. `failure` is the failure mode too
+    where it is the same all life long and no `failure_mode` is named.
     `columns` takes only these; `leave_out` takes all but these; `life_per_file` makes each file a
     life; `long` names the tag, time and value columns of a historian's export, turned wide. Writes
     `data/seed/<id>.parquet` and `data/machines/<id>.yaml`, or nothing. Raises `BadParameter` on an
@@ -131,8 +141,10 @@ def import_table(
     life = life or ("life" if life_per_file else None)
     table = FileTable([Path(file) for file in files], long, life, life_per_file)
     time = time or (long[1] if long else None)
-    roles = Roles(life=life, time=time, rul=rul, state=state, failure_mode=failure)
-    left_out = choose_columns(table.facts, roles, columns, leave_out)
+    mode = failure_mode or failure
+    roles = Roles(life=life, time=time, rul=rul, state=state, failure_mode=mode)
+    parts = [*roles.columns, *([failure] if failure and failure_mode else [])]
+    left_out = choose_columns(table.facts, parts, columns, leave_out)
     kept = {name: column for name, column in table.facts.items() if name not in left_out}
     check_columns(kept, roles, table.paths[0])
     notes = [*table.notes, *notes_on(kept)]
@@ -142,7 +154,10 @@ def import_table(
     beside.parent.mkdir(parents=True, exist_ok=True)
     try:
         outliers = write_converted(table.chunks(), kept, beside, notes)
-        roles, lives, rows = settle_lives(beside, roles, notes)
+        roles, lives, rows = settle_lives(beside, roles, failure, notes)
+        if pq.read_schema(beside).names != list(kept):  # with a rul or lives made
+            written = ParquetSource(beside)
+            kept = survey(written.chunks(), written.schema, ".")
         imported = Imported(
             files=[str(path) for path in table.paths], rows=rows, lives=lives,
             columns=pq.read_schema(beside).names, left_out=left_out, notes=notes,
@@ -161,17 +176,17 @@ def import_table(
 
 def choose_columns(
     facts: dict[str, Column],
-    roles: Roles,
+    parts: Sequence[str],
     columns: Sequence[str] | None,
     leave_out: Sequence[str],
 ) -> dict[str, str]:
     """Return the columns that are left out, each with the reason; asked-for columns stay."""
-    for name in [*roles.columns, *(columns or ()), *leave_out]:
+    for name in [*parts, *(columns or ()), *leave_out]:
         must_have(name, facts)
-    if len(set(roles.columns)) < len(roles.columns):
-        raise BadParameter(f"One column cannot play two parts: {', '.join(roles.columns)}.")
-    asked = {*roles.columns, *(columns or ())}
-    left_out = {name: "as asked" for name in leave_out if name not in roles.columns}
+    if len(set(parts)) < len(parts):
+        raise BadParameter(f"One column cannot play two parts: {', '.join(parts)}.")
+    asked = {*parts, *(columns or ())}
+    left_out = {name: "as asked" for name in leave_out if name not in parts}
     for name, column in facts.items():
         if columns is not None and name not in asked:
             left_out.setdefault(name, "not among the columns asked for")
@@ -204,6 +219,11 @@ def _reason_to_leave(column: Column) -> str:
 
 def check_columns(kept: dict[str, Column], roles: Roles, path: Path) -> None:
     """Raise `BadTable` where a column has no value, is infinite, or cannot play its part."""
+    if roles.rul and kept[roles.rul].kind == "missing":
+        raise BadTable(
+            f"{roles.rul!r} cannot be the rul: no row has one. Fill it, or name with --failure the "
+            "column that says which lives failed."
+        )
     empty = [name for name, column in kept.items() if column.kind == "missing"]
     if empty:
         raise BadTable(_way_out(path, empty, "has no value in any row", "have no value in any row"))
@@ -223,7 +243,7 @@ def check_columns(kept: dict[str, Column], roles: Roles, path: Path) -> None:
         example = f" ({column.odd[0][1]!r} in row {column.odd[0][0]})" if column.odd else ""
         if column.kind not in kinds:
             raise BadTable(f"{name!r} cannot be the {part}: it is a {column.kind} column{example}.")
-        if missing := _missing(column):
+        if (missing := _missing(column)) and not (part == "rul" and roles.life):
             raise BadTable(f"{name!r} cannot be the {part}: {missing} rows lack it{example}.")
     if set(kept) <= set(roles.columns):
         raise BadTable(f"{path} has no column left to learn from beside {', '.join(kept)}.")

@@ -269,9 +269,9 @@ def test_a_rul_is_made_from_failures_and_time(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     summary = import_table("mine_1", [path], life="unit", time="cycle", failure="failed")
     made = read_seed("mine_1")
-    assert made["unit"].unique().tolist() == [1, 2]
-    assert made["rul"].tolist() == list(range(19, -1, -1)) * 2
-    assert any("Lives left out, as their end is not known: 1." in note for note in summary.notes)
+    assert made["rul"].dropna().tolist() == list(range(19, -1, -1)) * 2
+    assert made.loc[made["rul"].isna(), "unit"].tolist() == [3] * 20
+    assert any("Lives without a rul: 1 of 3, such as 3." in note for note in summary.notes)
 
 
 def test_persons_and_serial_numbers_stay_out_unless_named(tmp_path: Path) -> None:
