@@ -32,6 +32,7 @@ from gan_lab.synth.survey import (
     Column,
     convert,
     guess_unit,
+    nullable_type,
     survey,
     target_type,
 )
@@ -286,6 +287,8 @@ def _notes_on_one(column: Column) -> Iterator[str]:
                     f"{name!r} has {' and '.join(map(repr, alike))}: they stay apart; "
                     "write them alike in the file if they mean the same."
                 )
+    if pa.types.is_decimal(column.type):
+        yield f"{name!r} holds decimals ({column.type}): they are now float64."
     elif kind == "date" and example:
         if len(column.date_formats) > 1 and "iso" not in column.date_formats:
             yield f"{name!r} was read as {column.date_formats[0]}; days and months may be swapped."
@@ -310,13 +313,18 @@ def write_converted(
     outliers: Counter[str] = Counter()
     hashes = np.empty(0, dtype=np.uint64)
     schema = pa.schema([(name, target_type(column)) for name, column in kept.items()])
+    if nullable := {name: kind for name, c in kept.items() if (kind := nullable_type(c))}:
+        frame = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in nullable.items()})
+        schema = schema.with_metadata(pa.Schema.from_pandas(frame, preserve_index=False).metadata)
     with pq.ParquetWriter(path, schema) as writer:
         for chunk in chunks:
             columns = {name: convert(chunk[name], column) for name, column in kept.items()}
             table = pa.table(columns, schema=schema)
             writer.write_table(table)
             if len(hashes) < HASHED_ROWS:
-                rows = pd.util.hash_pandas_object(table.to_pandas(), index=False)
+                rows = pd.util.hash_pandas_object(
+                    table.to_pandas(ignore_metadata=True), index=False
+                )
                 hashes = np.concatenate([hashes, rows])
             for name, (low, high) in limits.items():
                 values = columns[name].to_numpy()
@@ -385,7 +393,7 @@ def _summary(column: Column, roles: Roles, outliers: int) -> ColumnSummary:
 def _constant(column: Column) -> bool:
     if column.kind in ("whole", "number"):
         return column.minimum == column.maximum
-    return column.kind == "text" and column.distinct == 1
+    return column.kind in ("text", "bool") and column.distinct == 1
 
 
 def _missing(column: Column) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -281,6 +282,26 @@ def test_persons_and_serial_numbers_stay_out_unless_named(tmp_path: Path) -> Non
     columns = ["Temp [°C]", "operator"]
     import_table("mine_2", [tmp_path / "a.csv"], columns=columns)
     assert list(read_seed("mine_2").columns) == columns
+
+
+def test_types_with_gaps_stay_what_they_are(tmp_path: Path) -> None:
+    table = lives()[["unit", "cycle", "Temp [°C]"]].assign(
+        count=pd.array([None, *range(59)], dtype="Int64"),
+        whole=pd.array(range(60), dtype="Int32"),
+        flag=pd.array([None, *[True, False] * 29, True], dtype="boolean"),
+        on=[True, False, False] * 20,
+    )
+    table.to_parquet(tmp_path / "a.parquet")
+    import_table("mine_1", [tmp_path / "a.parquet"], columns=list(table))
+    pd.testing.assert_frame_equal(read_seed("mine_1"), table)
+    table.to_csv(tmp_path / "a.csv", index=False)
+    import_table("mine_2", [tmp_path / "a.csv"], columns=["unit", "count", "flag", "on"])
+    pd.testing.assert_frame_equal(read_seed("mine_2"), table[["unit", "count", "flag", "on"]])
+    table["price"] = [Decimal(number) / 4 for number in range(60)]
+    table.to_parquet(tmp_path / "a.parquet")
+    summary = import_table("mine_3", [tmp_path / "a.parquet"])
+    assert read_seed("mine_3")["price"].dtype == "float64"
+    assert any("'price' holds decimals" in note for note in summary.notes)
 
 
 BAD_FILES = {

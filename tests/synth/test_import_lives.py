@@ -9,14 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gan_lab.cluster.tasks import model_class
 from gan_lab.errors import BadTable
 from gan_lab.machines import load_profile
-from gan_lab.schema import Roles
+from gan_lab.schema import Roles, TrainConfig
+from gan_lab.synth import utility
 from gan_lab.synth.imports import ImportSummary, import_table
+from gan_lab.synth.quality import evaluate
 from gan_lab.synth.regimes import Packed
-from gan_lab.synth.tables import read_seed
+from gan_lab.synth.report_page import render_html
+from gan_lab.synth.tables import SplitWriter, read_seed, read_synthetic, split_holdout
 from gan_lab.synth.trajectories import read_wear
 from tests.synth.test_import import lives
+from tests.synth.test_lives import wearing_machines
 
 PARTS = {"life": "unit", "time": "cycle"}
 
@@ -82,3 +87,42 @@ def test_the_fall_of_a_rul_is_read_across_its_gaps() -> None:
     assert (wear.rate, wear.lowest, wear.curve) == (24.0, 24.0, None)
     assert np.isnan(remaining[packed.life == 1]).all()
     assert remaining[packed.life == 0].tolist() == list(range(18, -2, -1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sequential", "tabular"])
+def test_lives_without_a_rul_and_types_with_gaps_to_the_report(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = wearing_machines()
+    table["rul"] = table["rul"].astype("Int64").mask(table["machine"] % 4 == 1)
+    table["load"] = table["load"].astype("Int64").mask(table["load"] > 95)
+    table["alarm"] = table["alarm"].astype("boolean").mask(table["load"] < 5)
+    table = table.astype({"machine": "Int64", "heat": "Float64"})
+    table.to_parquet(tmp_path / "a.parquet")
+    roles = Roles(
+        life="machine", time="time", rul="rul", state="state", failure_mode="failure_mode"
+    )
+    import_table("mine_1", [tmp_path / "a.parquet"], **roles.model_dump())
+    seed = read_seed("mine_1")
+    pd.testing.assert_frame_equal(seed, table)
+    train, holdout = split_holdout(seed, roles, 0.2, seed=0)
+    for side in (train, holdout):
+        assert set(side["rul"].notna().groupby(side["machine"]).any()) == {True, False}
+    model = model_class(kind).fit(train, roles, TrainConfig(epochs=40))
+    with SplitWriter("mine_1", "task", "model") as writer:
+        writer.write("train", pd.concat(model.sample(rows=600)))
+    drawn = read_synthetic("mine_1")
+    assert drawn.dtypes.to_dict() == seed[list(drawn)].dtypes.to_dict()
+    if kind == "sequential":
+        unknown = drawn["rul"].isna().groupby(drawn["machine"]).agg(["all", "any"])
+        assert (unknown["all"] == unknown["any"]).all()
+        assert 0 < unknown["all"].mean() < 0.6
+    lacking: list[int] = []  # SMOTE would fill them with a rul of its own
+    monkeypatch.setattr(
+        utility, "interpolate", lambda sides, name: lacking.append(sides.train[name].isna().sum())
+    )
+    report = evaluate(drawn, train, holdout, roles, load_profile("mine_1"))
+    assert "rul" in render_html(report)
+    assert report.utility[0].scores["synthetic"]["r2"] is not None
+    assert lacking == [0] * len(report.utility)
