@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
@@ -147,6 +148,11 @@ def import_table(
     parts = [*roles.columns, *([failure] if failure and failure_mode else [])]
     left_out = choose_columns(table.facts, parts, columns, leave_out)
     kept = {name: column for name, column in table.facts.items() if name not in left_out}
+    for name in [name for name in kept if name not in parts]:
+        if time is None or not is_other_clock(table, name, time):
+            continue
+        del kept[name]
+        left_out[name] = f"it is {time!r}, or always as long before or after it"
     check_columns(kept, roles, table.paths[0])
     notes = [*table.notes, *notes_on(kept)]
     if not roles.life and (units := [name for name in kept if LIFE.match(name)]):
@@ -192,7 +198,8 @@ def choose_columns(
         if columns is not None and name not in asked:
             left_out.setdefault(name, "not among the columns asked for")
         elif name not in asked and (reason := _reason_to_leave(column)):
-            left_out.setdefault(name, f"{reason}; name it in --columns to keep it")
+            keep = "" if column.kind == "unusable" else "; name it in --columns to keep it"
+            left_out.setdefault(name, reason + keep)
     return left_out
 
 
@@ -218,8 +225,31 @@ def _reason_to_leave(column: Column) -> str:
     return ""
 
 
+def is_other_clock(table: FileTable, name: str, time: str) -> bool:
+    """Return whether a date only says again, a constant apart, what the time says."""
+    both = table.facts[name], table.facts[time]
+    if any(each.kind != "date" or pa.types.is_duration(each.type) for each in both):
+        return False
+    gaps: set[object] = set()
+    for chunk in table.chunks():
+        here, there = (
+            convert(chunk[each.name], each).cast(pa.timestamp("us"), safe=False) for each in both
+        )
+        gaps.update(pc.unique(pc.subtract(here, there)).to_pylist())
+        if len(gaps) > 1:
+            return False
+    return gaps != {None}
+
+
 def check_columns(kept: dict[str, Column], roles: Roles, path: Path) -> None:
     """Raise `BadTable` where a column has no value, is infinite, or cannot play its part."""
+    unusable = [name for name, column in kept.items() if column.kind == "unusable"]
+    if unusable:
+        types = ", ".join(f"{name!r} ({kept[name].type})" for name in unusable)
+        raise BadTable(
+            f"{types} of {path.name} cannot be modelled: numbers, text, booleans and dates can. "
+            "Leave it out with --leave-out, or convert it in the file."
+        )
     if roles.rul and kept[roles.rul].kind == "missing":
         raise BadTable(
             f"{roles.rul!r} cannot be the rul: no row has one. Fill it, or name with --failure the "
@@ -246,6 +276,12 @@ def check_columns(kept: dict[str, Column], roles: Roles, path: Path) -> None:
             raise BadTable(f"{name!r} cannot be the {part}: it is a {column.kind} column{example}.")
         if (missing := _missing(column)) and not (part == "rul" and roles.life):
             raise BadTable(f"{name!r} cannot be the {part}: {missing} rows lack it{example}.")
+    learned = [c for name, c in kept.items() if name not in (roles.life, roles.time, roles.rul)]
+    if learned and all(_constant(column) and not _missing(column) for column in learned):
+        raise BadTable(
+            f"Every column of {path.name} is constant beside life, time and rul: there is nothing "
+            "to learn. Import columns that change."
+        )
     if set(kept) <= set(roles.columns):
         raise BadTable(f"{path} has no column left to learn from beside {', '.join(kept)}.")
 

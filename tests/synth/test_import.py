@@ -304,6 +304,31 @@ def test_types_with_gaps_stay_what_they_are(tmp_path: Path) -> None:
     assert any("'price' holds decimals" in note for note in summary.notes)
 
 
+@pytest.mark.parametrize("value", [[1, 2], {"a": 1}, b"ab"])
+def test_what_no_model_learns_is_refused_by_name(tmp_path: Path, value: object) -> None:
+    lives().assign(odd=[value] * 60).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(BadTable, match="'odd' .* of a.parquet cannot be modelled"):
+        import_table("mine_1", [tmp_path / "a.parquet"], columns=["unit", "odd"])
+    assert "--columns" not in import_table("mine_1", [tmp_path / "a.parquet"]).left_out["odd"]
+
+
+@pytest.mark.parametrize("same", [1.5, "v2", True])
+def test_a_table_in_which_nothing_changes_is_refused(tmp_path: Path, same: object) -> None:
+    lives()[["unit", "cycle", "rul"]].assign(same=same).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(BadTable, match="constant beside life, time and rul: there is nothing"):
+        import_table("mine_1", [tmp_path / "a.csv"], life="unit", time="cycle", rul="rul")
+
+
+def test_a_date_that_only_repeats_the_time_is_left_out(tmp_path: Path) -> None:
+    table = lives().assign(at=pd.date_range("2024-01-01", periods=60, freq="h"))
+    table["utc"], table["due"] = table["at"] - pd.Timedelta(hours=1), table["at"].dt.normalize()
+    table.to_csv(tmp_path / "a.csv", index=False)
+    columns = ["mode", "utc", "due"]
+    summary = import_table("mine_1", [tmp_path / "a.csv"], time="at", columns=columns)
+    assert list(read_seed("mine_1")) == ["mode", "at", "due"]
+    assert summary.left_out["utc"] == "it is 'at', or always as long before or after it"
+
+
 BAD_FILES = {
     "empty.csv": (b"", "is empty"),
     "empty.parquet": (b"", "is empty"),
