@@ -126,6 +126,13 @@ def test_a_column_that_is_not_there_is_named(workspace: Path) -> None:
     assert_refused(refused("import", "press_7", good, "--life", "unti"), workspace, "unti", "unit")
 
 
+def test_import_refuses_what_no_model_learns(workspace: Path) -> None:
+    table = pd.DataFrame({"unit": np.repeat([1, 2], 25), "x": [[1, 2]] * 50})
+    table.to_parquet(workspace / "lists.parquet")
+    run = refused("import", "press_7", workspace / "lists.parquet", "--columns", "unit,x")
+    assert_refused(run, workspace, "'x'", "cannot be modelled")
+
+
 def test_import_shows_up_among_the_machines(workspace: Path) -> None:
     bad_files(workspace)
     rows = pd.DataFrame({"unit": np.repeat(np.arange(8), 25), "x": np.linspace(0, 1, 200)})

@@ -53,6 +53,7 @@ def add(file: Path, replace: bool) -> None:
 @click.option("--time", help="Column that rises within a life; by default the order of the rows.")
 @click.option("--rul", help="Column of remaining useful life.")
 @click.option("--failure", help="Column that says how, or whether, a life failed.")
+@click.option("--failure-mode", help="Column of failure modes, if --failure only says whether.")
 @click.option(
     "--columns", help="Columns to keep, separated by commas; by default all that can be used."
 )

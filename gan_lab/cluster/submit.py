@@ -174,7 +174,8 @@ def get_machine_status(machine_id: str) -> dict[str, Any]:
 def import_machine(machine_id: str, files: str | Path | Sequence[str | Path], **roles: Any) -> Any:
     """Make a machine of the user's own table (CSV or Parquet); returns what was understood.
 
-    `life`, `time`, `rul`, `failure`: the columns that play these parts; each may be left out.
+    `life`, `time`, `rul`, `failure`, `failure_mode`: the columns that play these parts; each may be
+    left out.
     `replace=True` replaces a machine that exists. Raises `BadTable` or `BadParameter`.
     """
     from gan_lab.synth.imports import import_table

@@ -285,10 +285,13 @@ def median_life(
 ) -> pd.DataFrame:
     """Return the life of median length; the first rows where a table has no lives.
 
-    Of the lives that ended as the life `alike` did, where there are any.
+    Of the lives that have a rul and that ended as the life `alike` did, where there are any.
     """
     if roles.life is None:
         return table.head(1000)
+    if roles.rul is not None and table[roles.rul].notna().any():
+        seen = table.loc[table[roles.rul].notna(), roles.life]
+        table = table[table[roles.life].isin(seen)]
     if alike is not None and roles.failure_mode is not None:
         mine = table[roles.failure_mode] == alike[roles.failure_mode].iloc[-1]
         table = table[mine] if mine.any() else table
@@ -302,6 +305,7 @@ def wearing(table: pd.DataFrame, roles: Roles) -> list[str]:
     sensors = sensors.loc[:, sensors.nunique() > 1]
     if roles.rul is None or roles.life is None:
         return list(sensors.columns)
+    table, sensors = table[table[roles.rul].notna()], sensors[table[roles.rul].notna()]
     some = table[roles.life].drop_duplicates().head(LIVES_ASKED)
     within = []
     for life in some:

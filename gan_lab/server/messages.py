@@ -104,6 +104,9 @@ class TableRoles(Replace):
     rul: str | None = Field(None, description="The column of remaining useful life")
     state: str | None = Field(None, description="The column of the operating state")
     failure: str | None = Field(None, description="The column that says how a life failed")
+    failure_mode: str | None = Field(
+        None, description="The column of failure modes, where `failure` says only whether"
+    )
 
 
 class SentProfile(Message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import reduce
@@ -16,6 +17,7 @@ from gan_lab.synth.readers import Source, open_source
 from gan_lab.synth.survey import Column, convert, survey
 
 LEAST_ROWS = 10
+NULLABLE = re.compile(r"U?Int\d+|Float\d+|boolean")  # types of pandas
 TALL_ROWS = 2_000_000  # of a historian's export, which are turned wide at once
 
 
@@ -52,6 +54,10 @@ class FileTable:
             self._wide = self._turn_wide(long, life)
             self.schema = self._wide.schema
         self.facts = survey(self.chunks(), self.schema, self._decimal)
+        for source in self._sources:
+            for column in (source.schema.pandas_metadata or {}).get("columns", ()):
+                if NULLABLE.fullmatch(str(column["numpy_type"])) and column["name"] in self.facts:
+                    self.facts[column["name"]].nullable = True
         rows = next(iter(self.facts.values())).rows
         if rows < LEAST_ROWS:
             raise BadTable(

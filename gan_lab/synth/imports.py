@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
@@ -27,7 +28,15 @@ from gan_lab.machines import (
 from gan_lab.schema import Message, Roles
 from gan_lab.synth.filetable import FileTable, must_have
 from gan_lab.synth.life_order import settle_lives
-from gan_lab.synth.survey import Column, convert, guess_unit, target_type
+from gan_lab.synth.readers import ParquetSource
+from gan_lab.synth.survey import (
+    Column,
+    convert,
+    guess_unit,
+    nullable_type,
+    survey,
+    target_type,
+)
 from gan_lab.synth.tables import seed_path
 
 MOST_TEXTS, MOST_STATES = 500, 30
@@ -103,6 +112,7 @@ def import_table(
     time: str | None = None,
     rul: str | None = None,
     failure: str | None = None,
+    failure_mode: str | None = None,
     state: str | None = None,
     columns: Sequence[str] | None = None,
     leave_out: Sequence[str] = (),
@@ -112,9 +122,11 @@ def import_table(
 ) -> ImportSummary:
     """Make a machine of the user's own files and say what was understood.
 
-    `life`, `time`, `rul`, `failure`, `state` name columns and may all be left out; without `time`
-    the order of the rows counts. With `failure` and `life` but no `rul`, a column `rul` is made:
-    what is left, in the unit of the time (hours for dates, else rows), until each failed life ends.
+    `life`, `time`, `rul`, `failure`, `failure_mode`, `state` name columns and may all be left out;
+    without `time` the order of the rows counts. With `failure` and `life` but no `rul`, a column
+    `rul` is made: what is left, in the unit of the time (hours for dates, else rows), until each
+    failed life ends; it is missing where a life has not failed. `failure` is the failure mode too
+    where it is the same all life long and no `failure_mode` is named.
     `columns` takes only these; `leave_out` takes all but these; `life_per_file` makes each file a
     life; `long` names the tag, time and value columns of a historian's export, turned wide. Writes
     `data/seed/<id>.parquet` and `data/machines/<id>.yaml`, or nothing. Raises `BadParameter` on an
@@ -131,9 +143,16 @@ def import_table(
     life = life or ("life" if life_per_file else None)
     table = FileTable([Path(file) for file in files], long, life, life_per_file)
     time = time or (long[1] if long else None)
-    roles = Roles(life=life, time=time, rul=rul, state=state, failure_mode=failure)
-    left_out = choose_columns(table.facts, roles, columns, leave_out)
+    mode = failure_mode or failure
+    roles = Roles(life=life, time=time, rul=rul, state=state, failure_mode=mode)
+    parts = [*roles.columns, *([failure] if failure and failure_mode else [])]
+    left_out = choose_columns(table.facts, parts, columns, leave_out)
     kept = {name: column for name, column in table.facts.items() if name not in left_out}
+    for name in [name for name in kept if name not in parts]:
+        if time is None or not is_other_clock(table, name, time):
+            continue
+        del kept[name]
+        left_out[name] = f"it is {time!r}, or always as long before or after it"
     check_columns(kept, roles, table.paths[0])
     notes = [*table.notes, *notes_on(kept)]
     if not roles.life and (units := [name for name in kept if LIFE.match(name)]):
@@ -142,7 +161,10 @@ def import_table(
     beside.parent.mkdir(parents=True, exist_ok=True)
     try:
         outliers = write_converted(table.chunks(), kept, beside, notes)
-        roles, lives, rows = settle_lives(beside, roles, notes)
+        roles, lives, rows = settle_lives(beside, roles, failure, notes)
+        if pq.read_schema(beside).names != list(kept):  # with a rul or lives made
+            written = ParquetSource(beside)
+            kept = survey(written.chunks(), written.schema, ".")
         imported = Imported(
             files=[str(path) for path in table.paths], rows=rows, lives=lives,
             columns=pq.read_schema(beside).names, left_out=left_out, notes=notes,
@@ -161,22 +183,23 @@ def import_table(
 
 def choose_columns(
     facts: dict[str, Column],
-    roles: Roles,
+    parts: Sequence[str],
     columns: Sequence[str] | None,
     leave_out: Sequence[str],
 ) -> dict[str, str]:
     """Return the columns that are left out, each with the reason; asked-for columns stay."""
-    for name in [*roles.columns, *(columns or ()), *leave_out]:
+    for name in [*parts, *(columns or ()), *leave_out]:
         must_have(name, facts)
-    if len(set(roles.columns)) < len(roles.columns):
-        raise BadParameter(f"One column cannot play two parts: {', '.join(roles.columns)}.")
-    asked = {*roles.columns, *(columns or ())}
-    left_out = {name: "as asked" for name in leave_out if name not in roles.columns}
+    if len(set(parts)) < len(parts):
+        raise BadParameter(f"One column cannot play two parts: {', '.join(parts)}.")
+    asked = {*parts, *(columns or ())}
+    left_out = {name: "as asked" for name in leave_out if name not in parts}
     for name, column in facts.items():
         if columns is not None and name not in asked:
             left_out.setdefault(name, "not among the columns asked for")
         elif name not in asked and (reason := _reason_to_leave(column)):
-            left_out.setdefault(name, f"{reason}; name it in --columns to keep it")
+            keep = "" if column.kind == "unusable" else "; name it in --columns to keep it"
+            left_out.setdefault(name, reason + keep)
     return left_out
 
 
@@ -202,8 +225,36 @@ def _reason_to_leave(column: Column) -> str:
     return ""
 
 
+def is_other_clock(table: FileTable, name: str, time: str) -> bool:
+    """Return whether a date only says again, a constant apart, what the time says."""
+    both = table.facts[name], table.facts[time]
+    if any(each.kind != "date" or pa.types.is_duration(each.type) for each in both):
+        return False
+    gaps: set[object] = set()
+    for chunk in table.chunks():
+        here, there = (
+            convert(chunk[each.name], each).cast(pa.timestamp("us"), safe=False) for each in both
+        )
+        gaps.update(pc.unique(pc.subtract(here, there)).to_pylist())
+        if len(gaps) > 1:
+            return False
+    return gaps != {None}
+
+
 def check_columns(kept: dict[str, Column], roles: Roles, path: Path) -> None:
     """Raise `BadTable` where a column has no value, is infinite, or cannot play its part."""
+    unusable = [name for name, column in kept.items() if column.kind == "unusable"]
+    if unusable:
+        types = ", ".join(f"{name!r} ({kept[name].type})" for name in unusable)
+        raise BadTable(
+            f"{types} of {path.name} cannot be modelled: numbers, text, booleans and dates can. "
+            "Leave it out with --leave-out, or convert it in the file."
+        )
+    if roles.rul and kept[roles.rul].kind == "missing":
+        raise BadTable(
+            f"{roles.rul!r} cannot be the rul: no row has one. Fill it, or name with --failure the "
+            "column that says which lives failed."
+        )
     empty = [name for name, column in kept.items() if column.kind == "missing"]
     if empty:
         raise BadTable(_way_out(path, empty, "has no value in any row", "have no value in any row"))
@@ -223,8 +274,14 @@ def check_columns(kept: dict[str, Column], roles: Roles, path: Path) -> None:
         example = f" ({column.odd[0][1]!r} in row {column.odd[0][0]})" if column.odd else ""
         if column.kind not in kinds:
             raise BadTable(f"{name!r} cannot be the {part}: it is a {column.kind} column{example}.")
-        if missing := _missing(column):
+        if (missing := _missing(column)) and not (part == "rul" and roles.life):
             raise BadTable(f"{name!r} cannot be the {part}: {missing} rows lack it{example}.")
+    learned = [c for name, c in kept.items() if name not in (roles.life, roles.time, roles.rul)]
+    if learned and all(_constant(column) and not _missing(column) for column in learned):
+        raise BadTable(
+            f"Every column of {path.name} is constant beside life, time and rul: there is nothing "
+            "to learn. Import columns that change."
+        )
     if set(kept) <= set(roles.columns):
         raise BadTable(f"{path} has no column left to learn from beside {', '.join(kept)}.")
 
@@ -266,6 +323,8 @@ def _notes_on_one(column: Column) -> Iterator[str]:
                     f"{name!r} has {' and '.join(map(repr, alike))}: they stay apart; "
                     "write them alike in the file if they mean the same."
                 )
+    if pa.types.is_decimal(column.type):
+        yield f"{name!r} holds decimals ({column.type}): they are now float64."
     elif kind == "date" and example:
         if len(column.date_formats) > 1 and "iso" not in column.date_formats:
             yield f"{name!r} was read as {column.date_formats[0]}; days and months may be swapped."
@@ -290,13 +349,18 @@ def write_converted(
     outliers: Counter[str] = Counter()
     hashes = np.empty(0, dtype=np.uint64)
     schema = pa.schema([(name, target_type(column)) for name, column in kept.items()])
+    if nullable := {name: kind for name, c in kept.items() if (kind := nullable_type(c))}:
+        frame = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in nullable.items()})
+        schema = schema.with_metadata(pa.Schema.from_pandas(frame, preserve_index=False).metadata)
     with pq.ParquetWriter(path, schema) as writer:
         for chunk in chunks:
             columns = {name: convert(chunk[name], column) for name, column in kept.items()}
             table = pa.table(columns, schema=schema)
             writer.write_table(table)
             if len(hashes) < HASHED_ROWS:
-                rows = pd.util.hash_pandas_object(table.to_pandas(), index=False)
+                rows = pd.util.hash_pandas_object(
+                    table.to_pandas(ignore_metadata=True), index=False
+                )
                 hashes = np.concatenate([hashes, rows])
             for name, (low, high) in limits.items():
                 values = columns[name].to_numpy()
@@ -365,7 +429,7 @@ def _summary(column: Column, roles: Roles, outliers: int) -> ColumnSummary:
 def _constant(column: Column) -> bool:
     if column.kind in ("whole", "number"):
         return column.minimum == column.maximum
-    return column.kind == "text" and column.distinct == 1
+    return column.kind in ("text", "bool") and column.distinct == 1
 
 
 def _missing(column: Column) -> int:

@@ -27,6 +27,7 @@ DATES = (
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 DATE_FORMATS = ("iso", *(date + time for date in DATES for time in TIMES))
 FRACTION = r"[.,]\d+$"
+BOOLS = {"true", "false"}
 UNITS: dict[Group, dict[str, str]] = {
     "temperature": {"c": "degC", "degc": "degC", "°c": "degC", "k": "K", "f": "degF"},
     "vibration": {"mm/s": "mm/s", "mm_s": "mm/s", "g": "g", "in/s": "in/s", "mv": "mV"},
@@ -64,6 +65,7 @@ class Column:
     many_texts: bool = False
     odd: list[tuple[int, str]] = field(default_factory=list)
     date_formats: list[str] = field(default_factory=lambda: list(DATE_FORMATS))
+    nullable: bool = False  # of a type of pandas that has <NA>
     stride: int = 1
     sample: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = field(default_factory=list)
 
@@ -79,12 +81,15 @@ class Column:
             return "missing"
         if pa.types.is_boolean(self.type):
             return "bool"
-        if pa.types.is_temporal(self.type):
+        if pa.types.is_temporal(self.type) and not pa.types.is_time(self.type):
             return "date"
         if not _is_text(self.type):
             if not _is_number(self.type):
                 return "unusable"
             return "whole" if pa.types.is_integer(self.type) else "number"
+        few = self.texts if len(self.texts) < 7 else ("",)
+        if not self.numbers and {text.strip().casefold() for text in few} <= BOOLS:
+            return "bool"
         if self.numbers >= MOSTLY * self.present:
             return "whole" if self.whole == self.present else "number"
         return "date" if self.date_formats else "text"
@@ -108,6 +113,8 @@ class Column:
             return
         if _is_text(self.type):
             self._add_text(_plain(values), _plain(present), first_row)
+        elif pa.types.is_boolean(self.type):
+            self._add_texts(present.cast(pa.string()))
         elif _is_number(self.type):
             self._add_numbers(pc.cast(values, pa.float64(), safe=False))
 
@@ -179,6 +186,8 @@ def convert(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
         return numbers.cast(pa.int64()) if column.kind == "whole" else numbers
     if column.kind == "date":
         return to_dates(_plain(values), column.date_formats[0])
+    if column.kind == "bool":
+        return pc.equal(pc.utf8_lower(_trim(_plain(values))), "true")
     return values
 
 
@@ -187,7 +196,23 @@ def target_type(column: Column) -> pa.DataType:
     if not _is_text(column.type):
         return pa.float64() if pa.types.is_decimal(column.type) else column.type
     kinds = {"whole": pa.int64(), "number": pa.float64(), "date": pa.timestamp("us")}
-    return kinds.get(column.kind, column.type)
+    return {**kinds, "bool": pa.bool_()}.get(column.kind, column.type)
+
+
+def nullable_type(column: Column) -> str:
+    """Return the type of pandas that keeps whole numbers and booleans what they are beside <NA>.
+
+    "" where pandas needs none: no value is missing, and the source had no such type either.
+    """
+    kind = target_type(column)
+    if pa.types.is_floating(kind) and column.nullable:
+        return {32: "Float32", 64: "Float64"}.get(kind.bit_width, "")
+    if not (column.nullable or column.missing):
+        return ""
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    whole = pa.types.is_integer(kind)
+    return str(kind).replace("uint", "UInt").replace("int", "Int") if whole else ""
 
 
 def to_numbers(values: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:

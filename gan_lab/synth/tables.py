@@ -99,15 +99,21 @@ def split_holdout(
     """Split a table into what a model may see and what is kept for the report, both in order.
 
     By life where there are lives, so that no life is on both sides: at least one on each where
-    there are two or more. By row otherwise. The same seed gives the same split.
+    there are two or more, and so of the lives without a rul and of those with one, as neither side
+    can do without either. By row otherwise. The same seed gives the same split.
     """
     units = table[roles.life] if roles.life else pd.Series(np.arange(len(table)))
-    names = units.drop_duplicates().to_numpy()
-    kept = round(len(names) * fraction)
-    if fraction > 0 and len(names) > 1:
-        kept = min(max(kept, 1), len(names) - 1)
-    chosen = np.random.default_rng(seed).permutation(len(names))[:kept]
-    held = units.isin(names[chosen]).to_numpy()
+    whole = np.ones(len(table), dtype=bool)
+    if roles.life and roles.rul and units.nunique() > 2:
+        whole = table[roles.rul].notna().groupby(units).transform("any").to_numpy(bool)
+    rng = np.random.default_rng(seed)
+    held = np.zeros(len(table), dtype=bool)
+    for kind in (units[whole], units[~whole]):
+        names = kind.drop_duplicates().to_numpy()
+        kept = round(len(names) * fraction)
+        if fraction > 0 and len(names) > 1:
+            kept = min(max(kept, 1), len(names) - 1)
+        held |= units.isin(names[rng.permutation(len(names))[:kept]]).to_numpy()
     return table[~held].reset_index(drop=True), table[held].reset_index(drop=True)
 
 

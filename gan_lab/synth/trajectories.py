@@ -312,23 +312,26 @@ def read_wear(series: pd.Series[Any], elapsed: Floats, packed: Packed) -> tuple[
         )
     track = Track.of(series, rul)
     ends = packed.starts[1:] - 1
-    falls, spans = -np.diff(rul), np.diff(elapsed)
-    inside = (packed.age[1:] > 0) & (spans > 0)
+    seen = np.flatnonzero(np.isfinite(rul))
+    same_life = np.diff(packed.life[seen]) == 0
+    falls, spans = -np.diff(rul[seen]), np.diff(elapsed[seen])
+    inside = same_life & (spans > 0)
     if (falls[inside] < -1e-6 * max(track.maximum, 1)).any():
         raise BadTable(
             f"Column {series.name!r} rises within a life: remaining useful life can only fall. "
             "Give each run to failure its own life."
         )
     top = track.maximum
-    flat = (packed.age[1:] > 0) & (rul[1:] == top) & (rul[:-1] == top)
+    before = rul[seen][:-1]
+    flat = same_life & (falls == 0) & (before == top)
     cap = top if flat.any() else None
-    falling = inside & (rul[:-1] < top) if cap is not None else inside
-    slopes = (falls / np.where(spans > 0, spans, 1))[falling & np.isfinite(falls)]
+    falling = inside & (before < top) if cap is not None else inside
+    slopes = (falls / np.where(spans > 0, spans, 1))[falling]
     rate = float(slopes.mean()) if len(slopes) and slopes.mean() > 0 else 1.0
-    lowest = float(np.nanmin(rul[ends])) if np.isfinite(rul[ends]).any() else track.minimum
-    wear = Wear(str(series.name), track, rate, cap, lowest)
     known = pd.Series(np.where(np.isfinite(rul), np.arange(len(rul)), -1))
     last = known.groupby(packed.life).max().to_numpy()  # -1: censored, nobody knows how long before
+    lowest = float(rul[last[last >= 0]].min())
+    wear = Wear(str(series.name), track, rate, cap, lowest)
     whole = np.where(last < 0, np.nan, elapsed[last] + (rul[last] - lowest) / rate)
     remaining = whole[packed.life] - elapsed
     written = numbers_of(wear.write(elapsed, remaining))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -104,11 +105,12 @@ def _task(sides: Sides, target: str, kind: Any, drawn: pd.DataFrame) -> Task:
     number = sides.kinds[target] == "number"
     left_out = _part_of_the_answer(sides, target)
     features = [name for name in sides.kinds if name != target and name not in left_out]
+    asked = replace(sides, train=sides.train.dropna(subset=[target]))  # SMOTE would fill the gaps
     tables = {
         "real": sides.train,
         "synthetic": sides.synthetic,
         "both": pd.concat([sides.train, sides.synthetic], ignore_index=True),
-        "interpolation": interpolate(sides, target),
+        "interpolation": interpolate(asked, target),
         "copula": drawn,
     }
     learn = _regression if number else _classification

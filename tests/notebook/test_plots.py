@@ -91,6 +91,8 @@ def test_constants_are_left_out_and_texts_are_drawn_as_shares(lives: pd.DataFram
 def test_the_sensors_shown_are_those_that_wear(lives: pd.DataFrame) -> None:
     assert plots.wearing(lives, ROLES)[0] == "wear"
     assert len(plots.median_life(lives, ROLES)) == 50
+    unknown = lives.assign(rul=lives["rul"].mask(lives["unit"] != 1))
+    assert len(plots.median_life(unknown, ROLES)) == 40
 
 
 def test_a_synthetic_life_is_shown_beside_a_real_one_of_the_same_failure_mode(

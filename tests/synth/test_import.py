@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -269,9 +270,9 @@ def test_a_rul_is_made_from_failures_and_time(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     summary = import_table("mine_1", [path], life="unit", time="cycle", failure="failed")
     made = read_seed("mine_1")
-    assert made["unit"].unique().tolist() == [1, 2]
-    assert made["rul"].tolist() == list(range(19, -1, -1)) * 2
-    assert any("Lives left out, as their end is not known: 1." in note for note in summary.notes)
+    assert made["rul"].dropna().tolist() == list(range(19, -1, -1)) * 2
+    assert made.loc[made["rul"].isna(), "unit"].tolist() == [3] * 20
+    assert any("Lives without a rul: 1 of 3, such as 3." in note for note in summary.notes)
 
 
 def test_persons_and_serial_numbers_stay_out_unless_named(tmp_path: Path) -> None:
@@ -281,6 +282,51 @@ def test_persons_and_serial_numbers_stay_out_unless_named(tmp_path: Path) -> Non
     columns = ["Temp [°C]", "operator"]
     import_table("mine_2", [tmp_path / "a.csv"], columns=columns)
     assert list(read_seed("mine_2").columns) == columns
+
+
+def test_types_with_gaps_stay_what_they_are(tmp_path: Path) -> None:
+    table = lives()[["unit", "cycle", "Temp [°C]"]].assign(
+        count=pd.array([None, *range(59)], dtype="Int64"),
+        whole=pd.array(range(60), dtype="Int32"),
+        flag=pd.array([None, *[True, False] * 29, True], dtype="boolean"),
+        on=[True, False, False] * 20,
+    )
+    table.to_parquet(tmp_path / "a.parquet")
+    import_table("mine_1", [tmp_path / "a.parquet"], columns=list(table))
+    pd.testing.assert_frame_equal(read_seed("mine_1"), table)
+    table.to_csv(tmp_path / "a.csv", index=False)
+    import_table("mine_2", [tmp_path / "a.csv"], columns=["unit", "count", "flag", "on"])
+    pd.testing.assert_frame_equal(read_seed("mine_2"), table[["unit", "count", "flag", "on"]])
+    table["price"] = [Decimal(number) / 4 for number in range(60)]
+    table.to_parquet(tmp_path / "a.parquet")
+    summary = import_table("mine_3", [tmp_path / "a.parquet"])
+    assert read_seed("mine_3")["price"].dtype == "float64"
+    assert any("'price' holds decimals" in note for note in summary.notes)
+
+
+@pytest.mark.parametrize("value", [[1, 2], {"a": 1}, b"ab"])
+def test_what_no_model_learns_is_refused_by_name(tmp_path: Path, value: object) -> None:
+    lives().assign(odd=[value] * 60).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(BadTable, match="'odd' .* of a.parquet cannot be modelled"):
+        import_table("mine_1", [tmp_path / "a.parquet"], columns=["unit", "odd"])
+    assert "--columns" not in import_table("mine_1", [tmp_path / "a.parquet"]).left_out["odd"]
+
+
+@pytest.mark.parametrize("same", [1.5, "v2", True])
+def test_a_table_in_which_nothing_changes_is_refused(tmp_path: Path, same: object) -> None:
+    lives()[["unit", "cycle", "rul"]].assign(same=same).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(BadTable, match="constant beside life, time and rul: there is nothing"):
+        import_table("mine_1", [tmp_path / "a.csv"], life="unit", time="cycle", rul="rul")
+
+
+def test_a_date_that_only_repeats_the_time_is_left_out(tmp_path: Path) -> None:
+    table = lives().assign(at=pd.date_range("2024-01-01", periods=60, freq="h"))
+    table["utc"], table["due"] = table["at"] - pd.Timedelta(hours=1), table["at"].dt.normalize()
+    table.to_csv(tmp_path / "a.csv", index=False)
+    columns = ["mode", "utc", "due"]
+    summary = import_table("mine_1", [tmp_path / "a.csv"], time="at", columns=columns)
+    assert list(read_seed("mine_1")) == ["mode", "at", "due"]
+    assert summary.left_out["utc"] == "it is 'at', or always as long before or after it"
 
 
 BAD_FILES = {
