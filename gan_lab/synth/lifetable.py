@@ -40,6 +40,7 @@ from gan_lab.synth.trajectories import (
 )
 
 LEAST_SPREAD = 0.05  # of a column within a regime, in its spread over all regimes
+Ending = tuple[float, int, list[int]]
 # What no column of a table is called.
 ROWS, LEFT, START = "\0rows", "\0left", "\0start"
 UNKNOWN = "\0unknown"  # the condition of a life whose end nobody knows (no rul at all)
@@ -73,7 +74,7 @@ class LifeTable:
     spread: list[list[float]]
     fixed: list[list[float | None]]  # the only value a column takes in a regime
     given: list[list[int]]  # the only cell a category takes in a regime, -1: several
-    endings: list[tuple[float, int, list[int]] | None]  # of categories, see `_ending`
+    endings: list[Ending | None]  # of categories, see `_ending`
 
     @classmethod
     def fit(
@@ -118,7 +119,8 @@ class LifeTable:
         numbers = (
             np.stack(sorting.numbers, axis=1) if sorting.numbers else np.zeros((len(table), 0))
         )
-        settings, regime = _regimes(regimes, roles, (categories, codes), sorting, packed)
+        endings = [_ending(column, remaining, packed) for column in codes.T]
+        settings, regime = _regimes(regimes, roles, (categories, codes), endings, sorting, packed)
         for track, column in zip(sorting.tracks, numbers.T, strict=True):
             track.scale = Scale() if track.counter else Scale.fit(column, regime, packed)
             column[:] = track.scale.place(column)
@@ -148,8 +150,8 @@ class LifeTable:
             fixed=[[None if np.isnan(v) else float(v) for v in line] for line in fixed],
             given=_given(codes, regime, [str(c.name) in settings for c in categories.groups]),
             endings=[
-                None if str(column.name) in settings else _ending(cells, remaining, packed)
-                for column, cells in zip(categories.groups, codes.T, strict=True)
+                None if str(column.name) in settings else ending
+                for column, ending in zip(categories.groups, endings, strict=True)
             ],
         )
         missing = (
@@ -364,6 +366,7 @@ def _regimes(
     wanted: str,
     roles: Roles,
     anatomy: tuple[Encoding, NDArray[np.int16]],
+    endings: list[Ending | None],
     sorting: _Sorting,
     packed: Packed,
 ) -> tuple[list[str], Ints]:
@@ -383,6 +386,9 @@ def _regimes(
         if found is not None:
             levels[track.name] = found
     if wanted == "auto":
+        for column, ending in zip(anatomy[0].groups, endings, strict=True):
+            if ending is not None:  # what tells an end is no setting
+                del levels[str(column.name)]
         numbers = np.stack(sorting.numbers, axis=1) if sorting.numbers else np.zeros((rows, 0))
         progress = packed.age / np.diff(packed.starts)[packed.life]
         return find_regimes(levels, numbers, progress)
@@ -449,9 +455,7 @@ def _lend(
             codes[:, group] = np.where(gone[packed.life], codes[place, group], codes[:, group])
 
 
-def _ending(
-    cells: NDArray[np.int16], remaining: Floats, packed: Packed
-) -> tuple[float, int, list[int]] | None:
+def _ending(cells: NDArray[np.int16], remaining: Floats, packed: Packed) -> Ending | None:
     """Return how far from a life's end a category changes, its cell before and how many rows take
     each from there on, where that is so in all lives: a flag of failure."""
     known = np.isfinite(remaining)

@@ -126,6 +126,7 @@ def test_a_category_that_some_lives_lack() -> None:
 def test_what_tells_that_a_life_has_ended_is_told_there_only() -> None:
     table = lives_of()
     table["failed"] = table["rul"] == 0
+    table["heat"] += 9 * table["failed"]  # as a setting would
     table["found"] = np.where(
         table["rul"] <= 2, np.where(table["unit"] % 3 == 0, "smoke", "noise"), None
     )
