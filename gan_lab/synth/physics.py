@@ -124,7 +124,11 @@ def physics(sides: Sides) -> Physics:
     relations = _relations(sides, numbers)
     return Physics(
         tails=[tail for name in numbers for tail in _tails(sides, name)],
-        ranges=[_range(sides, n) for n in numbers + constant if n != sides.roles.rul],
+        ranges=[
+            _range(sides, name)
+            for name in numbers + constant
+            if name != sides.roles.rul and not _counts_on(sides, name)
+        ],
         steps=[_steps(sides, n) for n in numbers] if sides.roles.life and not sides.loose else [],
         relations=relations,
         missing_levels=[m for name in sides.columns("category") for m in _missing(sides, name)],
@@ -152,6 +156,16 @@ def _tails(sides: Sides, name: str) -> list[Tail]:
                 Tail(column=name, end=end, limit=sign * limit, synthetic=ours, real=nearest)
             )
     return found
+
+
+def _counts_on(sides: Sides, name: str) -> bool:
+    """Whether a column only rises, or only falls, in each life: how far that went is no range."""
+    profile = sides.profile
+    measured = profile is not None and not profile.imported and name in profile.sensors
+    if sides.roles.life is None or sides.loose or measured:
+        return False
+    changes = _changes(sides, sides.train, name)
+    return bool(changes.any() and (changes.min() >= 0 or changes.max() <= 0))
 
 
 def _range(sides: Sides, name: str) -> OutOfRange:

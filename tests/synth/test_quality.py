@@ -378,6 +378,15 @@ def test_the_range_of_an_imported_table_is_not_called_a_measuring_range() -> Non
         assert words in outside.text
 
 
+def test_how_far_a_counter_gets_is_no_range() -> None:
+    train, holdout, drawn = (telemetry(lives, seed) for seed, lives in enumerate((8, 5, 5)))
+    for table in (train, holdout, drawn):
+        table["starts"] = np.arange(len(table)) % 40
+    further = drawn.assign(starts=2 * drawn["starts"], heat=drawn["heat"] + 99)
+    found = evaluate(further, train, holdout, Roles(life="life"))
+    assert {each.column for each in found.physics.ranges} == {"heat", "pressure"}
+
+
 def test_small_and_odd_tables_are_judged_all_the_same() -> None:
     number = pd.Series([1.0, 2.0, np.inf, np.nan] * 10)
     odd = [
