@@ -294,7 +294,7 @@ def median_life(
         table = table[table[roles.life].isin(seen)]
     if alike is not None and roles.failure_mode is not None:
         mine = table[roles.failure_mode] == alike[roles.failure_mode].iloc[-1]
-        table = table[mine] if mine.any() else table
+        table = table[table[roles.life].isin(table.loc[mine, roles.life])] if mine.any() else table
     lengths = table[roles.life].value_counts().sort_values(kind="stable")
     return table[table[roles.life] == lengths.index[len(lengths) // 2]]
 

@@ -281,7 +281,8 @@ def late_rows(
     keep_early = np.minimum(earlies, np.floor(lates * (1 - share) / share + chance[0]))
     keep_early = np.where(lates > 0, keep_early, earlies)
     keep_late = np.minimum(lates, np.floor(keep_early * share / (1 - share) + chance[1]))
-    keep_late = np.where(keep_early > 0, keep_late, np.minimum(lates, 1))
+    lone = np.where(lates * (1 - share) < share, lates, np.minimum(lates, 1))
+    keep_late = np.where(keep_early > 0, keep_late, lone)
     from_start = packed.age
     return np.asarray(
         (from_start >= (earlies - keep_early)[packed.life])

@@ -78,8 +78,7 @@ class Column:
         """What each cell is called, None where it holds no one value."""
         if self.levels:
             return [None if level is None else str(level) for level in self.levels]
-        whole = pd.api.types.is_integer_dtype(pd.api.types.pandas_dtype(self.dtype))
-        atoms = [str(int(atom) if whole else atom) for atom in self.atoms]
+        atoms = [f"{atom:g}" for atom in self.atoms]
         return [None] * len(self.stretches) + atoms + [None] * self.missing
 
     def numbers(self, codes: Codes, deviations: Deviations) -> Floats:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
@@ -148,11 +147,6 @@ def import_table(
     parts = [*roles.columns, *([failure] if failure and failure_mode else [])]
     left_out = choose_columns(table.facts, parts, columns, leave_out)
     kept = {name: column for name, column in table.facts.items() if name not in left_out}
-    for name in [name for name in kept if name not in parts]:
-        if time is None or not is_other_clock(table, name, time):
-            continue
-        del kept[name]
-        left_out[name] = f"it is {time!r}, or always as long before or after it"
     check_columns(kept, roles, table.paths[0])
     notes = [*table.notes, *notes_on(kept)]
     if not roles.life and (units := [name for name in kept if LIFE.match(name)]):
@@ -223,22 +217,6 @@ def _reason_to_leave(column: Column) -> str:
     if kind == "date":
         return "it is a date (--time makes it the time)"
     return ""
-
-
-def is_other_clock(table: FileTable, name: str, time: str) -> bool:
-    """Return whether a date only says again, a constant apart, what the time says."""
-    both = table.facts[name], table.facts[time]
-    if any(each.kind != "date" or pa.types.is_duration(each.type) for each in both):
-        return False
-    gaps: set[object] = set()
-    for chunk in table.chunks():
-        here, there = (
-            convert(chunk[each.name], each).cast(pa.timestamp("us"), safe=False) for each in both
-        )
-        gaps.update(pc.unique(pc.subtract(here, there)).to_pylist())
-        if len(gaps) > 1:
-            return False
-    return gaps != {None}
 
 
 def check_columns(kept: dict[str, Column], roles: Roles, path: Path) -> None:
@@ -411,6 +389,9 @@ def _states(column: Column) -> dict[str, OperatingState]:
     levels, counts = np.unique(column.values, return_counts=True)
     sampled = column.numbers / max(1, counts.sum()) / column.present
     shares = {text: count / column.present for text, count in column.texts.items()}
+    if column.kind == "bool":  # as the table that is written calls them
+        yes = sum(share for text, share in shares.items() if text.strip().casefold() == "true")
+        return {"True": OperatingState(share=yes), "False": OperatingState(share=1 - yes)}
     shares |= {f"{level:g}": count * sampled for level, count in zip(levels, counts, strict=True)}
     return {name: OperatingState(share=share) for name, share in shares.items()}
 

@@ -61,6 +61,8 @@ def settle_lives(
             f"{roles.failure_mode!r} cannot be the failure mode: it changes within life "
             f"{look.two_modes}. Name a column that is the same in all rows of a life."
         )
+    if look.two_modes:  # a flag of the row in which a life fails
+        roles = roles.model_copy(update={"failure_mode": None})
     if roles.life is None:
         return roles, None, look.rows
     if roles.rul:
@@ -164,6 +166,10 @@ def _with_rul(
         raise BadTable("There is a column 'rul' already: name it with --rul, or leave it out.")
     failed = ~table[failure].astype(str).str.strip().str.lower().isin(RUNS_ON)
     if roles.life is None:
+        if "life" in table.columns:
+            raise BadTable(
+                "There is a column 'life' already: name it with --life, or leave it out."
+            )
         table.insert(0, "life", failed.shift(fill_value=False).cumsum() + 1)
         roles = roles.model_copy(update={"life": "life"})
         notes.append("Each life ends with a failure: they are told apart by the new column 'life'.")

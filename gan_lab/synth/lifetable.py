@@ -112,14 +112,17 @@ class LifeTable:
         if not (sorting.tracks or categories.groups or conditions.groups):
             raise BadTable("Every column of the table is constant: there is nothing to learn.")
         codes = categories.encode(sorting.words).codes
-        _lend(codes, categories, sorting.conditions, packed)
+        endings = [
+            _ending(column, remaining, packed, sorting.lacking(str(group.name)))
+            for group, column in zip(categories.groups, codes.T, strict=True)
+        ]
+        _lend(codes, categories, sorting, packed)
         combos, combo = np.unique(
             conditions.encode(sorting.conditions).codes, axis=0, return_inverse=True
         )
         numbers = (
             np.stack(sorting.numbers, axis=1) if sorting.numbers else np.zeros((len(table), 0))
         )
-        endings = [_ending(column, remaining, packed) for column in codes.T]
         settings, regime = _regimes(regimes, roles, (categories, codes), endings, sorting, packed)
         for track, column in zip(sorting.tracks, numbers.T, strict=True):
             track.scale = Scale() if track.counter else Scale.fit(column, regime, packed)
@@ -350,16 +353,22 @@ class _Sorting:
                 continue
             assert values is not None
             self.missing.append(np.isnan(values))
-            counter, falling = kind.endswith("counter"), kind.startswith("falling")
+            counter, floor = kind.endswith("counter"), None
             if counter:
-                values = -values if falling else values
+                if kind.startswith("falling"):
+                    values, floor = -values, float(np.nanmin(values))
                 filled = pd.Series(values).groupby(packed.life).bfill().to_numpy()[starts]
                 self.life_numbers[str(name)] = np.nan_to_num(filled, nan=np.nanmin(values))
                 values = increments(values, packed)
-            self.tracks.append(Track.of(series, values, counter, falling))
+            self.tracks.append(Track.of(series, values, counter, floor))
             self.numbers.append(values)
         self.words = pd.DataFrame(words, index=table.index)
         self.conditions = pd.DataFrame(conditions, index=range(len(starts)))
+
+    def lacking(self, name: str) -> NDArray[np.bool_]:
+        """Return which lives have a column in none of their rows."""
+        gone = self.conditions.get(GAP + name)
+        return np.zeros(len(self.conditions), dtype=bool) if gone is None else gone.to_numpy()
 
 
 def _regimes(
@@ -442,28 +451,32 @@ def _given(codes: NDArray[np.int16], regime: Ints, settings: list[bool]) -> list
 
 
 def _lend(
-    codes: NDArray[np.int16], categories: Encoding, conditions: pd.DataFrame, packed: Packed
+    codes: NDArray[np.int16], categories: Encoding, sorting: _Sorting, packed: Packed
 ) -> None:
     """Give lives without a category that of other lives, at the same part of the life: what is
     learned is how it is where there is one."""
     rng, rows = np.random.default_rng(0), np.diff(packed.starts)
     for group, column in enumerate(categories.groups):
-        if f"{GAP}{column.name}" in conditions:
-            gone = conditions[f"{GAP}{column.name}"].to_numpy()
+        gone = sorting.lacking(str(column.name))
+        if gone.any():
             lender = rng.choice(np.flatnonzero(~gone), size=len(rows))[packed.life]
             place = packed.starts[lender] + packed.age * rows[lender] // rows[packed.life]
             codes[:, group] = np.where(gone[packed.life], codes[place, group], codes[:, group])
 
 
-def _ending(cells: NDArray[np.int16], remaining: Floats, packed: Packed) -> Ending | None:
+def _ending(
+    cells: NDArray[np.int16], remaining: Floats, packed: Packed, lacking: NDArray[np.bool_]
+) -> Ending | None:
     """Return how far from a life's end a category changes, its cell before and how many rows take
-    each from there on, where that is so in all lives: a flag of failure."""
+    each from there on, where that is so in all lives but those without it: a flag of failure."""
+    asked = ~lacking[packed.life]
+    cells, remaining, life = cells[asked], remaining[asked], packed.life[asked]
     known = np.isfinite(remaining)
     if not known.any():
         return None
     before = cells[np.nanargmax(remaining)]
     changed = cells != before
-    if len(np.unique(packed.life[changed])) < 2 or (changed & ~known).any():
+    if len(np.unique(life[changed])) < 2 or (changed & ~known).any():
         return None
     last, first = remaining[changed].max(), np.nanmin(remaining[~changed])
     if last >= first:
@@ -486,7 +499,7 @@ def _counted(track: Track, values: Floats, start: Floats, packed: Packed) -> Flo
     rises = np.where(packed.age > 0, rises, 0.0)
     total = np.cumsum(rises)
     shown = np.where(np.isnan(values), np.nan, start + total - total[packed.starts[packed.life]])
-    return -shown if track.falling else shown
+    return shown if track.floor is None else np.maximum(-shown, track.floor)
 
 
 def _counting_dtype(dtype: Any) -> str:

@@ -39,7 +39,7 @@ class Track:
     step: float | None
     values: list[float]
     counter: bool = False
-    falling: bool = False  # a counter of what is left, whose rises are its falls
+    floor: float | None = None  # of a counter of what is left, whose rises are its falls
     scale: Scale = field(default_factory=Scale)
 
     @classmethod
@@ -48,7 +48,7 @@ class Track:
         series: pd.Series[Any],
         values: Floats,
         counter: bool = False,
-        falling: bool = False,
+        floor: float | None = None,
     ) -> Track:
         """Describe a column; `values` are its numbers, NaN where missing."""
         finite = values[np.isfinite(values)]
@@ -63,7 +63,7 @@ class Track:
             step=_grid(known),
             values=known.tolist() if few else [],
             counter=counter,
-            falling=falling,
+            floor=floor,
         )
 
     def write(self, values: Floats) -> pd.Series[Any]:
@@ -72,6 +72,10 @@ class Track:
             values = self.on_grid(np.clip(values, self.minimum, self.maximum))
         if self.digits is not None:
             values = np.round(values, self.digits)
+        wanted = pd.api.types.pandas_dtype(self.dtype)
+        if self.counter and pd.api.types.is_integer_dtype(wanted) and wanted.itemsize < 8:
+            limits = np.iinfo(getattr(wanted, "numpy_dtype", wanted))
+            values = np.clip(values, limits.min, limits.max)
         return _typed(values, self.dtype)
 
     def on_grid(self, values: Floats) -> Floats:
@@ -245,8 +249,8 @@ def classify(values: Floats, packed: Packed) -> str:
         return "number"
     if rises.max() > 0:
         return "counter"
-    begins, ends = values[packed.starts[:-1]], values[packed.starts[1:] - 1]
-    return "number" if np.nanstd(ends) < np.nanstd(begins) else "falling counter"
+    readings = pd.Series(values).groupby(packed.life)
+    return "number" if readings.last().std() <= readings.first().std() else "falling counter"
 
 
 def constant_within(series: pd.Series[Any], packed: Packed) -> bool:
@@ -349,11 +353,15 @@ def read_wear(series: pd.Series[Any], elapsed: Floats, packed: Packed) -> tuple[
         curves = [_falling_curve(view, rul) for view in views]
         wear.relative = curves[1][0] < curves[0][0]
         wear.curve = curves[wear.relative][1]
-        # A life whose record ends before its failure is as far from it as its last reading says.
+        # A life whose record ends before its failure is as far from it as its last reading says,
+        # and one that shows no wear yet as most are.
         distance = np.interp(rul[last], *wear.curve[::-1])
+        seen = elapsed[ends][ended]
         if wear.relative:
             distance *= elapsed[last] / np.maximum(1 - distance, 1e-9)
-        whole = np.where(ended, elapsed[ends], elapsed[last] + distance)
+        fresh = rul[last] >= wear.curve[1][-1] - tolerance
+        distance = np.where(fresh, np.maximum(np.median(seen) - elapsed[last], 1.0), distance)
+        whole = np.where(ended, elapsed[ends], elapsed[last] + np.minimum(distance, seen.max()))
         remaining = np.where(last < 0, np.nan, whole)[packed.life] - elapsed
     return wear, remaining
 

@@ -319,16 +319,6 @@ def test_a_table_in_which_nothing_changes_is_refused(tmp_path: Path, same: objec
         import_table("mine_1", [tmp_path / "a.csv"], life="unit", time="cycle", rul="rul")
 
 
-def test_a_date_that_only_repeats_the_time_is_left_out(tmp_path: Path) -> None:
-    table = lives().assign(at=pd.date_range("2024-01-01", periods=60, freq="h"))
-    table["utc"], table["due"] = table["at"] - pd.Timedelta(hours=1), table["at"].dt.normalize()
-    table.to_csv(tmp_path / "a.csv", index=False)
-    columns = ["mode", "utc", "due"]
-    summary = import_table("mine_1", [tmp_path / "a.csv"], time="at", columns=columns)
-    assert list(read_seed("mine_1")) == ["mode", "at", "due"]
-    assert summary.left_out["utc"] == "it is 'at', or always as long before or after it"
-
-
 BAD_FILES = {
     "empty.csv": (b"", "is empty"),
     "empty.parquet": (b"", "is empty"),

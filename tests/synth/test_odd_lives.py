@@ -13,6 +13,7 @@ from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import GenerateConfig, Roles, TrainConfig
 from gan_lab.synth import degradation
 from gan_lab.synth.degradation import Population
+from gan_lab.synth.lifetable import LEFT
 from gan_lab.synth.lives import SequentialTVAE
 from gan_lab.synth.residual import _root
 
@@ -96,6 +97,15 @@ def test_a_life_cut_short_is_not_taken_for_one_that_failed(unit: str) -> None:
     assert ends[~reached].median() / cut == pytest.approx(1, abs=0.3)
 
 
+def test_a_life_barely_begun_is_as_far_from_its_end_as_most_are() -> None:
+    table = lives_of(30)
+    table["rul"] = (100 * table["rul"] / 39).round()
+    rows = np.where(np.arange(30) < 6, np.array([1, 2])[np.arange(30) % 2], 40)
+    model = fit(table[table["t"] < of_each(table, rows)].reset_index(drop=True))
+    left = sorted(model.table.traits[LEFT].values)
+    assert left[-7:] == pytest.approx([0, 38, 38, 38, 39, 39, 39], abs=1)
+
+
 def test_a_rul_that_falls_while_no_time_passes_is_refused() -> None:
     with pytest.raises(BadTable, match="'rul' falls within lives in which no time passes"):
         fit(lives_of().assign(t=5))
@@ -136,11 +146,29 @@ def test_what_tells_that_a_life_has_ended_is_told_there_only() -> None:
     assert (drawn["found"].dropna() == "smoke").mean() == pytest.approx(1 / 3, abs=0.15)
 
 
+def test_what_tells_an_end_is_lacking_in_lives_that_did_not_end() -> None:
+    table = lives_of()
+    ended = table["unit"] % 3 > 0
+    table["found"] = np.where((table["rul"] == 0) & ended, "smoke", None)
+    table["rul"] = table["rul"].where(ended)
+    drawn = draw(fit(table), lives=60)
+    assert (drawn["found"].notna() == (drawn["rul"] == 0)).all()
+    assert drawn["rul"].isna().mean() == pytest.approx(1 / 3, abs=0.05)
+
+
 def test_what_is_used_up_only_falls() -> None:
     table, rng = lives_of(), np.random.default_rng(0)
     used = pd.Series((rng.random(len(table)) < 0.3).astype(int)).groupby(table["unit"]).cumsum()
     table["fuel"] = 100 - used
-    drawn = draw(fit(table), lives=60)
+    table["stock"] = (table["fuel"] - table["fuel"].min()).astype("uint16")
+    table["to_go"] = 3 * table["rul"]
+    model = fit(table)
+    assert [(t.name, t.counter) for t in model.table.tracks[1:]] == [
+        ("fuel", True), ("stock", True), ("to_go", False),
+    ]  # fmt: skip
+    drawn = draw(model, lives=60)
+    assert drawn["stock"].dtype == "uint16"
+    assert drawn["fuel"].min() >= table["fuel"].min()
     falls = drawn["fuel"].groupby(drawn["unit"]).diff().dropna()
     assert set(falls) == {-1, 0}
     assert falls.mean() == pytest.approx(-0.3, abs=0.05)
@@ -188,11 +216,11 @@ def test_failure_modes_that_are_missing() -> None:
     table["rul"] = table["rul"].where(table["mode"].notna())
     table.loc[table["mode"] == 2.0, "rul"] = np.nan
     model = fit(table, roles)
-    assert model.failure_modes == ["1.0", "2.0"]
-    drawn = draw(model, lives=20, conditions=ask(failure_modes={"1.0": 1.0}))
+    assert model.failure_modes == ["1", "2"]
+    drawn = draw(model, lives=20, conditions=ask(failure_modes={"1": 1.0}))
     assert (drawn["mode"] == 1.0).all()
-    with pytest.raises(BadParameter, match="'2.0' and late_life cannot be chosen together"):
-        draw(model, lives=20, conditions=ask(failure_modes={"2.0": 0.5}, late_life=0.4))
+    with pytest.raises(BadParameter, match="'2' and late_life cannot be chosen together"):
+        draw(model, lives=20, conditions=ask(failure_modes={"2": 0.5}, late_life=0.4))
 
 
 def test_states_that_are_numbers_and_missing_at_times() -> None:
@@ -200,14 +228,14 @@ def test_states_that_are_numbers_and_missing_at_times() -> None:
     gear = np.repeat(np.random.default_rng(0).choice([0, 1, 2, np.nan], len(table) // 8), 8)
     table["gear"] = gear
     model = fit(table, roles)
-    assert model.states == ["0.0", "1.0", "2.0"]
-    drawn = draw(model, lives=100, conditions=ask(states={"1.0": 0.7}))
+    assert model.states == ["0", "1", "2"]
+    drawn = draw(model, lives=100, conditions=ask(states={"1": 0.7}))
     assert (drawn["gear"] == 1).mean() == pytest.approx(0.7, abs=0.02)
 
 
 def test_states_are_honoured_in_the_rows_that_late_life_keeps() -> None:
     table, roles = lives_of(), ROLES.model_copy(update={"state": "state"})
-    busy = np.random.default_rng(0).random(len(table)) < np.where(table["t"] < 20, 0.6, 0.2)
+    busy = np.random.default_rng(0).random(len(table)) < np.where(table["t"] < 20, 0.95, 0.05)
     table["state"] = np.where(busy, "warm", "cold")
     asked = ask(states={"warm": 0.5}, late_life=0.4)
     drawn = draw(fit(table, roles), lives=200, conditions=asked)
@@ -222,11 +250,11 @@ def test_lengths_that_no_training_life_has_are_honoured(asked: tuple[int, int]) 
     assert drawn.groupby("unit").size().between(*asked).all()
 
 
-@pytest.mark.parametrize("rows", [4, 6, 40])
-def test_late_life_is_honoured_however_short_the_lives(rows: int) -> None:
-    drawn = draw(fit(lives_of(rows=rows)), lives=2000, conditions=ask(late_life=0.1))
+@pytest.mark.parametrize(("rows", "asked"), [(4, 0.1), (6, 0.1), (40, 0.1), (20, 0.9)])
+def test_late_life_is_honoured_however_short_the_lives(rows: int, asked: float) -> None:
+    drawn = draw(fit(lives_of(rows=rows)), lives=2000, conditions=ask(late_life=asked))
     late = drawn["rul"] <= 0.2 * (rows - 1)
-    assert late.mean() == pytest.approx(0.1, abs=0.02)
+    assert late.mean() == pytest.approx(asked, abs=0.02)
     assert drawn["unit"].nunique() == 2000
 
 
