@@ -125,6 +125,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing_but_time(
     assert again.attempt == 3 and "No space left on device" in again.message
 
 
+@pytest.mark.slow
 def test_a_training_whose_disk_fills_up_goes_on_where_it_was(
     undisturbed: dict[str, Undisturbed],
     tmp_path: Path,
