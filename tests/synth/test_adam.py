@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import nn
 
@@ -65,6 +66,7 @@ def test_it_moves_as_torchs_own_does_bit_for_bit_also_after_a_restart() -> None:
     assert torch.equal(ours.state_dict()["idle"], torch.ones(4))
 
 
+@pytest.mark.slow
 def test_a_training_does_without_torchs_compiler() -> None:
     program = """
 import sys

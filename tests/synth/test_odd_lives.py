@@ -127,7 +127,7 @@ def test_a_category_that_some_lives_lack() -> None:
     grade = rng.choice(["a", "b"], len(table)).astype(object)
     grade[(rng.random(len(table)) < 0.1) | (table["unit"] % 4 == 0)] = None
     table["grade"] = grade
-    drawn = draw(fit(table, epochs=30), lives=80)
+    drawn = draw(fit(table, epochs=12), lives=80)
     gone = drawn["grade"].isna()
     assert gone.groupby(drawn["unit"]).all().mean() == pytest.approx(0.25, abs=0.03)
     assert gone.mean() == pytest.approx(0.25 + 0.75 * 0.1, abs=0.05)

@@ -383,8 +383,8 @@ def test_how_far_a_counter_gets_is_no_range() -> None:
     for table in (train, holdout, drawn):
         table["starts"] = np.arange(len(table)) % 40
     further = drawn.assign(starts=2 * drawn["starts"], heat=drawn["heat"] + 99)
-    found = evaluate(further, train, holdout, Roles(life="life"))
-    assert {each.column for each in found.physics.ranges} == {"heat", "pressure"}
+    found = physics(compare(further, train, holdout, Roles(life="life"), None, 0))
+    assert {each.column for each in found.ranges} == {"heat", "pressure"}
 
 
 def test_small_and_odd_tables_are_judged_all_the_same() -> None:
