@@ -15,7 +15,9 @@ from gan_lab.machines import Profile
 from gan_lab.schema import Roles
 
 ROWS_MOST = 20_000
-"""Rows of each table that figures are computed on, as whole lives."""
+"""Rows of each table that figures are computed on, as whole lives where so many hold enough."""
+LONGEST = ROWS_MOST // 20
+"""Rows of a life that are judged, where lives are so long that few would be left."""
 LEVELS_MOST = 50
 """A text column with more distinct values is an identifier, not a category."""
 
@@ -85,19 +87,28 @@ def column_kinds(table: pd.DataFrame, roles: Roles) -> dict[str, Kind]:
     return kinds
 
 
-def some_lives(table: pd.DataFrame, roles: Roles, most: int, seed: int) -> pd.DataFrame:
-    """Return whole lives, drawn evenly until `most` rows (rows without lives), in order."""
-    if len(table) <= most:
+def some_lives(
+    table: pd.DataFrame, roles: Roles, most: int, seed: int, longest: int | None = None
+) -> pd.DataFrame:
+    """Return whole lives, drawn evenly until `most` rows (rows without lives), in order.
+
+    Of lives with more rows than `longest`, a stretch of so many at a random place.
+    """
+    if len(table) <= most and longest is None:
         return table.reset_index(drop=True)
     rng = np.random.default_rng(seed)
     if roles.life is None:
         kept = np.sort(rng.choice(len(table), most, replace=False))
         return table.iloc[kept].reset_index(drop=True)
-    sizes = table[roles.life].value_counts(sort=False)
+    life = pd.factorize(table[roles.life])[0]
+    sizes = np.bincount(life)
+    kept = np.minimum(sizes, longest or most)
     order = rng.permutation(len(sizes))
-    within = np.cumsum(sizes.to_numpy()[order]) <= most
-    chosen = sizes.index[order[: max(2, int(within.sum()))]]
-    return table[table[roles.life].isin(chosen)].reset_index(drop=True)
+    within = np.cumsum(kept[order]) <= most
+    kept[order[max(2, int(within.sum())) :]] = 0
+    start = rng.integers(0, sizes - kept + 1)
+    age = table.groupby(life).cumcount().to_numpy() - start[life]
+    return table[(age >= 0) & (age < kept[life])].reset_index(drop=True)
 
 
 def compare(
@@ -138,10 +149,12 @@ def compare(
         raise BadTable("The table has no column of numbers or categories to compare.")
     tables: dict[str, pd.DataFrame] = {}
     notes = []
+    lives = 0 if roles.life is None else train[roles.life].nunique()
+    long = len(train) > max(ROWS_MOST, lives * LONGEST) and lives > 0
+    what = f"stretches of {LONGEST:,}" if long else "whole lives" if lives else "rows"
     for name, table in (("synthetic", synthetic), ("training", train), ("held-out", holdout)):
-        some = some_lives(table, roles, ROWS_MOST, seed)
+        some = some_lives(table, roles, ROWS_MOST, seed, LONGEST if long else None)
         if len(some) < len(table):
-            what = "whole lives" if roles.life else "rows"
             notes.append(f"{len(some):,} of {len(table):,} {name} rows ({what} drawn at random)")
         tables[name] = _same_types(some, train, kinds)
     return Sides(

@@ -9,7 +9,7 @@ from typing import Literal
 
 from gan_lab.machines import Profile
 from gan_lab.schema import Message
-from gan_lab.synth.comparison import ROWS_MOST, Sides
+from gan_lab.synth.comparison import Sides
 from gan_lab.synth.fidelity import ColumnFit, Fidelity
 from gan_lab.synth.finding import (
     Finding,
@@ -110,13 +110,9 @@ def _few_lives(sides: Sides) -> Iterator[Finding]:
         text = (
             f"{held} held-out {'life' if held == 1 else 'lives'}: beside {seen} seen, too few to "
             "tell a fault of the model from what sets one life apart from the next, and memory of "
-            "whole lives from chance, so nothing is called good. "
+            "whole lives from chance, so nothing is called good. Import more lives, or train with "
+            "a larger holdout."
         )
-        side = "held-out" if held <= seen else "training"
-        if any(side in note for note in sides.notes):
-            text += f"Lives are so long that the {ROWS_MOST:,} rows that are judged hold no more."
-        else:
-            text += "Import more lives, or train with a larger holdout."
         yield finding("care", "few_lives", text, value=fewer)
 
 

@@ -324,6 +324,20 @@ def test_a_large_table_is_judged_by_whole_lives_and_says_so() -> None:
     assert sides.notes == ["20,000 of 30,000 synthetic rows (whole lives drawn at random)"]
 
 
+def test_of_long_lives_stretches_are_judged() -> None:
+    life = np.repeat(np.arange(30), 3000)
+    age = np.tile(np.arange(3000), 30)
+    table = pd.DataFrame({"life": life, "age": age, "a": np.sin(age), "rul": 2999 - age})
+    roles = Roles(life="life", time="age", rul="rul")
+    sides = compare(table[:60_000], table, table[60_000:], roles, None, 0)
+    for some, lives in ((sides.synthetic, 20), (sides.train, 20), (sides.holdout, 10)):
+        assert set(some["life"].value_counts()) == {1000} and some["life"].nunique() == lives
+        assert set(some.groupby("life")["rul"].diff().dropna()) == {-1}
+    assert sides.train.groupby("life")["rul"].last().between(0, 2000).all()
+    assert sides.train.groupby("life")["rul"].last().nunique() > 10
+    assert sides.notes[0] == "20,000 of 60,000 synthetic rows (stretches of 1,000 drawn at random)"
+
+
 def test_memory_shows_in_rows_that_are_training_rows_with_noise() -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.normal(size=(4_000, 6)), columns=list("abcdef"))
