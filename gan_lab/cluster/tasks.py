@@ -251,7 +251,7 @@ def _generate(work: Work) -> dict[str, Any]:
     _record_environment(work, model_task_id=source.task_id)
     roles = load_profile(machine_id).roles
     with SplitWriter(machine_id, work.run.task_id, source.task_id) as writer:
-        lives = _write_splits(work, writer, _draw(model, kind, config, roles), total, roles)
+        lives = _write_splits(work, writer, _draw(model, config, roles), total, roles)
         work.say("writing", total, total, "Moving the tables into place")
     folder = synthetic_folder(machine_id)
     files = {name: folder / f"{name}.parquet" for name in writer.rows}
@@ -279,9 +279,7 @@ def lives_of_splits(config: GenerateConfig) -> dict[str, int] | None:
     return shares
 
 
-def _draw(
-    model: Any, kind: str, config: GenerateConfig, roles: Roles
-) -> Iterator[tuple[str, pd.DataFrame]]:
+def _draw(model: Any, config: GenerateConfig, roles: Roles) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield (split, chunk): each split from random numbers and lives of its own."""
     lives, first_life = lives_of_splits(config), 1
     for number, (split, rows) in enumerate(config.splits.items()):

@@ -126,7 +126,7 @@ def test_a_model_of_plain_rows_names_the_lives_that_were_asked_for() -> None:
     assert isinstance(asked, GenerateConfig)
     plain = SimpleNamespace(sample=partial(TabularTVAE.sample, None))
     with pytest.raises(BadParameter, match="lives=10 was asked of a model of plain rows"):
-        list(_draw(plain, "tabular", asked, Roles()))
+        list(_draw(plain, asked, Roles()))
 
 
 def test_a_commit_is_found_where_git_has_packed_its_branches(tmp_path: Path) -> None:

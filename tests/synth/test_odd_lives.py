@@ -53,7 +53,7 @@ def test_lives_of_all_splits_have_ids_of_their_own(dtype: str) -> None:
     table["unit"] = table["unit"].astype(dtype)
     config = ask(train=6000, val=1500, test=1500)
     ids: dict[str, set[Any]] = {}
-    for split, chunk in _draw(fit(table), "sequential", config, ROLES):
+    for split, chunk in _draw(fit(table), config, ROLES):
         ids.setdefault(split, set()).update(chunk["unit"])
     assert sorted(map(len, ids.values())) == [38, 38, 150]
     assert len(set.union(*ids.values())) == 226
