@@ -104,7 +104,7 @@ def left(run) -> tuple[list, list]:
     """Return what a training left: some rows of its model, and its losses."""
     from gan_lab.cluster.tasks import load_model
 
-    rows = [chunk.to_csv() for chunk in load_model(run)[0].sample(rows=400, seed=3)]
+    rows = [chunk.to_csv() for chunk in load_model(run).sample(rows=400, seed=3)]
     losses = run.losses()[["epoch", "loss", "reconstruction", "kl"]]
     return rows, losses.values.tolist()
 

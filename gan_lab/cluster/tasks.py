@@ -247,7 +247,7 @@ def _generate(work: Work) -> dict[str, Any]:
     bad = verdict_levels(machine_id).get(source.task_id) == "bad"
     doubt = ", whose report says: do not use its rows" if bad else ""
     work.say("initializing", 0, total, f"Loading the model of {source.task_id[:8]}{doubt}")
-    model, kind = load_model(source)
+    model = load_model(source)
     _record_environment(work, model_task_id=source.task_id)
     roles = load_profile(machine_id).roles
     with SplitWriter(machine_id, work.run.task_id, source.task_id) as writer:
@@ -351,13 +351,12 @@ def levels_by_model(reports: Iterable[RunFolder]) -> dict[str, str]:
     return found
 
 
-def load_model(run: RunFolder) -> tuple[Any, str]:
-    """Return the model that a training left, and its kind; raises `BadParameter` for a bad file."""
+def load_model(run: RunFolder) -> Any:
+    """Return the model that a training left; raises `BadParameter` for a bad file."""
     from gan_lab.synth.modelfile import load_file
 
     path = run.path / runs.MODEL
-    kind = str(load_file(path)[1].get("model"))
-    return model_class(kind).load(path), kind
+    return model_class(str(load_file(path)[1].get("model"))).load(path)
 
 
 # ---- report

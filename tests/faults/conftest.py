@@ -67,7 +67,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def rows_of(run: Run) -> pd.DataFrame:
     """Draw some rows from the model that a training left."""
-    model, _ = load_model(run)
+    model = load_model(run)
     return pd.concat(model.sample(rows=400, seed=3))
 
 
