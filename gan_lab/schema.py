@@ -202,6 +202,9 @@ class TrainConfig(Message):
         return self
 
 
+CONDITIONS = ("failure_modes", "life_rows", "late_life", "states")
+
+
 class GenerateConfig(Message):
     """How many rows (or lives) to draw for each split, and under which conditions."""
 

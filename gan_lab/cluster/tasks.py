@@ -15,11 +15,12 @@ import pandas as pd
 
 from gan_lab import runs
 from gan_lab.cluster.recipe import Outcome, Work, perform
-from gan_lab.errors import BadTable, NoModel
+from gan_lab.errors import BadTable, NoModel, UnknownTask
 from gan_lab.files import write_beside
 from gan_lab.machines import load_profile
 from gan_lab.runs import RunFolder, done_runs, open_run
 from gan_lab.schema import (
+    CONDITIONS,
     Epoch,
     GenerateConfig,
     GenerateResult,
@@ -383,8 +384,9 @@ def _report(work: Work) -> dict[str, Any]:
 
     synthetic = tables.read_synthetic(machine_id)
     report = quality.evaluate(
-        synthetic, train, holdout, profile.roles, profile, config.seed, Steps(work)
-    )
+        synthetic, train, holdout, profile.roles, profile, config.seed, Steps(work),
+        _conditions_of_tables(machine_id),
+    )  # fmt: skip
     work.check()
     work.say("writing", 99, 100, "Writing the report")
     path = work.run.path / runs.REPORT_JSON
@@ -406,6 +408,19 @@ def _training_of_tables(machine_id: str) -> RunFolder:
 
     known = tables.manifest(machine_id)
     return training_run(machine_id, known["model"] if known else None)
+
+
+def _conditions_of_tables(machine_id: str) -> str:
+    """Return the conditions that the present synthetic tables were drawn under, in words."""
+    from gan_lab.synth import tables
+
+    known = tables.manifest(machine_id)
+    try:
+        config = open_run(known["task_id"]).spec.config if known else {}
+    except UnknownTask:  # its run was cleaned away
+        return ""
+    asked = {name: config.get(name) for name in CONDITIONS}
+    return ", ".join(f"{name} {value}" for name, value in asked.items() if value is not None)
 
 
 # ---- what a run was made with

@@ -270,8 +270,9 @@ def late_rows(
 ) -> NDArray[np.bool_]:
     """Return the rows to keep so that this share of them lies in the last fifth of their lives.
 
-    A life watched from its middle on has more of its rows late, one whose record ends early fewer.
-    Parts of rows are kept by chance, so that the share is met in lives of few rows too.
+    A life watched from its middle on has more of its rows late; where fewer are wanted than there
+    are, its record ends early. Parts of rows are kept by chance, so that the share is met in lives
+    of few rows too.
     """
     whole = (lives.elapsed + lives.remaining)[packed.starts[:-1]]
     late = lives.remaining <= LATE_LIFE * whole[packed.life]
@@ -280,9 +281,8 @@ def late_rows(
     chance = rng.random((2, len(lives.rows)))
     keep_early = np.minimum(earlies, np.floor(lates * (1 - share) / share + chance[0]))
     keep_early = np.where(lates > 0, keep_early, earlies)
-    keep_late = np.minimum(lates, np.floor(keep_early * share / (1 - share) + chance[1]))
-    lone = np.where(lates * (1 - share) < share, lates, np.minimum(lates, 1))
-    keep_late = np.where(keep_early > 0, keep_late, lone)
+    fewer = np.minimum(lates, np.floor(keep_early * share / (1 - share) + chance[1]))
+    keep_late = np.where((keep_early < earlies) | (earlies == 0), lates, fewer)
     from_start = packed.age
     return np.asarray(
         (from_start >= (earlies - keep_early)[packed.life])

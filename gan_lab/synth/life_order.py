@@ -187,4 +187,11 @@ def _with_rul(
     if roles.failure_mode == failure:
         constant = table.groupby(roles.life)[failure].nunique(dropna=False).max() == 1
         roles = roles.model_copy(update={"failure_mode": failure if constant else None})
+        codes = table[failure].where(failed).groupby(table[roles.life]).transform("last")
+        if not constant and codes.nunique() > 1 and "failure_mode" not in table:
+            table["failure_mode"] = codes
+            roles = roles.model_copy(update={"failure_mode": "failure_mode"})
+            notes.append(
+                f"The new column 'failure_mode' is what {failure!r} says at the end of the life."
+            )
     return table, roles.model_copy(update={"rul": "rul"})

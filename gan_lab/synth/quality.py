@@ -62,8 +62,11 @@ def evaluate(
     profile: Profile | None = None,
     seed: int = 0,
     on_step: OnStep | None = None,
+    asked: str = "",
 ) -> QualityReport:
     """Judge synthetic rows against rows the model has seen (`train`) and has not (`holdout`).
+
+    `asked` are the conditions that the rows were drawn under, in words.
 
     `on_step(share done, what comes next)` is called before each part. The same tables and seed give
     the same figures. Raises `BadTable` where the tables cannot be compared.
@@ -100,7 +103,7 @@ def evaluate(
         rows={name: len(table) for name, table in tables.items()},
         lives={n: int(t[life].nunique()) for n, t in tables.items() if life in t} if life else {},
         sampling=sides.notes,
-        verdict=judge(alike, tasks, in_time, memory, laws, told_apart, sides),
+        verdict=judge(alike, tasks, in_time, memory, laws, told_apart, sides, asked),
         fidelity=alike,
         utility=tasks,
         life_figures=in_time,

@@ -118,7 +118,7 @@ class Chain:
     ) -> Chain:
         """Return the chain whose symbols come in the wanted shares of the rows that are kept, by
         weighing what may follow."""
-        factor = np.ones(len(wanted))
+        factor = np.where(wanted > 0, 1.0, 0.0)
         for _ in range(25):
             chain = self._weighted(factor)
             drawn = chain.draw(context, packed, np.random.default_rng(seed))

@@ -180,7 +180,9 @@ def survey(chunks: Iterable[pa.Table], schema: pa.Schema, decimal: str) -> dict[
 def convert(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """Return a column of a chunk in the type its kind asks for; Parquet's own types stay."""
     if not _is_text(column.type):
-        return values.cast(pa.float64()) if pa.types.is_decimal(column.type) else values
+        if pa.types.is_decimal(column.type):  # by way of text: Arrow is a bit off
+            return values.cast(pa.string()).cast(pa.float64())
+        return values
     if column.kind in ("whole", "number"):
         numbers = to_numbers(_plain(values), column.decimal)
         return numbers.cast(pa.int64()) if column.kind == "whole" else numbers

@@ -261,13 +261,16 @@ def constant_within(series: pd.Series[Any], packed: Packed) -> bool:
 
 
 def increments(values: Floats, packed: Packed) -> Floats:
-    """Return by how much a counter rises at each row; at a life's first row, as at its second."""
+    """Return by how much a counter rises at each row, in as many digits as it has; at a life's
+    first row, as at its second."""
+    digits = _digits(np.unique(values[np.isfinite(values)]))
     filled = pd.Series(values).groupby(packed.life).ffill().groupby(packed.life).bfill().to_numpy()
     rises = np.r_[0.0, np.diff(filled)]
     first = np.flatnonzero(packed.age == 0)
     second = np.minimum(first + 1, len(values) - 1)
     rises[first] = np.where(packed.age[second] == 1, rises[second], 0.0)
-    return np.asarray(np.nan_to_num(rises))
+    rises = np.nan_to_num(rises)
+    return np.asarray(rises if digits is None else np.round(rises, digits))
 
 
 def read_clock(

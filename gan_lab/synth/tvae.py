@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from gan_lab.errors import BadParameter, BadTable
-from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
+from gan_lab.schema import CONDITIONS, Epoch, GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.encoding import Encoding
 from gan_lab.synth.modelfile import load_file, part, save_file
 from gan_lab.synth.network import Batch, Layout, Network, moved
@@ -259,7 +259,7 @@ def _check_request(rows: int | None, lives: int | None, conditions: GenerateConf
             "sequential model."
         )
     wanted = conditions.model_dump() if conditions else {}
-    for name in ("failure_modes", "life_rows", "late_life", "states"):
+    for name in CONDITIONS:
         if wanted.get(name) is not None:
             raise BadParameter(
                 f"{name}={wanted[name]} was asked of a model of plain rows, which cannot honour "

@@ -69,8 +69,9 @@ def judge(
     physics: Physics,
     detection: Detection,
     sides: Sides,
+    asked: str = "",
 ) -> Verdict:
-    """Turn the figures of a report into sentences."""
+    """Turn the figures of a report into sentences; `asked`: the conditions of the rows, if any."""
     few = list(_few_lives(sides))
     found = [
         *_physics(physics),
@@ -92,6 +93,10 @@ def judge(
     level: Level = against[0].level if against else "care" if few else "good"
     memory = next((each for each in against if each.kind in MEMORY), None)
     reasons = [*few, *(each for each in against if each in (against[0], memory))]
+    if asked:
+        text = f"The rows were drawn as asked ({asked}): what differs by it is no fault."
+        found.append(finding("note", "conditions", text))
+        reasons.append(found[-1])
     return Verdict(
         level=level,
         headline=" ".join([HEADLINES[level], *(each.text for each in reasons)]),

@@ -297,7 +297,7 @@ def test_types_with_gaps_stay_what_they_are(tmp_path: Path) -> None:
     table.to_csv(tmp_path / "a.csv", index=False)
     import_table("mine_2", [tmp_path / "a.csv"], columns=["unit", "count", "flag", "on"])
     pd.testing.assert_frame_equal(read_seed("mine_2"), table[["unit", "count", "flag", "on"]])
-    table["price"] = [Decimal(number) / 4 for number in range(60)]
+    table["price"] = [Decimal(number * 502) / 100 for number in range(60)]
     table.to_parquet(tmp_path / "a.parquet")
     summary = import_table("mine_3", [tmp_path / "a.parquet"])
     assert read_seed("mine_3")["price"].dtype == "float64"

@@ -78,6 +78,18 @@ def test_of_a_flag_and_a_mode_both_are_used(brought: Any) -> None:
         brought(table, failure="failed", failure_mode="mode")
 
 
+def test_a_code_in_the_failing_row_is_the_failure_mode_of_the_life(brought: Any) -> None:
+    table = lives().drop(columns="rul")
+    last = table["cycle"] == 20
+    table["code"] = table["unit"].map({1: "wear", 2: "crack"}).where(last)
+    summary = brought(table, failure="code")
+    assert load_profile("mine_1").roles == Roles(**PARTS, rul="rul", failure_mode="failure_mode")
+    modes = read_seed("mine_1").groupby("unit")["failure_mode"]
+    assert modes.nunique(dropna=False).tolist() == [1, 1, 1]
+    assert modes.first().fillna("none").tolist() == ["wear", "crack", "none"]
+    assert any("'failure_mode' is what 'code' says" in note for note in summary.notes)
+
+
 def test_the_fall_of_a_rul_is_read_across_its_gaps() -> None:
     packed = Packed(np.array([20, 20, 20]))
     rul = np.tile(24.0 * np.arange(20)[::-1], 3)

@@ -162,12 +162,14 @@ def test_what_is_used_up_only_falls() -> None:
     table["fuel"] = 100 - used
     table["stock"] = (table["fuel"] - table["fuel"].min()).astype("uint16")
     table["to_go"] = 3 * table["rul"]
+    table["pad"] = (12 - 0.049 * used).round(3)
     model = fit(table)
     assert [(t.name, t.counter) for t in model.table.tracks[1:]] == [
-        ("fuel", True), ("stock", True), ("to_go", False),
+        ("fuel", True), ("stock", True), ("to_go", False), ("pad", True),
     ]  # fmt: skip
     drawn = draw(model, lives=60)
     assert drawn["stock"].dtype == "uint16"
+    assert (drawn["pad"] == drawn["pad"].round(3)).all()
     assert drawn["fuel"].min() >= table["fuel"].min()
     falls = drawn["fuel"].groupby(drawn["unit"]).diff().dropna()
     assert set(falls) == {-1, 0}
@@ -231,6 +233,7 @@ def test_states_that_are_numbers_and_missing_at_times() -> None:
     assert model.states == ["0", "1", "2"]
     drawn = draw(model, lives=100, conditions=ask(states={"1": 0.7}))
     assert (drawn["gear"] == 1).mean() == pytest.approx(0.7, abs=0.02)
+    assert set(draw(model, lives=100, conditions=ask(states={"1": 1.0}))["gear"]) == {1}
 
 
 def test_states_are_honoured_in_the_rows_that_late_life_keeps() -> None:
@@ -255,6 +258,8 @@ def test_late_life_is_honoured_however_short_the_lives(rows: int, asked: float) 
     drawn = draw(fit(lives_of(rows=rows)), lives=2000, conditions=ask(late_life=asked))
     late = drawn["rul"] <= 0.2 * (rows - 1)
     assert late.mean() == pytest.approx(asked, abs=0.02)
+    if asked > 0.2:
+        assert (drawn.groupby("unit")["rul"].last() == 0).all()
     assert drawn["unit"].nunique() == 2000
 
 

@@ -392,6 +392,15 @@ def test_the_range_of_an_imported_table_is_not_called_a_measuring_range() -> Non
         assert words in outside.text
 
 
+def test_conditions_that_were_asked_for_are_said() -> None:
+    tables = [telemetry(lives, seed) for seed, lives in enumerate((5, 8, 5))]
+    asked = "late_life 0.4"
+    for words, found in ((asked, True), ("", False)):
+        said = evaluate(*tables, Roles(life="life"), asked=words).verdict
+        assert ("drawn as asked (late_life 0.4)" in said.headline) is found
+        assert ("conditions" in {each.kind for each in said.findings}) is found
+
+
 def test_how_far_a_counter_gets_is_no_range() -> None:
     train, holdout, drawn = (telemetry(lives, seed) for seed, lives in enumerate((8, 5, 5)))
     for table in (train, holdout, drawn):
