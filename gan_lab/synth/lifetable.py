@@ -40,7 +40,7 @@ from gan_lab.synth.trajectories import (
 )
 
 LEAST_SPREAD = 0.05  # of a column within a regime, in its spread over all regimes
-Ending = tuple[float, int, list[int]]
+Ending = tuple[float, int, list[list[int]]]
 # What no column of a table is called.
 ROWS, LEFT, START = "\0rows", "\0left", "\0start"
 UNKNOWN = "\0unknown"  # the condition of a life whose end nobody knows (no rul at all)
@@ -112,14 +112,15 @@ class LifeTable:
         if not (sorting.tracks or categories.groups or conditions.groups):
             raise BadTable("Every column of the table is constant: there is nothing to learn.")
         codes = categories.encode(sorting.words).codes
-        endings = [
-            _ending(column, remaining, packed, sorting.lacking(str(group.name)))
-            for group, column in zip(categories.groups, codes.T, strict=True)
-        ]
-        _lend(codes, categories, sorting, packed)
         combos, combo = np.unique(
             conditions.encode(sorting.conditions).codes, axis=0, return_inverse=True
         )
+        combo = combo.reshape(-1)
+        endings = [
+            _ending(column, remaining, packed, sorting.lacking(str(group.name)), combo)
+            for group, column in zip(categories.groups, codes.T, strict=True)
+        ]
+        _lend(codes, categories, sorting, packed)
         numbers = (
             np.stack(sorting.numbers, axis=1) if sorting.numbers else np.zeros((len(table), 0))
         )
@@ -161,7 +162,7 @@ class LifeTable:
             np.stack(sorting.missing, axis=1) if sorting.missing else np.zeros(numbers.shape, bool)
         )
         lives = Lives(rows, elapsed, remaining, regime, numbers, codes, steps, missing)
-        return learned, lives, found, combo.reshape(-1)
+        return learned, lives, found, combo
 
     @property
     def endless(self) -> NDArray[np.bool_]:
@@ -210,12 +211,14 @@ class LifeTable:
             zip(self.categories.groups, self.endings, strict=True)
         ):
             if ending is not None:
-                distance, before, counts = ending
-                then = rng.choice(len(counts), size=len(combo), p=np.array(counts) / sum(counts))
+                distance, before, counts = ending[0], ending[1], np.array(ending[2])
+                counts = np.where(counts.any(axis=1, keepdims=True), counts, counts.sum(axis=0))
+                chances = (counts / counts.sum(axis=1, keepdims=True)).cumsum(axis=1)[combo]
+                then = (rng.random((len(combo), 1)) > chances).sum(axis=1)
                 at_end = lives.remaining <= distance
                 cells[~at_end, group] = before
-                unsaid = at_end & (cells[:, group] == before)
-                cells[unsaid, group] = then[packed.life[unsaid]]
+                unheard = at_end & (counts[combo[packed.life], cells[:, group]] == 0)
+                cells[unheard, group] = then[packed.life[unheard]]
             if f"{GAP}{column.name}" in names:
                 gap = names.index(f"{GAP}{column.name}")
                 gone = self.conditions.groups[gap].levels.index(True)
@@ -465,10 +468,16 @@ def _lend(
 
 
 def _ending(
-    cells: NDArray[np.int16], remaining: Floats, packed: Packed, lacking: NDArray[np.bool_]
+    cells: NDArray[np.int16],
+    remaining: Floats,
+    packed: Packed,
+    lacking: NDArray[np.bool_],
+    combo: Ints,
 ) -> Ending | None:
     """Return how far from a life's end a category changes, its cell before and how many rows take
-    each from there on, where that is so in all lives but those without it: a flag of failure."""
+    each from there on under each combination of conditions, where that is so in all lives but those
+    without it: a flag of failure."""
+    counts = np.zeros((combo.max() + 1, cells.max() + 1), dtype=int)
     asked = ~lacking[packed.life]
     cells, remaining, life = cells[asked], remaining[asked], packed.life[asked]
     known = np.isfinite(remaining)
@@ -481,7 +490,8 @@ def _ending(
     last, first = remaining[changed].max(), np.nanmin(remaining[~changed])
     if last >= first:
         return None
-    return float((last + first) / 2), int(before), np.bincount(cells[changed]).tolist()
+    np.add.at(counts, (combo[life[changed]], cells[changed]), 1)
+    return float((last + first) / 2), int(before), counts.tolist()
 
 
 def _decoded(

@@ -146,6 +146,14 @@ def test_what_tells_that_a_life_has_ended_is_told_there_only() -> None:
     assert (drawn["found"].dropna() == "smoke").mean() == pytest.approx(1 / 3, abs=0.15)
 
 
+def test_a_code_of_the_last_row_goes_with_the_failure_mode() -> None:
+    table, roles = lives_of(), ROLES.model_copy(update={"failure_mode": "mode"})
+    table["mode"] = of_each(table, np.array(["wear", "crack", "leak"])[np.arange(24) % 3])
+    table["code"] = table["mode"].where(table["rul"] == 0)
+    drawn = draw(fit(table, roles), lives=60).groupby("unit").tail(1)
+    assert (drawn["code"] == drawn["mode"]).all()
+
+
 def test_what_tells_an_end_is_lacking_in_lives_that_did_not_end() -> None:
     table = lives_of()
     ended = table["unit"] % 3 > 0
