@@ -201,6 +201,12 @@ class TrainConfig(Message):
             self.max_steps = 0
         return self
 
+    def kind(self, roles: Roles) -> str:
+        """Return `sequential` or `tabular`; auto is sequential where the table has lives."""
+        if self.model != "auto":
+            return self.model
+        return "tabular" if roles.life is None else "sequential"
+
 
 CONDITIONS = ("failure_modes", "life_rows", "late_life", "states")
 

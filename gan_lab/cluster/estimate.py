@@ -72,7 +72,7 @@ def estimate_minutes(spec: TaskSpec) -> float:
 
 def _train_s(machine_id: str, config: TrainConfig) -> float:
     """Correct what is expected by the trainings most like it: of the machine, else of the model."""
-    model = _model(machine_id, config)
+    model = config.kind(load_profile(machine_id).roles)
     rows, columns = _seed_size(machine_id)
     rows = math.ceil(rows * (1 - config.holdout) * (1 - config.validation))
     alike = [past for past in _pasts() if past.model == model]
@@ -108,7 +108,8 @@ def _past(path: Path) -> Past | None:
         return None
     rows = round(float((losses["rows_per_second"] * losses["seconds"]).median()))
     steps = len(losses) * math.ceil(rows / config.batch_size)
-    model, learning = _model(run.spec.machine_id, config), float(losses["seconds"].sum())
+    model = config.kind(load_profile(run.spec.machine_id).roles)
+    learning = float(losses["seconds"].sum())
     start = max(0.1, (run.result_data() or {})["training_time_seconds"] - learning)
     expected = steps * _step_s(model, min(rows, config.batch_size) * columns)
     return Past(
@@ -129,12 +130,6 @@ def _start_s(model: str, cells: int) -> float:
 def _step_s(model: str, cells: int) -> float:
     constant, per_cell = STEP_S[model]
     return constant + cells * per_cell
-
-
-def _model(machine_id: str, config: TrainConfig) -> str:
-    if config.model != "auto":
-        return config.model
-    return "sequential" if load_profile(machine_id).roles.life else "tabular"
 
 
 def _seed_size(machine_id: str) -> tuple[int, int]:
@@ -242,7 +237,7 @@ def estimate_memory(
         return needed, f"a report on {drawn:,} rows drawn from {table}"
     if not isinstance(config, TrainConfig):
         return PROCESS_B, table
-    constant, per_cell = FIT_B[_model(machine_id, config)]
+    constant, per_cell = FIT_B[config.kind(load_profile(machine_id).roles)]
     encoder = [columns * CELLS, *config.compress_dims, 2 * config.embedding_dim]
     decoder = [config.embedding_dim, *config.decompress_dims, columns * CELLS]
     weights = sum(a * b for sizes in (encoder, decoder) for a, b in pairwise(sizes))

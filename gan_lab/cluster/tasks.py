@@ -121,7 +121,7 @@ def _train(work: Work) -> dict[str, Any]:
     table = tables.read_seed(work.spec.machine_id)
     _record_environment(work)
     table, _ = tables.split_holdout(table, roles, config.holdout, config.seed)
-    kind = choose_model(config.model, table, roles)
+    kind = config.kind(roles)
     work.say("initializing", 0, config.epochs, f"Learning {len(table):,} rows ({kind})")
     progress = TrainingProgress(work, config.epochs)
     model = model_class(kind).fit(
@@ -145,13 +145,6 @@ def _train(work: Work) -> dict[str, Any]:
         training_time_seconds=round(progress.seconds_before + time.perf_counter() - started, 3),
         final_loss=loss,
     ).model_dump()
-
-
-def choose_model(wanted: str, table: pd.DataFrame, roles: Roles) -> str:
-    """Return `sequential` or `tabular`; auto is sequential where the table has lives."""
-    if wanted != "auto":
-        return wanted
-    return "tabular" if roles.life is None else "sequential"
 
 
 def model_class(kind: str) -> Any:

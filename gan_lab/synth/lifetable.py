@@ -167,12 +167,15 @@ class LifeTable:
     @property
     def endless(self) -> NDArray[np.bool_]:
         """Which combinations of conditions are of lives whose end nobody knows."""
-        groups = [str(column.name) for column in self.conditions.groups]
-        if UNKNOWN not in groups:
-            return np.zeros(len(self.tuples), dtype=bool)
-        group = groups.index(UNKNOWN)
-        unknown = self.conditions.groups[group].levels.index(True)
-        return np.array([line[group] == unknown for line in self.tuples])
+        return self._flagged(UNKNOWN)
+
+    def _flagged(self, name: str) -> NDArray[np.bool_]:
+        """Return in which combinations of conditions a condition of yes or no is yes."""
+        for group, column in enumerate(self.conditions.groups):
+            if column.name == name:
+                yes = column.levels.index(True)
+                return np.array([line[group] == yes for line in self.tuples])
+        return np.zeros(len(self.tuples), dtype=bool)
 
     def steps(self, values: NDArray[Real], regime: Ints) -> Floats:
         """Return the step of each column's grid at these values, (rows, columns), in the units of
@@ -206,7 +209,7 @@ class LifeTable:
     ) -> NDArray[np.int16]:
         """Return the cells of all categories as they must be: missing in all rows of a life that
         has none, and what tells the end of a life only there."""
-        cells, names = cells.copy(), [str(column.name) for column in self.conditions.groups]
+        cells = cells.copy()
         for group, (column, ending) in enumerate(
             zip(self.categories.groups, self.endings, strict=True)
         ):
@@ -219,12 +222,10 @@ class LifeTable:
                 cells[~at_end, group] = before
                 unheard = at_end & (counts[combo[packed.life], cells[:, group]] == 0)
                 cells[unheard, group] = then[packed.life[unheard]]
-            if f"{GAP}{column.name}" in names:
-                gap = names.index(f"{GAP}{column.name}")
-                gone = self.conditions.groups[gap].levels.index(True)
-                lacking = np.array([line[gap] == gone for line in self.tuples])[combo]
+            lacking = self._flagged(f"{GAP}{column.name}")[combo][packed.life]
+            if lacking.any():
                 assert column.missing_cell is not None
-                cells[lacking[packed.life], group] = column.missing_cell
+                cells[lacking, group] = column.missing_cell
         return cells
 
     def write(
@@ -244,10 +245,8 @@ class LifeTable:
         series = {name: words[name] for name in words}
         series |= {name: conditions[name].iloc[packed.life] for name in conditions}
         for track in self.life_tracks:
-            values = traits[track.name]
-            if GAP + track.name in conditions:
-                gone = conditions[GAP + track.name].to_numpy(bool)
-                values = np.where(gone, np.nan, values)
+            gone = self._flagged(GAP + track.name)[combo]
+            values = np.where(gone, np.nan, traits[track.name])
             series[track.name] = track.write(values).iloc[packed.life]
         for track, places in zip(self.tracks, lives.numbers.T, strict=True):
             values = track.scale.reading(places)

@@ -104,7 +104,7 @@ class Situation:
             values = table.traits[track.name].values
             scaled = (traits[track.name] - np.mean(values)) / (np.std(values) + 1e-9)
             parts.append(scaled[packed.life, None])
-        return np.concatenate([part.astype(np.float32) for part in parts], axis=1)
+        return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 def _step_symbols(clock: Clock, steps: Floats, packed: Packed) -> tuple[Ints, int]:

@@ -359,12 +359,12 @@ def read_wear(series: pd.Series[Any], elapsed: Floats, packed: Packed) -> tuple[
         # A life whose record ends before its failure is as far from it as its last reading says,
         # and one that shows no wear yet as most are.
         distance = np.interp(rul[last], *wear.curve[::-1])
-        seen = elapsed[ends][ended]
+        lengths = elapsed[ends][ended]
         if wear.relative:
             distance *= elapsed[last] / np.maximum(1 - distance, 1e-9)
         fresh = rul[last] >= wear.curve[1][-1] - tolerance
-        distance = np.where(fresh, np.maximum(np.median(seen) - elapsed[last], 1.0), distance)
-        whole = np.where(ended, elapsed[ends], elapsed[last] + np.minimum(distance, seen.max()))
+        distance = np.where(fresh, np.maximum(np.median(lengths) - elapsed[last], 1.0), distance)
+        whole = np.where(ended, elapsed[ends], elapsed[last] + np.minimum(distance, lengths.max()))
         remaining = np.where(last < 0, np.nan, whole)[packed.life] - elapsed
     return wear, remaining
 
