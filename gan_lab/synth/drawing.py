@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from gan_lab.errors import BadParameter
 from gan_lab.schema import GenerateConfig
+from gan_lab.synth.calibration import Readings
 from gan_lab.synth.degradation import EMBEDDING
 from gan_lab.synth.lifetable import LEFT, ROWS, START
 from gan_lab.synth.regimes import Floats, Ints, Packed
@@ -27,6 +29,19 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 100_000
 GOLDEN = 0.6180339887498949
+
+
+@dataclass
+class Drawn:
+    """Lives before they are written: their rows, who they are, which rows are `kept`, and the
+    chance that goes on."""
+
+    lives: Lives
+    packed: Packed
+    combo: Ints
+    traits: dict[str, Floats]
+    kept: NDArray[np.bool_] | slice
+    rng: np.random.Generator
 
 
 class Drawing:
@@ -61,10 +76,29 @@ class Drawing:
             done_rows, done_lives, number = done_rows + len(chunk), done_lives + count, number + 1
             yield chunk
 
+    def readings(self, lives: int) -> Readings:
+        """Draw the numbers of so many whole lives, as they are before they are written."""
+        count = max(1, int(CHUNK_ROWS / self.mean_rows))
+        parts = []
+        for number, start in enumerate(range(0, lives, count)):
+            ids = np.arange(start, min(start + count, lives))
+            drawn = self._drawn(number, _evenly_placed(ids, lives))
+            parts.append((drawn.lives.numbers, drawn.lives.regime, ids[drawn.packed.life]))
+        return Readings(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
     def _chunk(
         self, number: int, ids: Ints, place: Floats, first_life: int
     ) -> tuple[pd.DataFrame, Ints]:
         """Draw lives; return their rows and how many each has."""
+        drawn = self._drawn(number, place)
+        lives, packed, kept = drawn.lives, drawn.packed, drawn.kept
+        seconds = self.model.situation.seconds(drawn.traits, lives, packed)
+        frame = self.table.write(
+            lives, ids + first_life, drawn.combo, drawn.traits, seconds, drawn.rng
+        )[kept]
+        return frame, np.bincount(packed.life[kept], minlength=len(lives.rows))
+
+    def _drawn(self, number: int, place: Floats) -> Drawn:
         rng = np.random.default_rng([self.seed, number])
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         combo, w, traits = self._lives(place, rng)
@@ -81,9 +115,7 @@ class Drawing:
         )
         lives.numbers = self._numbers(lives, curve + residual, rng, packed)
         lives.codes = self.table.cells(self._codes(lives.regime, cells), lives, combo, packed, rng)
-        seconds = self.model.situation.seconds(traits, lives, packed)
-        frame = self.table.write(lives, ids + first_life, combo, traits, seconds, rng)[kept]
-        return frame, np.bincount(packed.life[kept], minlength=len(lives.rows))
+        return Drawn(lives, packed, combo, traits, kept, rng)
 
     def _lives(
         self, place: Floats, rng: np.random.Generator
@@ -187,6 +219,7 @@ class Drawing:
         gaps."""
         center, spread = np.array(self.table.center), np.array(self.table.spread)
         values = center[lives.regime] + spread[lives.regime] * values
+        values = self.model.calibration.corrected(values, lives.regime)
         fixed = np.array(self.table.fixed, dtype=np.float64)[lives.regime]
         values = np.where(np.isnan(fixed), values, fixed)
         for number, patterns in enumerate(self.model.situation.patterns):

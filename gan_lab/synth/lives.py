@@ -1,9 +1,9 @@
 """The model of lives: run-to-failure trajectories, whole lives at a time.
 
 A mixed-effects degradation curve with an embedding of the life (`degradation`), a Markov chain of
-regimes (`regimes`), a variance that follows level and wear (`scatter`), and a conditional TVAE for
-what is left (`residual`). `fitting` trains them,
-`drawing` draws from them.
+regimes (`regimes`), a variance that follows level and wear (`scatter`), a conditional TVAE for
+what is left (`residual`), and a map to the values that are seen (`calibration`). `fitting` trains
+them, `drawing` draws from them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 
 from gan_lab.errors import BadParameter
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
+from gan_lab.synth.calibration import DRAWN_ROWS, FEWEST_LIVES, Calibration, Readings
 from gan_lab.synth.degradation import Curve, Population
 from gan_lab.synth.dependence import Dependence
 from gan_lab.synth.drawing import Drawing
@@ -34,6 +35,9 @@ from gan_lab.synth.situation import Situation
 from gan_lab.synth.training import OnCheckpoint, OnEpoch, one_thread
 from gan_lab.synth.tvae import build_network
 
+RESIDUAL_PARTS = ("past", "dependence", "scatter", "level")
+CALIBRATION_SEED = 1 << 20  # away from the seeds that are asked for
+
 
 class SequentialTVAE:
     """A fitted model of lives; `history` holds what each epoch said."""
@@ -45,12 +49,13 @@ class SequentialTVAE:
         curve: Curve,
         residual: Residual,
         population: Population,
+        calibration: Calibration,
         config: TrainConfig,
         facts: dict[str, Any],
         history: list[Epoch],
     ) -> None:
         self.table, self.situation, self.curve = table, situation, curve
-        self.residual, self.population = residual, population
+        self.residual, self.population, self.calibration = residual, population, calibration
         self.config, self.facts, self.history = config, facts, history
 
     @classmethod
@@ -73,16 +78,21 @@ class SequentialTVAE:
         """
         fitting = Fitting(table, roles, config)
         fitting.run(on_epoch, resume, on_checkpoint)
-        return cls(
-            fitting.table,
+        learned = fitting.table
+        model = cls(
+            learned,
             fitting.situation,
             fitting.curve,
             fitting.residual,
             fitting.population(),
+            Calibration.none(learned.regimes, len(learned.tracks)),
             config,
             fitting.facts(),
             fitting.history,
         )
+        lives = fitting.lives
+        model._calibrate(Readings(lives.numbers, lives.regime, fitting.packed.life))
+        return model
 
     def sample(
         self,
@@ -102,6 +112,16 @@ class SequentialTVAE:
         if (rows or lives or 0) < 1:
             raise BadParameter(f"rows={rows}, lives={lives}: ask for at least one.")
         return Drawing(self, seed, conditions).chunks(rows, lives, first_life)
+
+    def _calibrate(self, seen: Readings) -> None:
+        """Correct what is drawn by what the training lives show, where these are enough."""
+        if seen.life[-1] + 1 < FEWEST_LIVES:
+            return
+        drawing = Drawing(self, self.config.seed + CALIBRATION_SEED, None)
+        drawn = drawing.readings(max(FEWEST_LIVES, round(DRAWN_ROWS / drawing.mean_rows)))
+        tracks = self.table.tracks
+        steps = [0.0 if track.scale.readings else track.step or 0.0 for track in tracks]
+        self.calibration = Calibration.fit(drawn, seen, steps, self.table.regimes)
 
     @property
     def failure_modes(self) -> list[str]:
@@ -168,8 +188,9 @@ class SequentialTVAE:
                 for name in ("gain", "lowest", "highest", "offsets")
             },
         }
-        arrays = {name: getattr(self.residual, name) for name in ("past", "dependence", "scatter")}
-        for name, made in {**arrays, "population": self.population}.items():
+        arrays: dict[str, Any] = {name: getattr(self.residual, name) for name in RESIDUAL_PARTS}
+        arrays |= {"population": self.population, "calibration": self.calibration}
+        for name, made in arrays.items():
             parts[name] = {k: torch.from_numpy(v) for k, v in vars(made).items()}
         for name, chain in self.situation.chains.items():
             parts[f"chain_{name}"] = {
@@ -218,6 +239,7 @@ class SequentialTVAE:
             Residual(
                 past=Past(**arrays("past")),
                 scatter=Scatter(**arrays("scatter")),
+                level=Scatter(**arrays("level")),
                 dependence=Dependence(**arrays("dependence")),
                 encoding=encoding,
                 groups=meta["groups"],
@@ -226,6 +248,7 @@ class SequentialTVAE:
                 **arrays("residual"),
             ),
             Population(**arrays("population")),
+            Calibration(**arrays("calibration")),
             config,
             meta["facts"],
             [Epoch(*values) for values in meta["history"]],

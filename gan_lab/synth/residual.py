@@ -2,7 +2,8 @@
 remains.
 
 The residual `e_t` of each number has a mean of its own in each life (random intercepts, Laird and
-Ware 1982), and is predicted linearly from the residuals before it where that explains something. A
+Ware 1982), as wide as it scatters there, and is predicted linearly from the residuals before it
+where that explains something. A
 TVAE (Xu et al. 2019) conditioned on wear, regime and life (Sohn et al. 2015) models the innovations
 of all numbers, scaled to one variance, and the categories of a row together. It is fitted by the
 evidence lower bound itself: a heavier reconstruction makes the latent code carry plain noise, which
@@ -59,7 +60,8 @@ class Residual:
     prior: Prior
     lowest: Floats
     highest: Floats
-    offsets: Floats  # (columns, columns), the root of their covariance
+    level: Scatter  # how widely lives' means differ at each part of a life
+    offsets: Floats  # (columns, columns), the root of their covariance where they differ most
 
     @classmethod
     def prepare(
@@ -83,16 +85,21 @@ class Residual:
         if not asked.any():
             asked = packed.life % 2 == 1 if len(lives.rows) > 1 else packed.age % 400 > 300
         rows = np.add.reduceat(known, starts, dtype=np.float64)
-        offset = np.add.reduceat(np.nan_to_num(residual), starts) / (rows + OFFSET_ROWS)
+        entered = entries(lives.regime, packed)
+        level = Scatter.fit(
+            hidden, residual.astype(np.float64), asked, np.zeros_like(entered), lives.regime,
+            table.regimes,
+        )  # fmt: skip
+        share = level.relative(hidden)
+        offset = np.add.reduceat(np.nan_to_num(residual / share), starts) / (rows + OFFSET_ROWS)
         offset[rows < OFFSET_ROWS] = 0.0
         offset -= offset.mean(axis=0)
         regime, codes = lives.regime, lives.codes
         still = table.still[regime]
-        whole = np.where(still, 0.0, _filled(residual - offset[packed.life], config.seed))
+        whole = np.where(still, 0.0, _filled(residual - offset[packed.life] * share, config.seed))
         past = Past.fit(whole, packed, regime, table.still, asked)
         innovation = past.innovations(whole, packed, regime)
         gain = np.maximum(whole.std(axis=0) / (innovation.std(axis=0) + 1e-12), 1.0)
-        entered = entries(regime, packed)
         scatter = Scatter.fit(
             hidden, np.where(known, innovation, np.nan), asked, entered, regime, table.regimes
         )
@@ -115,7 +122,7 @@ class Residual:
         prior = Prior.normal(config.embedding_dim)
         limits = whole.min(axis=0, initial=0), whole.max(axis=0, initial=0)
         return cls(
-            past, gain, scatter, dependence, encoding, groups, network, prior, *limits,
+            past, gain, scatter, dependence, encoding, groups, network, prior, *limits, level,
             _root(offset, held_out),
         ), joint  # fmt: skip
 
@@ -174,7 +181,7 @@ class Residual:
         found = found[packed.place]
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         offset = ndtri(evenly(len(packed.order), columns, rng)) @ self.offsets.T
-        return found + offset[packed.life], cells[packed.place]
+        return found + offset[packed.life] * self.level.relative(hidden), cells[packed.place]
 
     def _drawn(self, told: NDArray[np.float32], generator: torch.Generator) -> Encoded:
         z = self.prior.sample(len(told), generator)
@@ -218,12 +225,12 @@ def _root(offset: Floats, held_out: NDArray[np.bool_]) -> Floats:
         return np.zeros((columns, columns))
     from sklearn.covariance import ledoit_wolf
 
-    taught = offset[~held_out]
-    mean = taught.mean(axis=0)
-    covariance = ledoit_wolf(taught)[0] + 1e-9 * np.eye(columns)  # lives may be fewer than columns
-    wider = ((offset[held_out] - mean) ** 2).sum() / np.trace(covariance)  # times how many they are
+    mean, size = offset[~held_out].mean(axis=0), offset[~held_out].std(axis=0) + 1e-9
+    strays = (offset - mean) / size  # in each column's own: what is shrunk is how they go together
+    covariance = ledoit_wolf(strays[~held_out])[0] + 1e-9 * np.eye(columns)  # lives may be few
+    wider = (strays[held_out] ** 2).sum() / np.trace(covariance)  # times how many they are
     wider = max(1.0, (wider + LIKE_TAUGHT) / (held_out.sum() + LIKE_TAUGHT)) ** 0.5
-    return np.asarray(np.linalg.cholesky(wider * covariance))
+    return np.asarray(size[:, None] * np.linalg.cholesky(wider * covariance))
 
 
 def _filled(residual: NDArray[Real], seed: int) -> Floats:

@@ -157,6 +157,12 @@ class Scatter:
         log = np.clip(log, self.lowest, self.highest) + np.log(self.entry)[entered]
         return np.exp(log / 2).astype(np.float32)
 
+    def relative(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return how widely each column scatters in each row, over what it does in the rows that
+        scatter most: (rows, columns) within (0, 1]."""
+        plain = self.deviation(hidden, np.zeros(len(hidden), dtype=np.int64))
+        return (plain / np.exp(self.highest / 2)).astype(np.float32)
+
 
 def entries(regime: Ints, packed: Packed) -> Ints:
     """Return, life by life, 0 for most rows, 1 + its regime for one that enters a regime, and one
