@@ -1,29 +1,34 @@
 """How a life wears: a mixed-effects degradation curve, and how lives differ from one another.
 
-`x_t = m(wear_t, regime_t, w) + e_t` (Lu and Meeker 1993), `m` a small network and `w` the
-embedding of the life: six numbers with a standard normal prior, learned with the network by
-variational inference (Kingma and Welling 2014). What makes lives differ (`w`, length, start of
-counters) is drawn from a Gaussian mixture fitted to the training lives.
+`x_t = m(wear_t, regime_t) + B(wear_t, regime_t) w + e_t` (Lu and Meeker 1993): `m` and the basis of
+`B` are a small network, `w` is the embedding of the life, six numbers with a standard normal prior.
+The curve is linear in them, random coefficients as in a mixed model (Laird and Ware 1982): one that
+bends with `w` bends towards every training life, and drawn lives would lie near these. It is
+fitted by generalised EM (Dempster, Laird and Rubin 1977): the embeddings in closed form given the
+curve, then an epoch of the curve given the embeddings. What makes lives differ (`w`, length, start
+of counters) is drawn from a Gaussian mixture fitted to the training lives.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gan_lab.synth.regimes import Floats, Ints
 
 EMBEDDING = 6
-BETA = 4.0  # weight of the embedding's KL (Higgins et al. 2017): lives are few, and soon memorised
-VALIDATION_ROWS = 20_000  # of held-out lives, that are asked after each epoch
+WIDTH = 48  # of the hidden layers
+BASIS = 16  # functions of wear and regime that the embedding weighs
+BETA = 16.0  # weight of the embedding's KL (Higgins et al. 2017): lives are few, and soon memorised
 MOST_LIVES = 5_000  # that the mixture is fitted to
+LEAST_LIVES = 0.1  # as ridge: columns of conditions add up to one
+LIKE_ALL = 3.0  # lives of a condition that are presumed to be like all lives
+BLOCK_ROWS = 8_192  # whose loadings are held in memory at once
 SCALES = (0.04, 0.125, 0.35)  # of a typical life: how close to its end wear shows
 
 
@@ -45,112 +50,130 @@ def wear_features(elapsed: Floats, remaining: Floats, span: float, cap: float | 
 
 
 class Curve(nn.Module):
-    """The degradation curve of all columns of numbers, and the embedding of each training life."""
+    """The degradation curve of all columns of numbers, in units of the regime's spread."""
 
-    def __init__(self, inputs: int, outputs: int, lives: int, width: int = 64) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.network = nn.Sequential(
-            nn.Linear(inputs + EMBEDDING, width), nn.SiLU(),
-            nn.Linear(width, width), nn.SiLU(),
-            nn.Linear(width, max(outputs, 1)),
-        )  # fmt: skip
+        some = max(outputs, 1)  # a layer of none is none
+        self.hidden = nn.Sequential(
+            nn.Linear(inputs, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU()
+        )
+        self.common = nn.Linear(WIDTH, some)
+        self.basis = nn.Linear(WIDTH, BASIS)
+        self.own = nn.Linear(EMBEDDING * BASIS, some, bias=False)
         self.log_sigma = nn.Parameter(torch.zeros(outputs))
-        self.mean = nn.Parameter(0.01 * torch.randn(lives, EMBEDDING))
-        self.log_variance = nn.Parameter(torch.full((lives, EMBEDDING), -1.0))
 
     @classmethod
     def shaped_like(cls, weights: dict[str, Tensor]) -> Curve:
         """Build the curve that these weights are of."""
-        inputs = weights["network.0.weight"].shape[1] - EMBEDDING
-        curve = cls(inputs, len(weights["log_sigma"]), len(weights["mean"]))
+        curve = cls(weights["hidden.0.weight"].shape[1], len(weights["log_sigma"]))
         curve.load_state_dict(weights)
         return curve
 
-    def forward(self, features: Tensor, w: Tensor, taught: Tensor) -> Tensor:
-        """Return the curve's value for each row: (rows, columns), in units of the regime's spread.
-
-        The curve learns from the rows where `taught` (rows, 1) is 1, the embedding `w` from all.
-        """
-        found = torch.cat([features, w], dim=1)
-        for layer in self.network:
-            if isinstance(layer, nn.Linear):
-                found = _TaughtLinear.apply(found, layer.weight, layer.bias, taught)
-            else:
-                found = layer(found)
-        return found[:, : len(self.log_sigma)]
+    def forward(self, features: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the curve's value for rows, (rows, columns), and the last hidden layer, (rows,
+        48), that it is linear in; `w` (rows, 6) is the embedding of each row's life."""
+        hidden = self.hidden(features)
+        own = (w[:, :, None] * self.basis(hidden)[:, None, :]).flatten(1)
+        return (self.common(hidden) + self.own(own))[:, : len(self.log_sigma)], hidden
 
     @torch.no_grad()
     def levels(self, told: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the curve's value for rows of features and embedding side by side, and the last
-        hidden layer, (rows, 64), that it is linear in."""
-        hidden = self.network[:-1](torch.from_numpy(told))
-        value = self.network[-1](hidden)[:, : len(self.log_sigma)]
+        """Return the same for rows of features and embedding side by side."""
+        features, w = torch.from_numpy(told).split([told.shape[1] - EMBEDDING, EMBEDDING], dim=1)
+        value, hidden = self(features, w)
         return value.numpy(), hidden.numpy()
 
-
-class _TaughtLinear(torch.autograd.Function):
-    """A linear layer whose weights learn from some of the rows, and its inputs from all."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, taught: Tensor) -> Tensor:
-        ctx.save_for_backward(rows, weight, taught)
-        return torch.addmm(bias, rows, weight.T)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        rows, weight, taught = ctx.saved_tensors
-        learned = gradient * taught
-        return gradient @ weight, learned.T @ rows, learned.sum(dim=0), None
+    @torch.no_grad()
+    def likelihood(self, data: CurveData) -> tuple[Tensor, Tensor]:
+        """Return what the rows of each life say of its embedding: the precision, (lives, 6, 6), and
+        its product with the mean, (lives, 6)."""
+        columns, lives = len(self.log_sigma), len(data.rows)
+        directions = self.own.weight[:columns].view(columns, EMBEDDING, BASIS).transpose(0, 1)
+        precision, pull = torch.zeros(lives, EMBEDDING, EMBEDDING), torch.zeros(lives, EMBEDDING)
+        for start in range(0, len(data.life), BLOCK_ROWS):
+            part = slice(start, start + BLOCK_ROWS)
+            hidden = self.hidden(data.features[part])
+            known = torch.exp(-self.log_sigma) * (1 if data.known is None else data.known[part])
+            error = (data.values[part] - self.common(hidden)[:, :columns]) * known
+            loadings = self.basis(hidden) @ directions.flatten(0, 1).T
+            loadings = loadings.view(-1, EMBEDDING, columns) * known[..., None, :]
+            precision.index_add_(0, data.life[part], loadings @ loadings.transpose(1, 2))
+            pull.index_add_(0, data.life[part], (loadings @ error[:, :, None])[:, :, 0])
+        return precision, pull
 
 
 @dataclass
 class CurveData:
-    """What the curve is fitted to: rows of all lives, and which lives are held out."""
+    """Rows of some lives: `told` (lives, n) is what is known of each life beforehand."""
 
     features: Tensor
     values: Tensor  # NaN: missing
     life: Tensor
     rows: Tensor  # of each life
-    held_out: Tensor  # of each life
+    told: Tensor
 
     def __post_init__(self) -> None:
         self.known = None if self.values.isfinite().all() else self.values.isfinite().float()
         self.values = self.values.nan_to_num()
-        self.taught = (~self.held_out).float()[:, None]
+
+
+@dataclass
+class Embeddings:
+    """Who the lives are: mean and deviation of each embedding (lives, 6), independent within a
+    life, its weighted KL (lives,) in nats, and how the mean follows from what is told of a life
+    (1 + n, 6)."""
+
+    mean: Tensor
+    deviation: Tensor
+    kl: Tensor
+    follows: Tensor
+
+    @classmethod
+    def nobody(cls, lives: int, told: int) -> Embeddings:
+        """Return lives that are all alike."""
+        alike = torch.zeros(lives, EMBEDDING)
+        return cls(alike, alike, torch.zeros(lives), torch.zeros(1 + told, EMBEDDING))
+
+    @classmethod
+    def infer(cls, curve: Curve, data: CurveData, follows: Tensor | None = None) -> Embeddings:
+        """Return the embeddings that the evidence lower bound is largest for, given the curve.
+
+        A failure mode is a fixed effect, not a lot of the life's own: what follows from it is taken
+        off, by regression or as `follows` from other lives, and the common curve learns it.
+        """
+        precision, pull = curve.likelihood(data)
+        mean = torch.linalg.solve(precision + BETA * torch.eye(EMBEDDING), pull)
+        variance = BETA / (precision.diagonal(dim1=1, dim2=2) + BETA)
+        told = torch.cat([torch.ones(len(mean), 1), data.told], dim=1)
+        if follows is None:
+            ridge = LEAST_LIVES * torch.eye(told.shape[1])
+            follows = torch.linalg.solve(told.T @ told + ridge, told.T @ mean)
+        mean = mean - told @ follows
+        kl = 0.5 * BETA * (mean.square() + variance - 1 - variance.log()).sum(dim=1)
+        return cls(mean, variance.sqrt(), kl, follows)
 
 
 def curve_losses(
-    curve: Curve, data: CurveData, chosen: Tensor, generator: torch.Generator
+    curve: Curve,
+    data: CurveData,
+    embeddings: Embeddings,
+    chosen: Tensor,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Return negative log likelihood of rows and their KL, weighted.
-
-    Held-out lives learn their embedding beside the others, but the curve learns nothing from them.
-    """
+    """Return negative log likelihood of rows and their KL, weighted, nats a row."""
     life = data.life.index_select(0, chosen)
-    noise = torch.randn(len(chosen), EMBEDDING, generator=generator)
-    mean, log_variance = F.embedding(life, curve.mean), F.embedding(life, curve.log_variance)
-    std = (0.5 * log_variance).exp()
-    taught = data.taught.index_select(0, life)
-    guess = curve(data.features.index_select(0, chosen), torch.addcmul(mean, noise, std), taught)
-    log_sigma = torch.lerp(curve.log_sigma.detach(), curve.log_sigma, taught)
-    error = (data.values.index_select(0, chosen) - guess) * torch.exp(-log_sigma)
-    nats = 0.5 * error.square() + log_sigma
+    mean, deviation = (
+        each.index_select(0, life) for each in (embeddings.mean, embeddings.deviation)
+    )
+    w = torch.addcmul(mean, deviation, torch.randn(mean.shape, generator=generator))
+    guess, _ = curve(data.features.index_select(0, chosen), w)
+    error = (data.values.index_select(0, chosen) - guess) * torch.exp(-curve.log_sigma)
+    nats = 0.5 * error.square() + curve.log_sigma
     if data.known is not None:
         nats = nats * data.known.index_select(0, chosen)
-    kl = 0.5 * (mean.square() + std.square() - 1 - log_variance).sum(dim=1)
-    return nats.sum() / len(chosen), (BETA * kl / data.rows.index_select(0, life)).mean()
-
-
-@torch.no_grad()
-def held_out_loss(curve: Curve, data: CurveData, seed: int) -> float | None:
-    """Return the loss of held-out lives, nats a row; None where there are none."""
-    chosen = data.held_out[data.life].nonzero()[:, 0]
-    if not len(chosen):
-        return None
-    generator = torch.Generator().manual_seed(seed)
-    chosen = chosen[torch.randperm(len(chosen), generator=generator)[:VALIDATION_ROWS]]
-    reconstruction, kl = curve_losses(curve, data, chosen, generator)
-    return float(reconstruction + kl)
+    kl = (embeddings.kl / data.rows).index_select(0, life)
+    return nats.sum() / len(chosen), kl.mean()
 
 
 @dataclass
@@ -175,7 +198,8 @@ class Population:
         for number in range(conditions):
             mine = traits[condition == number]
             if len(mine) and conditions > 1:
-                shifts[number] = (mine.mean(0) - traits.mean(0)) * len(mine) / (len(mine) + 3)
+                share = len(mine) / (len(mine) + LIKE_ALL)
+                shifts[number] = share * (mine.mean(0) - traits.mean(0))
         centered = traits - shifts[condition]
         shares, means, covariances = _mixture(centered)
         covariances = covariances + np.diag(spread + 1e-6)

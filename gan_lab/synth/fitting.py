@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,7 @@ from torch import Tensor
 
 from gan_lab.errors import BadParameter
 from gan_lab.schema import Epoch, Roles, TrainConfig
-from gan_lab.synth.degradation import (
-    VALIDATION_ROWS,
-    Curve,
-    CurveData,
-    Population,
-    curve_losses,
-    held_out_loss,
-)
+from gan_lab.synth.degradation import Curve, CurveData, Embeddings, Population, curve_losses
 from gan_lab.synth.lifetable import LifeTable
 from gan_lab.synth.modelfile import pack, part, unpack
 from gan_lab.synth.network import Batch
@@ -38,10 +30,12 @@ from gan_lab.synth.situation import Situation
 from gan_lab.synth.training import OnCheckpoint, OnEpoch, use_bfloat16
 from gan_lab.synth.tvae import check_names, fingerprint
 
+VALIDATION_ROWS = 20_000  # of held-out lives, that are asked after each epoch
 LEAST_LIVES = 8  # to hold some of them out
 HELD_OUT_SHARE, MOST_HELD_OUT = 0.12, 200
 STEADY_STEPS = (1_500, 1_000)  # of each phase where no held-out lives decide
 PATIENCE_STEPS = (200, 200)
+COMMON_STEPS = 100  # in which conditions of lives are learned before lives are told apart
 LEAST_GAIN = (0.002, 0.0003)  # nats a row and column, of each phase
 HELD_RATE = 0.5  # of the highest of one cycle: a phase holds its rate, a cycle only touches it
 MOST_INDICATORS = 6  # of a category, that the embedding of a life is learned from
@@ -61,6 +55,7 @@ class Fitting:
         self.packed = Packed(self.lives.rows)
         self.held_out = choose_held_out(len(self.lives.rows), config)
         self.situation = Situation.fit(self.table, self.lives, self.traits, self.packed)
+        self.told = self.situation.told(self.table, self.traits, self.combo)
         self.features = self.situation.features(
             self.table, self.lives, self.traits, self.combo, self.packed
         )
@@ -103,8 +98,8 @@ class Fitting:
 
     def population(self) -> Population:
         """Fit how lives differ, from the embeddings and the traits of the training lives."""
-        mean = self.curve.mean.detach().numpy().astype(np.float64)
-        known = self.curve.log_variance.detach().exp().mean(dim=0).numpy().astype(np.float64)
+        mean = self.embeddings.mean.numpy().astype(np.float64)
+        known = self.embeddings.deviation.square().mean(dim=0).numpy().astype(np.float64)
         scores = [self.table.traits[n].scores(v) for n, v in self.traits.items() if np.ptp(v) > 0]
         traits = np.column_stack([mean, *scores])
         spread = np.r_[known, np.zeros(len(scores))]
@@ -123,30 +118,49 @@ class Fitting:
     def _curve_phase(self) -> Phase:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
-            self.curve = Curve(self.features.shape[1], self.values.shape[1], len(self.lives.rows))
-        data = CurveData(
-            torch.from_numpy(self.features),
-            torch.from_numpy(self.values),
-            torch.from_numpy(self.packed.life),
-            torch.from_numpy(self.lives.rows),
-            torch.from_numpy(self.held_out),
-        )
+            self.curve = Curve(self.features.shape[1], self.values.shape[1])
+        taught, asked = self._of(~self.held_out), self._of(self.held_out)
+
+        def infer() -> None:
+            # only where something is told: else the curve would learn to tell lives by their length
+            if taught.told.shape[1] and phase.epoch * phase.steps < COMMON_STEPS:
+                self.embeddings = Embeddings.nobody(*taught.told.shape)
+            else:
+                self.embeddings = Embeddings.infer(self.curve, taught)
+
+        def loss(chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+            return curve_losses(self.curve, taught, self.embeddings, chosen, generator)
+
+        def validate() -> float | None:
+            if not len(asked.rows):
+                return None
+            generator = torch.Generator().manual_seed(self.config.seed)
+            found = Embeddings.infer(self.curve, asked, self.embeddings.follows)
+            chosen = torch.randperm(len(asked.life), generator=generator)[:VALIDATION_ROWS]
+            return float(sum(curve_losses(self.curve, asked, found, chosen, generator)))
+
         most = self.config.epochs // 2 if self.values.shape[1] else 0
-        return Phase(
-            self.curve,
-            partial(curve_losses, self.curve, data),
-            partial(held_out_loss, self.curve, data, self.config.seed),
-            len(self.features),
-            self._plan(0, most, 5e-3),
-            self.config,
-            salt=1,
-            faster=("log_sigma", "mean", "log_variance"),
+        phase = Phase(
+            self.curve, loss, validate, len(taught.life), self._plan(0, most, 5e-3), self.config,
+            salt=1, before_epoch=infer, faster=("log_sigma",),
+        )  # fmt: skip
+        return phase
+
+    def _of(self, chosen: NDArray[np.bool_]) -> CurveData:
+        """Return the rows of the chosen lives as the curve sees them."""
+        rows = chosen[self.packed.life]
+        return CurveData(
+            torch.from_numpy(self.features[rows]),
+            torch.from_numpy(self.values[rows]),
+            torch.from_numpy((np.cumsum(chosen) - 1)[self.packed.life[rows]]),
+            torch.from_numpy(self.lives.rows[chosen]),
+            torch.from_numpy(self.told[chosen]),
         )
 
     def _residual_phase(self, most: int) -> Phase:
-        told = np.concatenate(
-            [self.features, self.curve.mean.detach().numpy()[self.packed.life]], axis=1
-        )
+        self.embeddings = Embeddings.infer(self.curve, self._of(np.ones_like(self.held_out)))
+        w = self.embeddings.mean.numpy()[self.packed.life]
+        told = np.concatenate([self.features, w], axis=1)
         value, hidden = self.curve.levels(told)
         residual = (self.values - value)[:, : len(self.table.tracks)]
         self.residual, joint = Residual.prepare(

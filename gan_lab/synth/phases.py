@@ -22,7 +22,7 @@ from gan_lab.synth.adam import Adam, Group
 from gan_lab.synth.modelfile import part
 from gan_lab.synth.training import epoch_generator
 
-FASTER = 4.0  # times the rate, for parameters that belong to one life or one column
+FASTER = 4.0  # times the rate, for parameters that belong to one column
 Loss = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
 Figures = tuple[float, float, float | None]
 
@@ -55,6 +55,7 @@ class Phase:
     config: TrainConfig
     salt: int
     factor: float = 1.0
+    before_epoch: Callable[[], None] = lambda: None
     after_step: Callable[[], None] = lambda: None
     faster: tuple[str, ...] = ()
     half: bool = False  # matrix products in bfloat16
@@ -86,6 +87,7 @@ class Phase:
     def run_epoch(self) -> Figures:
         """Run one epoch and return mean reconstruction, KL, and the held-out loss."""
         self.module.train()
+        self.before_epoch()
         generator = epoch_generator(self.config.seed * 7 + self.salt, self.epoch)
         order = torch.randperm(self.rows, generator=generator)
         sums = torch.zeros(2, device=self.device)

@@ -11,9 +11,16 @@ import torch
 
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
-from gan_lab.synth.degradation import Curve, CurveData, curve_losses
+from gan_lab.synth.degradation import (
+    BETA,
+    EMBEDDING,
+    Curve,
+    CurveData,
+    Embeddings,
+    curve_losses,
+)
 from gan_lab.synth.lives import SequentialTVAE
-from gan_lab.synth.regimes import Packed
+from gan_lab.synth.regimes import Floats, Packed
 from gan_lab.synth.scatter import Scale, before_rounding
 
 ROLES = Roles(life="machine", time="time", rul="rul", state="state", failure_mode="failure_mode")
@@ -328,22 +335,96 @@ def test_what_scatters_more_the_more_it_is_worn() -> None:
     assert early[0] == pytest.approx(early[1], rel=0.2)
 
 
-def test_held_out_lives_learn_who_they_are_and_teach_the_curve_nothing() -> None:
+def wearing_lives(lives: int = 30, rows: int = 50) -> tuple[CurveData, Floats]:
+    """Return lives that differ by one number, and by a failure mode that is told."""
+    rng, life = np.random.default_rng(0), np.arange(lives).repeat(rows)
+    worn = np.tile(np.linspace(0, 1, rows), lives)
+    mode, own = np.arange(lives) % 2, rng.normal(size=lives)
+    for number in range(2):
+        own[mode == number] -= own[mode == number].mean()
+    told = np.eye(2)[mode]
+    values = np.stack([own[life] * worn, 2.0 * mode[life] + own[life]], axis=1)
+    values += 0.1 * rng.normal(size=values.shape)
+    features = np.column_stack([worn, told[life]])
+    numbers = (torch.from_numpy(x.astype(np.float32)) for x in (features, values))
+    ofs = torch.from_numpy(life), torch.full((lives,), rows)
+    return CurveData(*numbers, *ofs, torch.from_numpy(told.astype(np.float32))), own
+
+
+def test_who_a_life_is_follows_from_its_rows_in_closed_form() -> None:
+    """Mean and deviation are where the evidence lower bound is stationary."""
     torch.manual_seed(0)
-    life, held = torch.arange(60) % 6, torch.tensor([False] * 4 + [True] * 2)
-    data = CurveData(torch.randn(60, 3), torch.randn(60, 2), life, torch.full((6,), 10), held)
-    curve = Curve(3, 2, lives=6)
-    chosen = torch.arange(60)
-    sum(curve_losses(curve, data, chosen, torch.Generator().manual_seed(0))).backward()
-    both = {name: weight.grad.clone() for name, weight in curve.named_parameters()}
-    assert (both["mean"].abs().sum(dim=1) > 0).all()
-    data.values[held[life]] += 100.0  # whatever the held-out lives hold
-    curve.zero_grad()
-    sum(curve_losses(curve, data, chosen, torch.Generator().manual_seed(0))).backward()
-    for name, weight in curve.named_parameters():
-        others = slice(0, 4) if name in ("mean", "log_variance") else slice(None)
-        assert torch.equal(weight.grad[others], both[name][others]), name
-    assert not torch.equal(curve.mean.grad[4:], both["mean"][4:])
+    data, _ = wearing_lives(lives=3)
+    data.told = data.told[:, :0]
+    curve, columns = Curve(3, 2), 2
+    curve.own.weight.data.mul_(10.0)
+    nothing = torch.zeros(1, EMBEDDING)
+    found = Embeddings.infer(curve, data, nothing)
+    mean, log = found.mean.clone().requires_grad_(), found.deviation.log().requires_grad_()
+    zero = torch.zeros(len(data.life), EMBEDDING)
+    level = curve(data.features, zero)[0].detach()
+    loadings = torch.stack(
+        [curve(data.features, zero + unit)[0] - level for unit in torch.eye(EMBEDDING)], dim=2
+    ).detach()
+    guess = level + (loadings * mean[data.life][:, None]).sum(dim=2)
+    spread = (loadings.square() * log.exp().square()[data.life][:, None]).sum(dim=2)
+    kl = 0.5 * BETA * (mean.square() + (2 * log).exp() - 1 - 2 * log)
+    assert torch.allclose(kl.sum(dim=1), found.kl)
+    bound = 0.5 * ((data.values - guess).square() + spread).sum() + kl.sum()
+    bound.backward()
+    scale = BETA * EMBEDDING * columns
+    assert mean.grad is not None and mean.grad.abs().max() < 1e-4 * scale
+    assert log.grad is not None and log.grad.abs().max() < 1e-4 * scale
+    assert found.mean.abs().max() > 0.05 and found.deviation.min() < 0.99
+
+
+def test_a_missing_value_says_nothing_of_a_life() -> None:
+    torch.manual_seed(0)
+    data, _ = wearing_lives(lives=4)
+    curve, gone = Curve(3, 2), torch.rand(data.values.shape) < 0.3
+    found = []
+    for lie in (0.0, 1e6):
+        values = torch.where(gone, torch.nan, data.values)
+        gappy = CurveData(data.features, values, data.life, data.rows, data.told)
+        gappy.values[gone] = lie
+        found.append(Embeddings.infer(curve, gappy).mean)
+    assert torch.equal(*found)
+
+
+def test_what_is_told_of_a_life_is_not_who_it_is() -> None:
+    """A failure mode belongs to the common curve, or lives drawn of it would blur into another."""
+    data, own = wearing_lives()
+    torch.manual_seed(0)
+    curve = Curve(3, 2)
+    optimizer, generator = torch.optim.Adam(curve.parameters(), 5e-3), torch.Generator()
+    for _ in range(40):
+        embeddings = Embeddings.infer(curve, data)
+        for chosen in torch.randperm(len(data.life)).split(100):
+            optimizer.zero_grad()
+            sum(curve_losses(curve, data, embeddings, chosen, generator)).backward()
+            optimizer.step()
+    w = Embeddings.infer(curve, data).mean.numpy()
+    axis = np.linalg.lstsq(np.column_stack([w, np.ones(len(w))]), own, rcond=None)
+    assert axis[1][0] / own.var() / len(own) < 0.05  # of the variance is not explained
+    mode = data.told[:, 1].numpy().astype(bool)
+    assert np.abs(w[mode].mean(axis=0) - w[~mode].mean(axis=0)).max() < 0.02
+    nobody = torch.zeros(len(data.life), EMBEDDING)
+    level = curve(data.features, nobody)[0][:, 1].detach().numpy()
+    apart = level[mode[data.life]].mean() - level[~mode[data.life]].mean()
+    assert apart == pytest.approx(2.0, abs=0.1)
+
+
+def test_the_curve_is_linear_in_who_a_life_is() -> None:
+    torch.manual_seed(0)
+    curve, features = Curve(5, 3), torch.randn(20, 5)
+
+    def value(w: torch.Tensor) -> torch.Tensor:
+        return curve(features, w.expand(20, -1))[0]
+
+    one, other, nobody = torch.randn(EMBEDDING), torch.randn(EMBEDDING), torch.zeros(EMBEDDING)
+    both = value(one) + value(other) - value(nobody)
+    assert torch.allclose(value(one + other), both, atol=1e-5)
+    assert not torch.allclose(value(one), value(nobody), atol=1e-3)
 
 
 def test_regimes_are_found_and_can_be_overruled(table: pd.DataFrame) -> None:
