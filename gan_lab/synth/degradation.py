@@ -4,9 +4,9 @@
 `B` are a small network, `w` is the embedding of the life, six numbers with a standard normal prior.
 The curve is linear in them, random coefficients as in a mixed model (Laird and Ware 1982): one that
 bends with `w` bends towards every training life, and drawn lives would lie near these. It is
-fitted by generalised EM (Dempster, Laird and Rubin 1977): the embeddings in closed form given the
-curve, then an epoch of the curve given the embeddings. What makes lives differ (`w`, length, start
-of counters) is drawn from a Gaussian mixture fitted to the training lives.
+fitted in turns, as EM does it (Dempster, Laird and Rubin 1977): the embeddings in closed form given
+the curve, then an epoch of the curve given the embeddings. What makes lives differ (`w`, length,
+start of counters) is drawn from a Gaussian mixture fitted to the training lives.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ WIDTH = 48  # of the hidden layers
 BASIS = 16  # functions of wear and regime that the embedding weighs
 BETA = 16.0  # weight of the embedding's KL (Higgins et al. 2017): lives are few, and soon memorised
 MOST_LIVES = 5_000  # that the mixture is fitted to
-LEAST_LIVES = 0.1  # as ridge: columns of conditions add up to one
 LIKE_ALL = 3.0  # lives of a condition that are presumed to be like all lives
+RIDGE = 1.0  # the same, of what a condition says of the embedding: the curve has learned most
 BLOCK_ROWS = 8_192  # whose loadings are held in memory at once
 SCALES = (0.04, 0.125, 0.35)  # of a typical life: how close to its end wear shows
 
@@ -62,6 +62,8 @@ class Curve(nn.Module):
         self.basis = nn.Linear(WIDTH, BASIS)
         self.own = nn.Linear(EMBEDDING * BASIS, some, bias=False)
         self.log_sigma = nn.Parameter(torch.zeros(outputs))
+        with torch.no_grad():  # lives begin alike: what little each row says of one is soon noise
+            self.own.weight.mul_(0.1)
 
     @classmethod
     def shaped_like(cls, weights: dict[str, Tensor]) -> Curve:
@@ -77,35 +79,43 @@ class Curve(nn.Module):
         own = (w[:, :, None] * self.basis(hidden)[:, None, :]).flatten(1)
         return (self.common(hidden) + self.own(own))[:, : len(self.log_sigma)], hidden
 
+    def alike(self, alike: bool) -> None:
+        """Let the curve learn, or not, how lives differ: weights that nothing teaches decay."""
+        for layer in (self.basis, self.own):
+            layer.requires_grad_(not alike)
+
     @torch.no_grad()
     def levels(self, told: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the same for rows of features and embedding side by side."""
-        features, w = torch.from_numpy(told).split([told.shape[1] - EMBEDDING, EMBEDDING], dim=1)
-        value, hidden = self(features, w)
-        return value.numpy(), hidden.numpy()
+        rows = torch.from_numpy(told).split(BLOCK_ROWS)
+        found = [self(part[:, :-EMBEDDING], part[:, -EMBEDDING:]) for part in rows]
+        value, hidden = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
+        return value, hidden
 
     @torch.no_grad()
     def likelihood(self, data: CurveData) -> tuple[Tensor, Tensor]:
-        """Return what the rows of each life say of its embedding: the precision, (lives, 6, 6), and
-        its product with the mean, (lives, 6)."""
+        """Return what the rows of each life say of its embedding, in double precision: the
+        precision, (lives, 6, 6), and its product with the mean, (lives, 6)."""
         columns, lives = len(self.log_sigma), len(data.rows)
         directions = self.own.weight[:columns].view(columns, EMBEDDING, BASIS).transpose(0, 1)
-        precision, pull = torch.zeros(lives, EMBEDDING, EMBEDDING), torch.zeros(lives, EMBEDDING)
+        precision = torch.zeros(lives, EMBEDDING, EMBEDDING, dtype=torch.float64)
+        pull = torch.zeros(lives, EMBEDDING, dtype=torch.float64)
         for start in range(0, len(data.life), BLOCK_ROWS):
             part = slice(start, start + BLOCK_ROWS)
             hidden = self.hidden(data.features[part])
             known = torch.exp(-self.log_sigma) * (1 if data.known is None else data.known[part])
             error = (data.values[part] - self.common(hidden)[:, :columns]) * known
             loadings = self.basis(hidden) @ directions.flatten(0, 1).T
-            loadings = loadings.view(-1, EMBEDDING, columns) * known[..., None, :]
-            precision.index_add_(0, data.life[part], loadings @ loadings.transpose(1, 2))
-            pull.index_add_(0, data.life[part], (loadings @ error[:, :, None])[:, :, 0])
+            loadings = loadings.view(len(hidden), EMBEDDING, columns) * known[..., None, :]
+            both = loadings @ torch.cat([loadings, error[:, None]], dim=1).transpose(1, 2)
+            precision.index_add_(0, data.life[part], both[:, :, :-1].double())
+            pull.index_add_(0, data.life[part], both[:, :, -1].double())
         return precision, pull
 
 
 @dataclass
 class CurveData:
-    """Rows of some lives: `told` (lives, n) is what is known of each life beforehand."""
+    """Rows of some lives; `told` (lives, n) are the conditions of each life."""
 
     features: Tensor
     values: Tensor  # NaN: missing
@@ -133,25 +143,28 @@ class Embeddings:
     def nobody(cls, lives: int, told: int) -> Embeddings:
         """Return lives that are all alike."""
         alike = torch.zeros(lives, EMBEDDING)
-        return cls(alike, alike, torch.zeros(lives), torch.zeros(1 + told, EMBEDDING))
+        follows = torch.zeros(1 + told, EMBEDDING, dtype=torch.float64)
+        return cls(alike, alike, torch.zeros(lives), follows)
 
     @classmethod
     def infer(cls, curve: Curve, data: CurveData, follows: Tensor | None = None) -> Embeddings:
-        """Return the embeddings that the evidence lower bound is largest for, given the curve.
+        """Return the embeddings that the evidence lower bound is largest for, given the curve, but
+        what follows from the conditions.
 
         A failure mode is a fixed effect, not a lot of the life's own: what follows from it is taken
         off, by regression or as `follows` from other lives, and the common curve learns it.
         """
         precision, pull = curve.likelihood(data)
-        mean = torch.linalg.solve(precision + BETA * torch.eye(EMBEDDING), pull)
+        prior = BETA * torch.eye(EMBEDDING, dtype=torch.float64)
+        mean = torch.linalg.solve(precision + prior, pull)
         variance = BETA / (precision.diagonal(dim1=1, dim2=2) + BETA)
-        told = torch.cat([torch.ones(len(mean), 1), data.told], dim=1)
+        told = torch.cat([torch.ones(len(mean), 1), data.told], dim=1).double()
         if follows is None:
-            ridge = LEAST_LIVES * torch.eye(told.shape[1])
+            ridge = RIDGE * torch.eye(told.shape[1], dtype=torch.float64)
             follows = torch.linalg.solve(told.T @ told + ridge, told.T @ mean)
         mean = mean - told @ follows
         kl = 0.5 * BETA * (mean.square() + variance - 1 - variance.log()).sum(dim=1)
-        return cls(mean, variance.sqrt(), kl, follows)
+        return cls(mean.float(), variance.sqrt().float(), kl.float(), follows)
 
 
 def curve_losses(

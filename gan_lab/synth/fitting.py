@@ -38,7 +38,7 @@ PATIENCE_STEPS = (200, 200)
 COMMON_STEPS = 100  # in which conditions of lives are learned before lives are told apart
 LEAST_GAIN = (0.002, 0.0003)  # nats a row and column, of each phase
 HELD_RATE = 0.5  # of the highest of one cycle: a phase holds its rate, a cycle only touches it
-MOST_INDICATORS = 6  # of a category, that the embedding of a life is learned from
+MOST_INDICATORS = 6  # of a category, that the embedding of a life is inferred from
 ELBO_SHARE = 0.5  # of `loss_factor`: SDV's default is then the evidence lower bound itself
 
 
@@ -55,7 +55,7 @@ class Fitting:
         self.packed = Packed(self.lives.rows)
         self.held_out = choose_held_out(len(self.lives.rows), config)
         self.situation = Situation.fit(self.table, self.lives, self.traits, self.packed)
-        self.told = self.situation.told(self.table, self.traits, self.combo)
+        self.told = self.situation.told(self.table, self.combo)
         self.features = self.situation.features(
             self.table, self.lives, self.traits, self.combo, self.packed
         )
@@ -87,6 +87,7 @@ class Fitting:
         else:
             self.curve.load_state_dict(part(tensors, "curve."))
         resumed = meta["numbers"]["epoch"] if meta.get("phase", 1) == 2 else 0
+        del first  # and the rows that it holds
         second = self._residual_phase(self.config.epochs - len(self.history) + resumed)
         if resumed:
             second.restore(part(tensors, "phase."), meta["numbers"])
@@ -121,12 +122,20 @@ class Fitting:
             self.curve = Curve(self.features.shape[1], self.values.shape[1])
         taught, asked = self._of(~self.held_out), self._of(self.held_out)
 
+        most = self.config.epochs // 2 if self.values.shape[1] else 0
+        common = min(
+            COMMON_STEPS, 0.2 * most * math.ceil(len(taught.life) / self.config.batch_size)
+        )
+
         def infer() -> None:
-            # only where something is told: else the curve would learn to tell lives by their length
-            if taught.told.shape[1] and phase.epoch * phase.steps < COMMON_STEPS:
-                self.embeddings = Embeddings.nobody(*taught.told.shape)
-            else:
-                self.embeddings = Embeddings.infer(self.curve, taught)
+            # Without conditions there is nothing to learn first but which life has which length.
+            alike = bool(taught.told.shape[1]) and phase.epoch * phase.steps < common
+            self.curve.alike(alike)
+            self.embeddings = (
+                Embeddings.nobody(*taught.told.shape)
+                if alike
+                else Embeddings.infer(self.curve, taught)
+            )
 
         def loss(chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
             return curve_losses(self.curve, taught, self.embeddings, chosen, generator)
@@ -139,7 +148,6 @@ class Fitting:
             chosen = torch.randperm(len(asked.life), generator=generator)[:VALIDATION_ROWS]
             return float(sum(curve_losses(self.curve, asked, found, chosen, generator)))
 
-        most = self.config.epochs // 2 if self.values.shape[1] else 0
         phase = Phase(
             self.curve, loss, validate, len(taught.life), self._plan(0, most, 5e-3), self.config,
             salt=1, before_epoch=infer, faster=("log_sigma",),
@@ -158,7 +166,9 @@ class Fitting:
         )
 
     def _residual_phase(self, most: int) -> Phase:
-        self.embeddings = Embeddings.infer(self.curve, self._of(np.ones_like(self.held_out)))
+        follows = Embeddings.infer(self.curve, self._of(~self.held_out)).follows
+        every = self._of(np.ones_like(self.held_out))
+        self.embeddings = Embeddings.infer(self.curve, every, follows)
         w = self.embeddings.mean.numpy()[self.packed.life]
         told = np.concatenate([self.features, w], axis=1)
         value, hidden = self.curve.levels(told)

@@ -96,20 +96,18 @@ class Situation:
             parts += [now, packed.averages(now)]
         if self.clocked:
             parts.append(calendar(self.stamps(table, traits, lives, packed))[0])
-        parts.append(self.told(table, traits, combo)[packed.life])
-        return np.concatenate(parts, axis=1, dtype=np.float32)
-
-    def told(self, table: LifeTable, traits: dict[str, Floats], combo: Ints) -> NDArray[np.float32]:
-        """Return what is known of each life before it is drawn, (lives, n): its conditions, and
-        the numbers that are constant within it."""
-        tuples = np.array(table.tuples).reshape(len(table.tuples), -1)[combo]
-        parts = [np.eye(table.conditions.widths[group])[tuples[:, group]] for group in table.told]
+        parts.append(self.told(table, combo)[packed.life])
         for track in table.life_tracks:
             values = table.traits[track.name].values
             scaled = (traits[track.name] - np.mean(values)) / (np.std(values) + 1e-9)
-            parts.append(scaled[:, None])
-        none = np.zeros((len(combo), 0))
-        return np.concatenate([none, *parts], axis=1, dtype=np.float32)
+            parts.append(scaled[packed.life, None])
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+    def told(self, table: LifeTable, combo: Ints) -> NDArray[np.float32]:
+        """Return the conditions of each life that the networks are told, (lives, n)."""
+        tuples = np.array(table.tuples).reshape(len(table.tuples), -1)[combo]
+        parts = [np.eye(table.conditions.widths[group])[tuples[:, group]] for group in table.told]
+        return np.concatenate([np.zeros((len(combo), 0)), *parts], axis=1, dtype=np.float32)
 
 
 def _step_symbols(clock: Clock, steps: Floats, packed: Packed) -> tuple[Ints, int]:
