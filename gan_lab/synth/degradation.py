@@ -79,10 +79,11 @@ class Curve(nn.Module):
         own = (w[:, :, None] * self.basis(hidden)[:, None, :]).flatten(1)
         return (self.common(hidden) + self.own(own))[:, : len(self.log_sigma)], hidden
 
-    def alike(self, alike: bool) -> None:
-        """Let the curve learn, or not, how lives differ: weights that nothing teaches decay."""
+    def tell_apart(self, learn: bool) -> None:
+        """Let the curve learn how lives differ, or leave that as it is: weights that nothing
+        teaches would decay."""
         for layer in (self.basis, self.own):
-            layer.requires_grad_(not alike)
+            layer.requires_grad_(learn)
 
     @torch.no_grad()
     def levels(self, told: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -130,7 +130,7 @@ class Fitting:
         def infer() -> None:
             # Without conditions there is nothing to learn first but which life has which length.
             alike = bool(taught.told.shape[1]) and phase.epoch * phase.steps < common
-            self.curve.alike(alike)
+            self.curve.tell_apart(not alike)
             self.embeddings = (
                 Embeddings.nobody(*taught.told.shape)
                 if alike

@@ -216,8 +216,8 @@ def _told(column: Column) -> int:
 def _root(offset: Floats, held_out: NDArray[np.bool_]) -> Floats:
     """Return the root of the covariance of the lives' offsets, (columns, columns).
 
-    An embedding is fitted closer to the lives that taught the curve than to any new one: the
-    offsets of held-out lives are wider. What is drawn is half-way between, on a logarithmic scale:
+    The curve is fitted closer to the lives that taught it than to any new one: the offsets of
+    held-out lives are wider. What is drawn is half-way between, on a logarithmic scale:
     drawn embeddings already differ as much as those of the training lives.
     """
     lives, columns = offset.shape
