@@ -167,8 +167,8 @@ class Fitting:
 
     def _residual_phase(self, most: int) -> Phase:
         follows = Embeddings.infer(self.curve, self._of(~self.held_out)).follows
-        every = self._of(np.ones_like(self.held_out))
-        self.embeddings = Embeddings.infer(self.curve, every, follows)
+        everyone = np.ones_like(self.held_out)
+        self.embeddings = Embeddings.infer(self.curve, self._of(everyone), follows)
         w = self.embeddings.mean.numpy()[self.packed.life]
         told = np.concatenate([self.features, w], axis=1)
         value, hidden = self.curve.levels(told)
