@@ -186,7 +186,7 @@ def curve_losses(
     nats = 0.5 * error.square() + curve.log_sigma
     if data.known is not None:
         nats = nats * data.known.index_select(0, chosen)
-    kl = (embeddings.kl / data.rows).index_select(0, life)
+    kl = embeddings.kl.index_select(0, life) / data.rows.index_select(0, life)
     return nats.sum() / len(chosen), kl.mean()
 
 

@@ -122,11 +122,6 @@ class Fitting:
             self.curve = Curve(self.features.shape[1], self.values.shape[1])
         taught, asked = self._of(~self.held_out), self._of(self.held_out)
 
-        most = self.config.epochs // 2 if self.values.shape[1] else 0
-        common = min(
-            COMMON_STEPS, 0.2 * most * math.ceil(len(taught.life) / self.config.batch_size)
-        )
-
         def infer() -> None:
             # Without conditions there is nothing to learn first but which life has which length.
             alike = bool(taught.told.shape[1]) and phase.epoch * phase.steps < common
@@ -148,10 +143,12 @@ class Fitting:
             chosen = torch.randperm(len(asked.life), generator=generator)[:VALIDATION_ROWS]
             return float(sum(curve_losses(self.curve, asked, found, chosen, generator)))
 
+        most = self.config.epochs // 2 if self.values.shape[1] else 0
         phase = Phase(
             self.curve, loss, validate, len(taught.life), self._plan(0, most, 5e-3), self.config,
             salt=1, before_epoch=infer, faster=("log_sigma",),
         )  # fmt: skip
+        common = min(COMMON_STEPS, 0.2 * most * phase.steps)
         return phase
 
     def _of(self, chosen: NDArray[np.bool_]) -> CurveData:

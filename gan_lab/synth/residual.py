@@ -3,11 +3,10 @@ remains.
 
 The residual `e_t` of each number has a mean of its own in each life (random intercepts, Laird and
 Ware 1982), as wide as it scatters there, and is predicted linearly from the residuals before it
-where that explains something. A
-TVAE (Xu et al. 2019) conditioned on wear, regime and life (Sohn et al. 2015) models the innovations
-of all numbers, scaled to one variance, and the categories of a row together. It is fitted by the
-evidence lower bound itself: a heavier reconstruction makes the latent code carry plain noise, which
-the prior then draws less well than the decoder would.
+where that explains something. A TVAE (Xu et al. 2019) conditioned on wear, regime and life (Sohn et
+al. 2015) models the innovations of all numbers, scaled to one variance, and the categories of a row
+together. It is fitted by the evidence lower bound itself: a heavier reconstruction makes the latent
+code carry plain noise, which the prior then draws less well than the decoder would.
 """
 
 from __future__ import annotations
@@ -217,8 +216,8 @@ def _root(offset: Floats, held_out: NDArray[np.bool_]) -> Floats:
     """Return the root of the covariance of the lives' offsets, (columns, columns).
 
     The curve is fitted closer to the lives that taught it than to any new one: the offsets of
-    held-out lives are wider. What is drawn is half-way between, on a logarithmic scale:
-    drawn embeddings already differ as much as those of the training lives.
+    held-out lives are wider. What is drawn is half-way between, on a logarithmic scale: drawn
+    embeddings already differ as much as those of the training lives.
     """
     lives, columns = offset.shape
     if lives < 2 or not columns:
