@@ -1,7 +1,8 @@
 """Lives: ours beside real ones, shuffled ones, SDV's PAR and mostlyai's, where they are installed.
 
-`python -m bench.lives [--quick] [--seeds N] [--only NAME ...]` prints one line per source of rows
-and writes pictures to `runs/bench-lives/`.
+`python -m bench.lives [--quick] [--repeats N] [--only NAME ...]` prints one line per source of rows
+and writes pictures to `runs/bench-lives/`. Each repeat is of other lives: which 20 to 80 lives a
+table happens to have moves the figures more than anything else.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench import made_up as made_up_machines
 from gan_lab.schema import Roles, TrainConfig
@@ -40,6 +42,8 @@ from gan_lab.synth.windows import (
 OUT = Path("runs/bench-lives")
 TABLES = ("FD001", "motor_siemens_001", "transformer_square_d_017", "cnc_haas_vf2_001")
 VIEWS = ("rows", "windows", "lives")
+OTHERS, LEVELLED = "other real lives", "others, levelled"
+SURE = ("window_r2", "row_r2", "c2st", "quality", "nearer")  # figures told with their error
 CAP = 125  # cycles: the usual cap of remaining useful life on C-MAPSS
 DATA = Path(os.environ.get("GAN_LAB_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -54,22 +58,27 @@ class Case:
     others: pd.DataFrame | None = None
 
 
-def turbofan() -> Case:
-    """Return engines 1-80 and 81-100 of NASA's C-MAPSS FD001."""
+def turbofan(repeat: int) -> Case:
+    """Return engines 1-80 and 81-100 of NASA's C-MAPSS FD001, in later repeats 80 drawn at random
+    and the others."""
     table = pd.read_parquet(DATA / "train_FD001.parquet")
     table["rul"] = table["rul"].clip(upper=CAP)
+    order = np.arange(1, 101)
+    if repeat:
+        order = np.random.default_rng(repeat).permutation(order)
     roles = Roles(life="unit", time="cycle", rul="rul")
-    return Case(table[table.unit <= 80], table[table.unit > 80], roles)
+    return Case(_lives(table, roles, order[:80]), _lives(table, roles, order[80:]), roles)
 
 
-def simulated(machine_id: str, rows: int = 8_000) -> Case:
+def simulated(machine_id: str, repeat: int, rows: int = 8_000) -> Case:
     """Return three tables of a machine of the catalogue, of so many rows each."""
     from gan_lab.machines import load_profile
     from gan_lab.schema import SeedConfig
     from gan_lab.synth.seed import simulate
 
+    profile = load_profile(machine_id)
     train, holdout, others = (
-        simulate(load_profile(machine_id), SeedConfig(rows=rows, seed=seed)) for seed in range(3)
+        simulate(profile, SeedConfig(rows=rows, seed=3 * repeat + part)) for part in range(3)
     )
     roles = Roles(
         life="life", time="timestamp", rul="rul", state="state", failure_mode="failure_mode"
@@ -77,26 +86,30 @@ def simulated(machine_id: str, rows: int = 8_000) -> Case:
     return Case(train, holdout, roles, others)
 
 
-def made_up(name: str) -> Case:
+def made_up(name: str, repeat: int) -> Case:
     """Return three times as many lives of a made-up machine as it has for training."""
     make, lives = made_up_machines.MACHINES[name]
-    table, roles = make(3 * lives)
-    ids = np.random.default_rng(0).permutation(3 * lives).reshape(3, lives)
-    train, holdout, others = (
-        table[table[roles.life].isin(some)].reset_index(drop=True) for some in ids
-    )
+    first = 3 * lives * repeat
+    table, roles = make(first + 3 * lives)
+    ids = first + np.random.default_rng(repeat).permutation(3 * lives).reshape(3, lives)
+    train, holdout, others = (_lives(table, roles, some) for some in ids)
     return Case(train, holdout, roles, others)
 
 
-def case_of(name: str) -> Case:
+def case_of(name: str, repeat: int = 0) -> Case:
     """Return the lives of a name: FD001, a made-up machine or one of the catalogue."""
     if name == "FD001":
-        return turbofan()
-    return made_up(name) if name in made_up_machines.MACHINES else simulated(name)
+        return turbofan(repeat)
+    made = name in made_up_machines.MACHINES
+    return made_up(name, repeat) if made else simulated(name, repeat)
 
 
-def figures(rows: pd.DataFrame, case: Case, nearer: bool) -> dict[str, Any]:
-    """Return the figures of one source of rows; `nearer` only where they are no training rows."""
+def _lives(table: pd.DataFrame, roles: Roles, some: NDArray[np.int64]) -> pd.DataFrame:
+    return table[table[roles.life].isin(some)].reset_index(drop=True)
+
+
+def figures(rows: pd.DataFrame, case: Case) -> dict[str, Any]:
+    """Return how good rows are, beside the training rows and for the held-out ones."""
     train, holdout, roles = case.train, case.holdout, case.roles
     columns, width = sensors(train, roles), window_width(train, roles)
     seen, asked, given = (windows(t, roles, columns, width) for t in (train, holdout, rows))
@@ -107,10 +120,14 @@ def figures(rows: pd.DataFrame, case: Case, nearer: bool) -> dict[str, Any]:
     found["c2st"] = window_c2st(seen, given)
     found["acf"] = list(acf_error(train, rows, roles, columns))
     found["quality"] = quality_score(rows, holdout, roles)
-    if nearer:
-        near = privacy(compare(rows, train, holdout, roles, None, 0), rows, train).memory
-        found["nearer"] = [near[view].share for view in VIEWS if view in near]
     return found
+
+
+def nearer(rows: pd.DataFrame, case: Case) -> dict[str, Any]:
+    """Return which shares of rows, windows and lives are nearer to a training life."""
+    sides = compare(rows, case.train, case.holdout, case.roles, None, 0)
+    near = privacy(sides, rows, case.train).memory
+    return {"nearer": [near[view].share for view in VIEWS if view in near]}
 
 
 def quality_score(rows: pd.DataFrame, holdout: pd.DataFrame, roles: Roles) -> float:
@@ -279,59 +296,100 @@ def _wearing(table: pd.DataFrame, roles: Roles, most: int) -> list[str]:
     return [str(name) for name in strength.nlargest(most).index]
 
 
+def levelled(case: Case, columns: list[str]) -> pd.DataFrame:
+    """Return the other real lives, brought to the mean and the deviation that the training lives
+    have in each state, failure mode and fifth of a life.
+
+    They were never shown: what looks like memory in them is that of the levels alone, which any
+    model of so few lives must take over.
+    """
+    assert case.others is not None
+    train, others, roles = case.train, case.others.copy(), case.roles
+
+    def kinds(table: pd.DataFrame) -> pd.Series:
+        life = table.groupby(roles.life)[roles.life]
+        kind = (5 * life.cumcount() // life.transform("size")).astype(str)
+        for name in (roles.state, roles.failure_mode):
+            kind = kind if name is None else kind + table[name].astype(str)
+        return kind
+
+    like, kind = train[columns].groupby(kinds(train)), kinds(others)
+    own = others[columns].groupby(kind)
+    (mean, own_mean), (spread, own_spread) = (
+        [found.reindex(kind).set_axis(others.index) for found in pair]
+        for pair in ((like.mean(), own.mean()), (like.std(), own.std()))
+    )
+    wider = (spread / own_spread).where(own_spread > 0, 1.0)
+    others[columns] = (mean + (others[columns] - own_mean) * wider).fillna(others[columns])
+    return others
+
+
 def mean(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the means of figures, to three decimals."""
-    whole = {name: np.mean([each[name] for each in found], axis=0).round(3) for name in found[0]}
-    return {name: value.tolist() for name, value in whole.items()}
+    """Return the means of figures, and from three on the standard errors of them as well."""
+    whole = {name: np.array([each[name] for each in found]) for name in found[0]}
+    told = {name: value.mean(axis=0).round(3).tolist() for name, value in whole.items()}
+    if len(found) > 2:
+        root = len(found) ** 0.5
+        told["error"] = {
+            name: (value.std(axis=0, ddof=1) / root).round(3).tolist()
+            for name, value in whole.items()
+            if name in SURE
+        }
+    return told
 
 
-def show(name: str, case: Case, seeds: int, others: bool) -> None:
+def show(name: str, repeats: int, others: bool) -> None:
     """Print one line for each source of rows: figures, and what they cost."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for repeat in range(repeats):
+        case = case_of(name, repeat)
+        for source, (rows, cost) in sources(name, case, repeat, others and not repeat).items():
+            told = cost | (figures(rows, case) if source != LEVELLED else {})
+            if cost or source in (OTHERS, LEVELLED):  # the rest are training rows
+                told |= nearer(rows, case)
+            found.setdefault(source, []).append(told)
+    print(f"\n{name}: {case.train[case.roles.life].nunique()} lives, {len(case.train):,} rows")
+    for source, each in found.items():
+        print(f"{source:18s} {json.dumps(mean(each))}", flush=True)
+
+
+def sources(
+    name: str, case: Case, repeat: int, others: bool
+) -> dict[str, tuple[pd.DataFrame, dict[str, Any]]]:
+    """Return the rows of each source, and what they cost."""
     train, roles = case.train, case.roles
-    lives = train[roles.life].unique()
-    print(f"\n{name}: {len(lives)} lives, {len(train):,} rows", flush=True)
-
-    def line(
-        source: str, tables: list[pd.DataFrame], costs: list[dict[str, Any]] | None = None
-    ) -> None:
-        nearer = costs is not None or tables[0] is case.others
-        found = [figures(table, case, nearer) for table in tables]
-        print(f"{source:18s} {json.dumps(mean(costs or [{}]) | mean(found))}", flush=True)
-
-    drawn = [ours(train, roles, seed) for seed in range(seeds)]
-    rows, _, model = drawn[0]
-    if roles.rul is not None:
-        folder = OUT / name.replace(", ", "-").replace(" ", "-")
-        pictures(train.reset_index(drop=True), rows, roles, model, folder)
-    line("ours", [rows for rows, _, _ in drawn], [took for _, took, _ in drawn])
+    rows, took, model = ours(train, roles, repeat)
+    if roles.rul is not None and not repeat:
+        pictures(train, rows, roles, model, OUT / name.replace(", ", "-").replace(" ", "-"))
+    found = {"ours": (rows, took)}
     if others:
-        rows, took = in_its_own_process(par, train, roles)
-        line("SDV PAR", [rows], [took])
+        found["SDV PAR"] = in_its_own_process(par, train, roles)
         if importlib.util.find_spec("mostlyai"):
-            rows, took = in_its_own_process(mostly, train, roles)
-            line("mostlyai", [rows], [took])
-    line("real", [train])
+            found["mostlyai"] = in_its_own_process(mostly, train, roles)
+    real = {"real": train}
     if case.others is not None:
-        line("other real lives", [case.others])
-    half = train[train[roles.life].isin(np.random.default_rng(0).permutation(lives)[::2])]
-    line("half of the lives", [half])
-    line("real, drawn again", [drawn_again(train, roles, seed) for seed in range(3)])
+        real[OTHERS] = case.others
+        real[LEVELLED] = levelled(case, sensors(train, roles))
+    lives = np.random.default_rng(repeat).permutation(train[roles.life].unique())
+    real["half of the lives"] = train[train[roles.life].isin(lives[::2])]
+    real["real, drawn again"] = drawn_again(train, roles, repeat)
     if roles.rul is not None:
-        line("lives shuffled", [shuffled_lives(train, roles)])
+        real["lives shuffled"] = shuffled_lives(train, roles)
+    return found | {source: (table, {}) for source, table in real.items()}
 
 
 def main() -> None:
     """Run what the options ask for and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", help="FD001, made-up machines, or of the catalogue")
-    parser.add_argument("--seeds", type=int, default=1, help="trainings whose figures are averaged")
+    parser.add_argument("--repeats", type=int, default=1, help="of other lives, to be averaged")
     parser.add_argument("--quick", action="store_true", help="without SDV's PAR and mostlyai")
     asked = parser.parse_args()
     for name in asked.only or [*TABLES, *made_up_machines.MACHINES]:
         if name == "FD001" and not DATA.is_dir():
             print("FD001 is left out: no table in", DATA)
             continue
-        show(name, case_of(name), asked.seeds, name == "FD001" and not asked.quick)
+        show(name, asked.repeats, name == "FD001" and not asked.quick)
 
 
 if __name__ == "__main__":
