@@ -21,7 +21,7 @@ from gan_lab.cli import main
 from gan_lab.cluster import doctor, services
 from gan_lab.cluster.fleet_folder import FleetFolder, FleetPlan, fleet_folders
 from gan_lab.cluster.recipe import perform
-from gan_lab.cluster.tasks import training_run
+from gan_lab.cluster.tasks import training_run, verdict_levels
 from gan_lab.runs import RunFolder, all_runs, create_run, write_services
 from gan_lab.schema import ServiceRecord, TaskSpec
 from gan_lab.server.shared import Standing
@@ -387,6 +387,18 @@ def test_the_model_that_is_drawn_from_stays_and_so_do_the_verdicts_that_made_it_
     status, text = gan_lab("clean", "--keep", "0", "--yes", "--json")
     assert (status, json.loads(text)["removed"]) == (0, [])
     assert training_run("press").task_id == IDS[0]
+
+
+def test_a_report_on_rows_drawn_under_conditions_says_nothing_of_the_training(home: Path) -> None:
+    for place, conditions in enumerate(("", "", "late_life 0.4")):
+        kind = "report" if place else "train"
+        created = f"2026-11-24T10:00:0{place}.000Z"
+        spec = TaskSpec(task_id=IDS[place], kind=kind, machine_id="press", config={},
+                        created=created)  # fmt: skip
+        run = create_run(spec)
+        run.record_environment(model_task_id=IDS[0], conditions=conditions)
+        run.finish({"level": "bad" if conditions else "good"})
+    assert verdict_levels("press") == {IDS[0]: "good"}
 
 
 def test_clean_wants_to_be_told_what(home: Path, gan_lab: Command) -> None:

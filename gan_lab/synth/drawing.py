@@ -250,7 +250,7 @@ class Drawing:
         if not names:
             raise BadParameter(
                 "failure_modes cannot be chosen: the training table has no column of failure modes "
-                "that is constant within each life."
+                "that is constant within each life. Name one by `gan-lab import --failure-mode`."
             )
         mode = np.array(self.model.failure_mode_of_combo)
         natural = np.bincount(mode, chances, minlength=len(names)).astype(np.float64)

@@ -73,16 +73,23 @@ def judge(
 ) -> Verdict:
     """Turn the figures of a report into sentences; `asked`: the conditions of the rows, if any."""
     few = list(_few_lives(sides))
-    found = [
-        *_physics(physics),
+    unlike = [
         *_wear(physics.relations, sides.roles.rul),
         *(each for task in utility for each in _task(task)),
         *(_lives(lives) if lives else ()),
-        *(_loose() if sides.loose else ()),
-        *_privacy(privacy, bool(few)),
         *_shapes(fidelity.columns),
         *_relations(physics.relations),
         *_detection(detection),
+    ]
+    if (
+        asked
+    ):  # to be unlike the real rows may be what was wanted; to be impossible or a copy is not
+        unlike = [each.model_copy(update={"level": _no_worse(each.level)}) for each in unlike]
+    found = [
+        *_physics(physics),
+        *(_loose() if sides.loose else ()),
+        *_privacy(privacy, bool(few)),
+        *unlike,
     ]
     if few:
         found = [each.model_copy(update={"level": _untested(each.level)}) for each in found]
@@ -119,6 +126,10 @@ def _few_lives(sides: Sides) -> Iterator[Finding]:
             "a larger holdout."
         )
         yield finding("care", "few_lives", text, value=fewer)
+
+
+def _no_worse(level: Level) -> Level:
+    return "care" if level == "bad" else level
 
 
 def _untested(level: Level) -> Level:

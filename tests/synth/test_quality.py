@@ -401,6 +401,18 @@ def test_conditions_that_were_asked_for_are_said() -> None:
         assert ("conditions" in {each.kind for each in said.findings}) is found
 
 
+def test_rows_drawn_under_conditions_may_be_unlike_real_ones_but_not_copies() -> None:
+    train, holdout = (telemetry(10, seed) for seed in range(2))
+    hot = telemetry(10, 2)
+    hot["heat"] = hot["heat"].clip(lower=hot["heat"].quantile(0.9))
+    for rows, asked, level in (
+        (hot, "", "bad"), (hot, "late_life 0.4", "care"), (train, "late_life 0.4", "bad")
+    ):  # fmt: skip
+        assert (
+            evaluate(rows, train, holdout, Roles(life="life"), asked=asked).verdict.level == level
+        )
+
+
 def test_how_far_a_counter_gets_is_no_range() -> None:
     train, holdout, drawn = (telemetry(lives, seed) for seed, lives in enumerate((8, 5, 5)))
     for table in (train, holdout, drawn):
