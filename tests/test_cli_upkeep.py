@@ -389,7 +389,10 @@ def test_the_model_that_is_drawn_from_stays_and_so_do_the_verdicts_that_made_it_
     assert training_run("press").task_id == IDS[0]
 
 
-def test_a_report_on_rows_drawn_under_conditions_says_nothing_of_the_training(home: Path) -> None:
+@pytest.mark.parametrize(("level", "counts"), [("care", "good"), ("bad", "bad")])
+def test_of_a_report_on_rows_drawn_under_conditions_only_bad_counts(
+    level: str, counts: str, home: Path
+) -> None:
     for place, conditions in enumerate(("", "", "late_life 0.4")):
         kind = "report" if place else "train"
         created = f"2026-11-24T10:00:0{place}.000Z"
@@ -397,8 +400,8 @@ def test_a_report_on_rows_drawn_under_conditions_says_nothing_of_the_training(ho
                         created=created)  # fmt: skip
         run = create_run(spec)
         run.record_environment(model_task_id=IDS[0], conditions=conditions)
-        run.finish({"level": "bad" if conditions else "good"})
-    assert verdict_levels("press") == {IDS[0]: "good"}
+        run.finish({"level": level if conditions else "good"})
+    assert verdict_levels("press") == {IDS[0]: counts}
 
 
 def test_clean_wants_to_be_told_what(home: Path, gan_lab: Command) -> None:

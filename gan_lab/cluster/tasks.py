@@ -339,14 +339,14 @@ def verdict_levels(machine_id: str) -> dict[str, str]:
 def levels_by_model(reports: Iterable[RunFolder]) -> dict[str, str]:
     """Return what the first of the reports on each training says, by the training's id.
 
-    Rows that were drawn under conditions are unlike the real ones on purpose: their reports say
-    nothing of the training.
+    Rows that were drawn under conditions are unlike the real ones on purpose: of their reports
+    only "bad" counts, which is then of what no condition excuses.
     """
     found: dict[str, str] = {}
     for run in reports:
         made = run.environment()
-        if not made.get("conditions"):
-            level = str((run.result_data() or {}).get("level"))
+        level = str((run.result_data() or {}).get("level"))
+        if level == "bad" or not made.get("conditions"):
             found.setdefault(str(made.get("model_task_id")), level)
     return found
 

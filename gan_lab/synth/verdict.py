@@ -39,6 +39,10 @@ from gan_lab.synth.thresholds import (
 )
 from gan_lab.synth.utility import LifeFigures, Task
 
+UNLIKE = (  # kinds of findings that conditions bring about
+    "shape", "relation", "detection", "window_detection", "missing_level", "utility", "windows",
+    "acf",
+)  # fmt: skip
 MEMORY = ("copies", "near_copies", "memory", "adversarial")  # kinds of findings
 MOST_FINDINGS = 5  # of one kind; the tables of the report have them all
 
@@ -73,24 +77,19 @@ def judge(
 ) -> Verdict:
     """Turn the figures of a report into sentences; `asked`: the conditions of the rows, if any."""
     few = list(_few_lives(sides))
-    unlike = [
+    found = [
+        *_physics(physics),
         *_wear(physics.relations, sides.roles.rul),
         *(each for task in utility for each in _task(task)),
         *(_lives(lives) if lives else ()),
+        *(_loose() if sides.loose else ()),
+        *_privacy(privacy, bool(few)),
         *_shapes(fidelity.columns),
         *_relations(physics.relations),
         *_detection(detection),
     ]
-    if (
-        asked
-    ):  # to be unlike the real rows may be what was wanted; to be impossible or a copy is not
-        unlike = [each.model_copy(update={"level": _no_worse(each.level)}) for each in unlike]
-    found = [
-        *_physics(physics),
-        *(_loose() if sides.loose else ()),
-        *_privacy(privacy, bool(few)),
-        *unlike,
-    ]
+    if asked:
+        found = [_excused(each) for each in found]
     if few:
         found = [each.model_copy(update={"level": _untested(each.level)}) for each in found]
     else:
@@ -128,8 +127,11 @@ def _few_lives(sides: Sides) -> Iterator[Finding]:
         yield finding("care", "few_lives", text, value=fewer)
 
 
-def _no_worse(level: Level) -> Level:
-    return "care" if level == "bad" else level
+def _excused(each: Finding) -> Finding:
+    """Return what is found of rows drawn under conditions: to be unlike the real ones may be what
+    was asked for; to be impossible, to wear backwards or to be a copy is not."""
+    on_purpose = each.kind in UNLIKE and each.level == "bad"
+    return each.model_copy(update={"level": "care"}) if on_purpose else each
 
 
 def _untested(level: Level) -> Level:

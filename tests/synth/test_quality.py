@@ -406,7 +406,8 @@ def test_rows_drawn_under_conditions_may_be_unlike_real_ones_but_not_copies() ->
     hot = telemetry(10, 2)
     hot["heat"] = hot["heat"].clip(lower=hot["heat"].quantile(0.9))
     for rows, asked, level in (
-        (hot, "", "bad"), (hot, "late_life 0.4", "care"), (train, "late_life 0.4", "bad")
+        (hot, "", "bad"), (hot, "late_life 0.4", "care"),
+        (train, "late_life 0.4", "bad"), (hot * 5, "late_life 0.4", "bad"),
     ):  # fmt: skip
         assert (
             evaluate(rows, train, holdout, Roles(life="life"), asked=asked).verdict.level == level
