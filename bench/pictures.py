@@ -11,7 +11,8 @@ from gan_lab.synth.windows import autocorrelation, sensors
 
 
 def pictures(train: pd.DataFrame, rows: pd.DataFrame, roles: Roles, folder: Path) -> None:
-    """Draw five lives over each other, a fan by rul, autocorrelation, and the curve's spread."""
+    """Draw five lives over each other, forty by their rows to the end with mean and spread, and
+    autocorrelation."""
     import matplotlib
 
     matplotlib.use("Agg")
