@@ -55,7 +55,7 @@ def train(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
 @click.option("--train", type=int, help="Rows of the training split.  [default: 35000]")
 @click.option("--val", type=int, help="Rows of the validation split.  [default: 7500]")
 @click.option("--test", type=int, help="Rows of the test split.  [default: 7500]")
-@click.option("--lives", type=int, help="Whole lives in all, instead of rows.")
+@click.option("--lives", type=int, help="Whole lives in all, shared out as rows would be.")
 @click.option("--seed", type=int, help="Seed of the random numbers.  [default: 0]")
 @click.option("--failure-mode", "failure_modes", multiple=True, help="NAME=SHARE; repeatable.")
 @click.option("--life-rows", type=(int, int), help="Shortest and longest life, in rows.")
