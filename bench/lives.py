@@ -87,7 +87,8 @@ def simulated(machine_id: str, repeat: int, rows: int = 8_000) -> Case:
 
 
 def made_up(name: str, repeat: int) -> Case:
-    """Return three times as many lives of a made-up machine as it has for training."""
+    """Return three times as many lives of a made-up machine as it has for training, each repeat the
+    next ones that its maker makes."""
     make, lives = made_up_machines.MACHINES[name]
     first = 3 * lives * repeat
     table, roles = make(first + 3 * lives)

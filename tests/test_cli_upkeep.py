@@ -23,7 +23,7 @@ from gan_lab.cluster.fleet_folder import FleetFolder, FleetPlan, fleet_folders
 from gan_lab.cluster.recipe import perform
 from gan_lab.cluster.tasks import training_run, verdict_levels
 from gan_lab.runs import RunFolder, all_runs, create_run, write_services
-from gan_lab.schema import ServiceRecord, TaskSpec
+from gan_lab.schema import Kind, ServiceRecord, TaskSpec
 from gan_lab.server.shared import Standing
 from gan_lab.settings import load_settings
 from gan_lab.synth.tables import SplitWriter
@@ -371,18 +371,22 @@ def test_clean_takes_old_fleets_that_have_ended(
     assert sorted(path.name for path in home.glob("runs/.*")) == [".services"]
 
 
+def finished(place: int, kind: Kind, level: str, **environment: str) -> None:
+    """Make a run of the press that has ended, so many seconds after the first."""
+    created = f"2026-11-24T10:00:0{place}.000Z"
+    spec = TaskSpec(task_id=IDS[place], kind=kind, machine_id="press", config={}, created=created)
+    run = create_run(spec)
+    run.record_environment(**environment)
+    run.finish({"level": level})
+
+
 def test_the_model_that_is_drawn_from_stays_and_so_do_the_verdicts_that_made_it_so(
     home: Path, gan_lab: Command
 ) -> None:
     stories = [("train", "", ""), ("report", IDS[0], "good"), ("train", "", ""),
                ("report", IDS[2], "bad")]  # fmt: skip
     for place, (kind, model, level) in enumerate(stories):
-        created = f"2026-11-24T10:00:0{place}.000Z"
-        spec = TaskSpec(task_id=IDS[place], kind=kind, machine_id="press", config={},
-                        created=created)  # fmt: skip
-        run = create_run(spec)
-        run.record_environment(model_task_id=model)
-        run.finish({"level": level})
+        finished(place, kind, level, model_task_id=model)
     assert training_run("press").task_id == IDS[0]
     status, text = gan_lab("clean", "--keep", "0", "--yes", "--json")
     assert (status, json.loads(text)["removed"]) == (0, [])
@@ -393,14 +397,9 @@ def test_the_model_that_is_drawn_from_stays_and_so_do_the_verdicts_that_made_it_
 def test_of_a_report_on_rows_drawn_under_conditions_only_bad_counts(
     level: str, counts: str, home: Path
 ) -> None:
-    for place, conditions in enumerate(("", "", "late_life 0.4")):
-        kind = "report" if place else "train"
-        created = f"2026-11-24T10:00:0{place}.000Z"
-        spec = TaskSpec(task_id=IDS[place], kind=kind, machine_id="press", config={},
-                        created=created)  # fmt: skip
-        run = create_run(spec)
-        run.record_environment(model_task_id=IDS[0], conditions=conditions)
-        run.finish({"level": level if conditions else "good"})
+    finished(0, "train", "")
+    finished(1, "report", "good", model_task_id=IDS[0], conditions="")
+    finished(2, "report", level, model_task_id=IDS[0], conditions="late_life 0.4")
     assert verdict_levels("press") == {IDS[0]: counts}
 
 

@@ -409,9 +409,8 @@ def test_rows_drawn_under_conditions_may_be_unlike_real_ones_but_not_copies() ->
         (hot, "", "bad"), (hot, "late_life 0.4", "care"),
         (train, "late_life 0.4", "bad"), (hot * 5, "late_life 0.4", "bad"),
     ):  # fmt: skip
-        assert (
-            evaluate(rows, train, holdout, Roles(life="life"), asked=asked).verdict.level == level
-        )
+        said = evaluate(rows, train, holdout, Roles(life="life"), asked=asked).verdict
+        assert said.level == level
 
 
 def test_how_far_a_counter_gets_is_no_range() -> None:
