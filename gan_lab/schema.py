@@ -239,6 +239,12 @@ class GenerateConfig(Message):
         wanted = {"train": self.train, "val": self.val, "test": self.test}
         return {name: rows for name, rows in wanted.items() if rows}
 
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What is asked of the lives that are drawn."""
+        asked = {name: getattr(self, name) for name in CONDITIONS}
+        return {name: value for name, value in asked.items() if value is not None}
+
 
 class ReportConfig(Message):
     """What a report is computed with."""

@@ -17,6 +17,7 @@ from gan_lab.runs import RunFolder
 from gan_lab.schema import Event
 
 LINE_EVERY_S = 5.0  # where there is no terminal, one line now and then
+WAITING = "waiting for a worker"
 
 STATE_STYLE = {
     "running": "cyan",
@@ -55,7 +56,7 @@ def _bar(run: RunFolder, screen: Console) -> None:
     )
     with Progress(*columns, console=screen, refresh_per_second=5) as progress:
         label = f"{run.spec.kind:<9}{run.spec.machine_id}" if wide else run.spec.machine_id
-        bar = progress.add_task("waiting for a worker", total=100, label=label)
+        bar = progress.add_task(WAITING, total=100, label=label)
         for event in follow(run):
             share = 100 * event.current / event.total if event.total else 0
             done = 100 if event.stage == "completed" else share
@@ -69,6 +70,8 @@ def _short(event: Event) -> str:
 
 
 def _lines(run: RunFolder) -> None:
+    if run.last_event() is None and not run.final:
+        print(f"{_label(run)}: {WAITING}", file=sys.stderr, flush=True)
     tell = now_and_then(run, sys.stderr)
     for event in follow(run):
         tell(event)
@@ -82,10 +85,13 @@ def now_and_then(run: RunFolder, file: TextIO) -> Callable[[Event], None]:
         nonlocal told, stage
         if event.stage != stage or time.monotonic() - told >= LINE_EVERY_S:
             told, stage = time.monotonic(), event.stage
-            label = f"{run.spec.kind} {run.spec.machine_id}"
-            print(f"{label}: {event.progress:3d}%  {event.message}", file=file, flush=True)
+            print(f"{_label(run)}: {event.progress:3d}%  {event.message}", file=file, flush=True)
 
     return tell
+
+
+def _label(run: RunFolder) -> str:
+    return f"{run.spec.kind} {run.spec.machine_id}"
 
 
 def in_headless_notebook() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -16,7 +17,9 @@ from typing import Any
 
 import pytest
 from distributed import LocalCluster
+from rich.console import Console
 
+from gan_lab import terminal
 from gan_lab.cli import main
 from gan_lab.cluster import doctor, services
 from gan_lab.cluster.fleet_folder import FleetFolder, FleetPlan, fleet_folders
@@ -401,6 +404,25 @@ def test_of_a_report_on_rows_drawn_under_conditions_only_bad_counts(
     finished(1, "report", "good", model_task_id=IDS[0], conditions="")
     finished(2, "report", level, model_task_id=IDS[0], conditions="late_life 0.4")
     assert verdict_levels("press") == {IDS[0]: counts}
+
+
+def test_a_task_that_waits_says_so_where_there_is_no_terminal(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create_run(TaskSpec(task_id=IDS[0], kind="seed", machine_id="press", config={}))
+
+    class Screen(io.StringIO):
+        def write(self, text: str) -> int:
+            if "waiting for a worker" in text:
+                run.cancelled()  # or it would be watched for ever
+            return super().write(text)
+
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    terminal.watch([run], Console(file=io.StringIO()))
+    assert screen.getvalue() == "seed press: waiting for a worker\n"
+    terminal.watch([run], Console(file=io.StringIO()))
+    assert screen.getvalue().count("waiting") == 1  # it has ended
 
 
 def test_clean_wants_to_be_told_what(home: Path, gan_lab: Command) -> None:

@@ -62,6 +62,7 @@ def train(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
 @click.option("--late-life", type=float, help="Share of rows from the last fifth of a life.")
 @click.option("--state", "states", multiple=True, help="NAME=SHARE of operating states.")
 @click.option("--model", "model_task_id", help="Training to draw from.  [default: newest good one]")
+@click.option("--report/--no-report", default=True, help="Judge the rows afterwards.")
 @task_options
 def generate(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
     """Draw train, validation and test tables from a trained model."""
@@ -77,6 +78,7 @@ def generate(machine_id: str, detach: bool, as_json: bool, **options: Any) -> in
 @click.option(
     "--epochs", type=int, help="Epochs at most.  [default: as many as are needed, up to 300]"
 )
+@click.option("--report/--no-report", default=True, help="Judge the rows at the end.")
 @task_options
 def pipeline(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
     """Seed, train, generate and report, chained on the cluster."""

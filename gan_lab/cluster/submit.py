@@ -32,7 +32,7 @@ from gan_lab.errors import BadParameter, NoModel, NoSeedData
 from gan_lab.events import follow
 from gan_lab.machines import load_profile, profile_ids
 from gan_lab.runs import RunFolder, all_runs, create_run, open_run
-from gan_lab.schema import CONFIGS, Kind, TaskSpec, TaskStatus, configure
+from gan_lab.schema import CONFIGS, GenerateConfig, Kind, TaskSpec, TaskStatus, configure
 from gan_lab.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -367,7 +367,7 @@ def _check_has_seed(machine_id: str) -> None:
 
 
 def _check_generate(machine_id: str, options: dict[str, Any]) -> TaskSpec:
-    from gan_lab.cluster.tasks import training_run, verdict_levels
+    from gan_lab.cluster.tasks import check_request, training_run, verdict_levels
 
     spec = _spec("generate", machine_id, options)
     source = training_run(machine_id, spec.config["model_task_id"])
@@ -378,6 +378,8 @@ def _check_generate(machine_id: str, options: dict[str, Any]) -> TaskSpec:
             "rows, and there is no better model: see why with lab.report, or train again.",
             stacklevel=3,
         )
+    wanted = GenerateConfig.model_validate(spec.config)
+    check_request(source, wanted, load_profile(machine_id).roles)
     config = {**spec.config, "model_task_id": source.task_id}
     return spec.model_copy(update={"config": config})
 

@@ -15,12 +15,11 @@ import pandas as pd
 
 from gan_lab import runs
 from gan_lab.cluster.recipe import Outcome, Work, perform
-from gan_lab.errors import BadTable, NoModel, UnknownTask
+from gan_lab.errors import BadTable, NoModel
 from gan_lab.files import write_beside
 from gan_lab.machines import load_profile
 from gan_lab.runs import RunFolder, done_runs, open_run
 from gan_lab.schema import (
-    CONDITIONS,
     Epoch,
     GenerateConfig,
     GenerateResult,
@@ -244,7 +243,7 @@ def _generate(work: Work) -> dict[str, Any]:
     model = load_model(source)
     _record_environment(work, model_task_id=source.task_id)
     roles = load_profile(machine_id).roles
-    with SplitWriter(machine_id, work.run.task_id, source.task_id) as writer:
+    with SplitWriter(machine_id, work.run.task_id, source.task_id, config.conditions) as writer:
         lives = _write_splits(work, writer, _draw(model, config, roles), total, roles)
         work.say("writing", total, total, "Moving the tables into place")
     folder = synthetic_folder(machine_id)
@@ -359,6 +358,16 @@ def load_model(run: RunFolder) -> Any:
     return model_class(str(load_file(path)[1].get("model"))).load(path)
 
 
+def check_request(source: RunFolder, config: GenerateConfig, roles: Roles) -> None:
+    """Raise `BadParameter` for lives and conditions that the model of a training cannot meet.
+
+    Reads the model, and imports torch, only where it may not.
+    """
+    rows_only = TrainConfig.model_validate(source.spec.config).kind(roles) == "tabular"
+    if config.conditions or (config.lives and rows_only):
+        load_model(source).sample(rows=1, conditions=config)
+
+
 # ---- report
 
 
@@ -413,13 +422,8 @@ def _conditions_of_tables(machine_id: str) -> str:
     """Return the conditions that the present synthetic tables were drawn under, in words."""
     from gan_lab.synth import tables
 
-    known = tables.manifest(machine_id)
-    try:
-        config = open_run(known["task_id"]).spec.config if known else {}
-    except UnknownTask:  # its run was cleaned away
-        return ""
-    asked = {name: config.get(name) for name in CONDITIONS}
-    return ", ".join(f"{name} {value}" for name, value in asked.items() if value is not None)
+    asked = (tables.manifest(machine_id) or {}).get("conditions", {})
+    return ", ".join(f"{name} {value}" for name, value in asked.items())
 
 
 # ---- what a run was made with

@@ -122,11 +122,18 @@ class SplitWriter:
 
     Used as a context manager; an exception inside leaves what was there untouched. Writes
     `data/synthetic/<machine_id>/{train,val,test}.parquet` and `manifest.json` (run, model, rows,
-    hashes). Holds one chunk in memory.
+    hashes, the `conditions` asked for). Holds one chunk in memory.
     """
 
-    def __init__(self, machine_id: str, task_id: str, model: str) -> None:
+    def __init__(
+        self,
+        machine_id: str,
+        task_id: str,
+        model: str,
+        conditions: dict[str, Any] | None = None,
+    ) -> None:
         self._machine_id, self._task_id, self._model = machine_id, task_id, model
+        self._conditions = conditions or {}
         self._folder = synthetic_folder(machine_id)
         self._beside = self._folder.with_name(f".{machine_id}.{task_id}")
         self._writers: dict[str, pq.ParquetWriter] = {}
@@ -181,6 +188,7 @@ class SplitWriter:
             "task_id": self._task_id,
             "model": self._model,
             "created": utc_now(),
+            "conditions": self._conditions,
             "rows": self.rows,
             "sha256": {name: table_sha256(self._beside / f"{name}.parquet") for name in self.rows},
         }

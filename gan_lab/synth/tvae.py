@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from gan_lab.errors import BadParameter, BadTable
-from gan_lab.schema import CONDITIONS, Epoch, GenerateConfig, Roles, TrainConfig
+from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.encoding import Encoding
 from gan_lab.synth.modelfile import load_file, part, save_file
 from gan_lab.synth.network import Batch, Layout, Network, moved
@@ -258,13 +258,10 @@ def _check_request(rows: int | None, lives: int | None, conditions: GenerateConf
             f"lives={asked} was asked of a model of plain rows. Ask for rows, or train a "
             "sequential model."
         )
-    wanted = conditions.model_dump() if conditions else {}
-    for name in CONDITIONS:
-        if wanted.get(name) is not None:
-            raise BadParameter(
-                f"{name}={wanted[name]} was asked of a model of plain rows, which cannot honour "
-                "it. "
-                "Leave it out, or train a sequential model."
-            )
+    for name, value in (conditions.conditions if conditions else {}).items():
+        raise BadParameter(
+            f"{name}={value} was asked of a model of plain rows, which cannot honour it. "
+            "Leave it out, or train a sequential model."
+        )
     if rows is not None and rows < 1:
         raise BadParameter(f"rows={rows} cannot be drawn. Ask for at least one row.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import threading
 import uuid
@@ -28,9 +29,20 @@ from gan_lab.errors import (
     UnknownMachine,
 )
 from gan_lab.events import follow
-from gan_lab.runs import all_runs, create_run
-from gan_lab.schema import GenerateConfig, Roles, State, TaskSpec, configure
+from gan_lab.machines import load_profile
+from gan_lab.runs import MODEL, RunFolder, all_runs, create_run
+from gan_lab.schema import (
+    GenerateConfig,
+    Roles,
+    SeedConfig,
+    State,
+    TaskSpec,
+    TrainConfig,
+    configure,
+)
 from gan_lab.settings import load_settings
+from gan_lab.synth.lives import SequentialTVAE
+from gan_lab.synth.seed import simulate
 from gan_lab.synth.tvae import TabularTVAE
 
 SMALL = {"model": "tabular", "batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
@@ -45,6 +57,21 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data" / "machines").symlink_to(machines)
     monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The run of a small training of lives that is done."""
+    profile = load_profile(MACHINE)
+    config = TrainConfig(epochs=4, compress_dims=(16,), decompress_dims=(16,))
+    model = SequentialTVAE.fit(simulate(profile, SeedConfig(rows=2000)), profile.roles, config)
+    spec = TaskSpec(
+        task_id=str(uuid.uuid4()), kind="train", machine_id=MACHINE, config=config.model_dump()
+    )
+    run = create_run(spec, tmp_path_factory.mktemp("trained"))
+    model.save(run.path / MODEL)
+    run.finish({"machine_id": MACHINE})
+    return run
 
 
 @pytest.mark.parametrize(
@@ -70,6 +97,24 @@ def test_what_is_wrong_is_refused_before_anything_starts(
     with pytest.raises(refusal):
         ask(**options)
     assert all_runs() == []
+    assert not (bare / "runs" / ".services").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"failure_modes": {"rust": 0.5}}, "There is no failure mode 'rust' in the training table"),
+        ({"states": {"flying": 0.5}}, "There is no state 'flying' in the training table"),
+        ({"life_rows": (1, 2)}, r"life_rows=\(1, 2\) cannot be had: the training lives have"),
+    ],
+)
+def test_conditions_that_the_model_cannot_meet_are_refused_before_anything_starts(
+    asked: dict[str, Any], said: str, trained: RunFolder, bare: Path
+) -> None:
+    shutil.copytree(trained.path, bare / "runs" / trained.path.name)
+    with pytest.raises(BadParameter, match=said):
+        lab.generate(MACHINE, **asked)
+    assert [run.task_id for run in all_runs()] == [trained.task_id]
     assert not (bare / "runs" / ".services").exists()
 
 
