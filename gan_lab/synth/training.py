@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from gan_lab.errors import BadParameter, TaskFailed
@@ -35,15 +36,16 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: a network so small gains little by a second one, and loses much on
-    busy cores.
+    """Compute on one thread, with torch, BLAS and OpenMP: what is so small gains little by a second
+    one, and loses much on busy cores, where threads wait for one another.
 
     It also makes the rows independent of how many threads there are.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(limits=1):
+            yield
     finally:
         torch.set_num_threads(threads)
 
