@@ -126,7 +126,9 @@ class View(ABC):
         bundle = self._repr_mimebundle_()
         self._published = bundle["text/plain"]
         display(bundle, raw=True, display_id=self._display_id)
-        if WIDGET not in bundle and not self.over():
+        if WIDGET in bundle and self.over():
+            self.refresh()  # it ended while it was shown: its thread found nothing to replace yet
+        elif WIDGET not in bundle and not self.over():
             _refresh_after_cells(self)
 
     def __repr__(self) -> str:

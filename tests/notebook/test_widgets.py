@@ -77,6 +77,28 @@ def bar_value(message: dict[str, Any]) -> float | None:
 
 
 @pytest.mark.slow
+def test_a_run_that_ends_while_its_view_is_shown_leaves_no_bar(
+    valkey: redis.Redis, new_run: Callable[..., RunFolder], kernel: Any
+) -> None:
+    kernel.run(
+        show(new_run())
+        + """
+view = lab.watch(run)
+forms_of = view._repr_mimebundle_
+def ends_meanwhile():
+    forms = forms_of()
+    run.cancelled()
+    view._thread.join()
+    return forms
+view._repr_mimebundle_ = ends_meanwhile
+view
+"""
+    )
+    assert WIDGET in kernel.displayed()[-1]
+    assert WIDGET not in kernel.displayed("update_display_data")[-1]
+
+
+@pytest.mark.slow
 def test_without_a_front_end_no_widget_is_made(
     new_run: Callable[..., RunFolder], writer: Any, kernel: Any
 ) -> None:
