@@ -17,8 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from sklearn.covariance import ledoit_wolf
-from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from gan_lab.synth.regimes import Floats, Ints
@@ -244,6 +242,9 @@ def evenly(rows: int, columns: int, rng: np.random.Generator) -> Floats:
 
 
 def _mixture(traits: Floats) -> tuple[Floats, Floats, Floats]:
+    from sklearn.covariance import ledoit_wolf
+    from sklearn.mixture import GaussianMixture
+
     lives, size = traits.shape
     if lives < 2:
         return np.ones(1), traits.mean(0)[None], np.zeros((1, size, size))

@@ -19,7 +19,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from sklearn.covariance import ledoit_wolf
 
 from gan_lab.schema import TrainConfig
 from gan_lab.synth.degradation import evenly
@@ -223,6 +222,8 @@ def _root(offset: Floats, held_out: NDArray[np.bool_]) -> Floats:
     lives, columns = offset.shape
     if lives < 2 or not columns:
         return np.zeros((columns, columns))
+    from sklearn.covariance import ledoit_wolf
+
     mean, size = offset[~held_out].mean(axis=0), offset[~held_out].std(axis=0) + 1e-9
     strays = (offset - mean) / size  # in each column's own: what is shrunk is how they go together
     covariance = ledoit_wolf(strays[~held_out])[0] + 1e-9 * np.eye(columns)  # lives may be few
