@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor, nn
 
+from gan_lab.synth.factors import factored
 from gan_lab.synth.regimes import Floats, Ints
 
 EMBEDDING = 6
@@ -242,7 +243,6 @@ def evenly(rows: int, columns: int, rng: np.random.Generator) -> Floats:
 
 
 def _mixture(traits: Floats) -> tuple[Floats, Floats, Floats]:
-    from sklearn.covariance import ledoit_wolf
     from sklearn.mixture import GaussianMixture
 
     lives, size = traits.shape
@@ -259,5 +259,4 @@ def _mixture(traits: Floats) -> tuple[Floats, Floats, Floats]:
         best = min(fits, key=lambda fit: fit.bic(traits))
         if best.n_components > 1:
             return best.weights_, best.means_, best.covariances_
-    covariance = ledoit_wolf(traits)[0]
-    return np.ones(1), traits.mean(0)[None], covariance[None]
+    return np.ones(1), traits.mean(0)[None], factored(traits)[0][None]

@@ -24,6 +24,7 @@ from gan_lab.schema import TrainConfig
 from gan_lab.synth.degradation import evenly
 from gan_lab.synth.dependence import Dependence
 from gan_lab.synth.encoding import Column, Encoded, Encoding
+from gan_lab.synth.factors import factored
 from gan_lab.synth.lifetable import LifeTable
 from gan_lab.synth.network import Batch, Network
 from gan_lab.synth.normal_scores import stretches
@@ -222,11 +223,9 @@ def _root(offset: Floats, held_out: NDArray[np.bool_]) -> Floats:
     lives, columns = offset.shape
     if lives < 2 or not columns:
         return np.zeros((columns, columns))
-    from sklearn.covariance import ledoit_wolf
-
     mean, size = offset[~held_out].mean(axis=0), offset[~held_out].std(axis=0) + 1e-9
     strays = (offset - mean) / size  # in each column's own: what is shrunk is how they go together
-    covariance = ledoit_wolf(strays[~held_out])[0] + 1e-9 * np.eye(columns)  # lives may be few
+    covariance = factored(strays[~held_out])[0] + 1e-9 * np.eye(columns)  # lives may be few
     wider = (strays[held_out] ** 2).sum() / np.trace(covariance)  # times how many they are
     wider = max(1.0, (wider + LIKE_TAUGHT) / (held_out.sum() + LIKE_TAUGHT)) ** 0.5
     return np.asarray(size[:, None] * np.linalg.cholesky(wider * covariance))
