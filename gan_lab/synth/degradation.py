@@ -5,8 +5,10 @@
 The curve is linear in them, random coefficients as in a mixed model (Laird and Ware 1982): one that
 bends with `w` bends towards every training life, and drawn lives would lie near these. It is
 fitted in turns, as EM does it (Dempster, Laird and Rubin 1977): the embeddings in closed form given
-the curve, then an epoch of the curve given the embeddings. What makes lives differ (`w`, length,
-start of counters) is drawn from a Gaussian mixture fitted to the training lives.
+the curve, then an epoch of the curve given the embeddings. Each column of a life also has a level
+of its own within `e`, so that high readings of one column are not yet an embedding. What makes
+lives differ (`w`, length, start of counters) is drawn from a Gaussian mixture fitted to the
+training lives.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ WIDTH = 48  # of the hidden layers
 BASIS = 16  # functions of wear and regime that the embedding weighs
 BETA = 16.0  # weight of the embedding's KL (Higgins et al. 2017): lives are few, and soon memorised
 MOST_LIVES = 5_000  # that the mixture is fitted to
+MOST_SHARE = 0.9  # of a column's variance beside the curve, that is its level in each life
 LIKE_ALL = 3.0  # lives of a condition that are presumed to be like all lives
 RIDGE = 1.0  # the same, of what a condition says of the embedding: the curve has learned most
 BLOCK_ROWS = 8_192  # whose loadings are held in memory at once
@@ -63,6 +66,8 @@ class Curve(nn.Module):
         self.basis = nn.Linear(WIDTH, BASIS)
         self.own = nn.Linear(EMBEDDING * BASIS, some, bias=False)
         self.log_sigma = nn.Parameter(torch.zeros(outputs))
+        self.level_share: Tensor  # of sigma squared: how much is the level of the life
+        self.register_buffer("level_share", torch.full((outputs,), 0.5))
         with torch.no_grad():  # lives begin alike: what little each row says of one is soon noise
             self.own.weight.mul_(0.1)
 
@@ -95,24 +100,63 @@ class Curve(nn.Module):
         return value, hidden
 
     @torch.no_grad()
-    def likelihood(self, data: CurveData) -> tuple[Tensor, Tensor]:
-        """Return what the rows of each life say of its embedding, in double precision: the
-        precision, (lives, 6, 6), and its product with the mean, (lives, 6)."""
+    def evidence(self, data: CurveData) -> Evidence:
+        """Return what the rows of each life say of its embedding."""
         columns, lives = len(self.log_sigma), len(data.rows)
         directions = self.own.weight[:columns].view(columns, EMBEDDING, BASIS).transpose(0, 1)
-        precision = torch.zeros(lives, EMBEDDING, EMBEDDING, dtype=torch.float64)
-        pull = torch.zeros(lives, EMBEDDING, dtype=torch.float64)
+        scale = torch.exp(-self.log_sigma) / (1 - self.level_share).sqrt()
+        found = Evidence.none(lives, columns, self.level_share)
         for start in range(0, len(data.life), BLOCK_ROWS):
             part = slice(start, start + BLOCK_ROWS)
-            hidden = self.hidden(data.features[part])
-            known = torch.exp(-self.log_sigma) * (1 if data.known is None else data.known[part])
-            error = (data.values[part] - self.common(hidden)[:, :columns]) * known
+            hidden, life = self.hidden(data.features[part]), data.life[part]
+            known = torch.ones_like(data.values[part]) if data.known is None else data.known[part]
+            error = (data.values[part] - self.common(hidden)[:, :columns]) * known * scale
             loadings = self.basis(hidden) @ directions.flatten(0, 1).T
-            loadings = loadings.view(len(hidden), EMBEDDING, columns) * known[..., None, :]
-            both = loadings @ torch.cat([loadings, error[:, None]], dim=1).transpose(1, 2)
-            precision.index_add_(0, data.life[part], both[:, :, :-1].double())
-            pull.index_add_(0, data.life[part], both[:, :, -1].double())
-        return precision, pull
+            loadings = loadings.view(len(hidden), EMBEDDING, columns) * (known * scale)[:, None]
+            both = torch.cat([loadings, error[:, None]], dim=1).double()
+            found.squares.index_add_(0, life, both[:, :-1] @ both.transpose(1, 2))
+            found.sums.index_add_(0, life, both)
+            found.rows.index_add_(0, life, known.double())
+        return found
+
+
+@dataclass
+class Evidence:
+    """What the rows of each life say of its embedding, in double precision: sums over rows of the
+    curve's loadings and of its error, in deviations within a life.
+
+    `squares` (lives, 6, 7) are products of loadings with loadings and error, `sums` (lives, 7,
+    columns) of each, `rows` (lives, columns) how many are known, `share` (columns,) which part of
+    the error's variance is the life's level.
+    """
+
+    squares: Tensor
+    sums: Tensor
+    rows: Tensor
+    share: Tensor
+
+    @classmethod
+    def none(cls, lives: int, columns: int, share: Tensor) -> Evidence:
+        """Return what no row says."""
+        squares = torch.zeros(lives, EMBEDDING, EMBEDDING + 1, dtype=torch.float64)
+        sums = torch.zeros(lives, EMBEDDING + 1, columns, dtype=torch.float64)
+        return cls(squares, sums, torch.zeros_like(sums[:, 0]), share.double())
+
+    def likelihood(self) -> tuple[Tensor, Tensor]:
+        """Return the precision of each embedding, (lives, 6, 6), and its product with the mean,
+        (lives, 6), whatever the levels of the life may be (random intercepts)."""
+        odds = self.share / (1 - self.share)
+        known = odds / (1 + self.rows * odds)
+        found = self.squares - (self.sums[:, :-1] * known[:, None]) @ self.sums.transpose(1, 2)
+        return found[:, :, :-1], found[:, :, -1]
+
+    def level_share(self, mean: Tensor) -> Tensor:
+        """Return the share of levels (columns,) that the lives with these embeddings show."""
+        told = (self.sums[:, :-1] * mean.double()[:, :, None]).sum(dim=1)
+        known, rows = self.rows > 0, self.rows.clamp(min=1)
+        beyond_chance = ((self.sums[:, -1] - told) / rows).square() - 1 / rows
+        mean_square = (beyond_chance * known).sum(dim=0) / known.sum(dim=0).clamp(min=1)
+        return ((1 - self.share) * mean_square).clamp(0.0, MOST_SHARE).float()
 
 
 @dataclass
@@ -133,20 +177,22 @@ class CurveData:
 @dataclass
 class Embeddings:
     """Who the lives are: mean and deviation of each embedding (lives, 6), independent within a
-    life, its weighted KL (lives,) in nats, and how the mean follows from what is told of a life
-    (1 + n, 6)."""
+    life, its weighted KL (lives,) in nats, how the mean follows from what is told of a life
+    (1 + n, 6), and the share of their levels (columns,) in what the curve leaves."""
 
     mean: Tensor
     deviation: Tensor
     kl: Tensor
     follows: Tensor
+    level_share: Tensor
 
     @classmethod
-    def nobody(cls, lives: int, told: int) -> Embeddings:
+    def nobody(cls, curve: Curve, data: CurveData) -> Embeddings:
         """Return lives that are all alike."""
+        lives, told = data.told.shape
         alike = torch.zeros(lives, EMBEDDING)
         follows = torch.zeros(1 + told, EMBEDDING, dtype=torch.float64)
-        return cls(alike, alike, torch.zeros(lives), follows)
+        return cls(alike, alike, torch.zeros(lives), follows, curve.level_share.clone())
 
     @classmethod
     def infer(cls, curve: Curve, data: CurveData, follows: Tensor | None = None) -> Embeddings:
@@ -156,7 +202,8 @@ class Embeddings:
         A failure mode is a fixed effect, not a lot of the life's own: what follows from it is taken
         off, by regression or as `follows` from other lives, and the common curve learns it.
         """
-        precision, pull = curve.likelihood(data)
+        evidence = curve.evidence(data)
+        precision, pull = evidence.likelihood()
         prior = BETA * torch.eye(EMBEDDING, dtype=torch.float64)
         mean = torch.linalg.solve(precision + prior, pull)
         variance = BETA / (precision.diagonal(dim1=1, dim2=2) + BETA)
@@ -164,9 +211,10 @@ class Embeddings:
         if follows is None:
             ridge = RIDGE * torch.eye(told.shape[1], dtype=torch.float64)
             follows = torch.linalg.solve(told.T @ told + ridge, told.T @ mean)
+        share = evidence.level_share(mean)
         mean = mean - told @ follows
         kl = 0.5 * BETA * (mean.square() + variance - 1 - variance.log()).sum(dim=1)
-        return cls(mean.float(), variance.sqrt().float(), kl.float(), follows)
+        return cls(mean.float(), variance.sqrt().float(), kl.float(), follows, share)
 
 
 def curve_losses(
@@ -207,7 +255,8 @@ class Population:
         with.
 
         As many components as the Bayesian information criterion asks for (Schwarz 1978), three at
-        most.
+        most. A trait that tells no lives apart, as a number of the embedding that none of them
+        needed, is left at rest: what the curve makes of it is noise.
         """
         shifts = np.zeros((conditions, traits.shape[1]))
         for number in range(conditions):
@@ -217,6 +266,8 @@ class Population:
                 shifts[number] = share * (mine.mean(0) - traits.mean(0))
         centered = traits - shifts[condition]
         shares, means, covariances = _mixture(centered)
+        told = centered.var(axis=0)
+        spread = spread * told / np.maximum(told + spread, 1e-12)
         covariances = covariances + np.diag(spread + 1e-6)
         roots = np.linalg.cholesky(covariances).astype(np.float64)
         return cls(shares, means, roots, shifts)

@@ -126,11 +126,9 @@ class Fitting:
             # Without conditions there is nothing to learn first but which life has which length.
             alike = bool(taught.told.shape[1]) and phase.epoch * phase.steps < common
             self.curve.tell_apart(not alike)
-            self.embeddings = (
-                Embeddings.nobody(*taught.told.shape)
-                if alike
-                else Embeddings.infer(self.curve, taught)
-            )
+            found = Embeddings.nobody if alike else Embeddings.infer
+            self.embeddings = found(self.curve, taught)
+            self.curve.level_share.copy_(self.embeddings.level_share)
 
         def loss(chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
             return curve_losses(self.curve, taught, self.embeddings, chosen, generator)
