@@ -94,6 +94,8 @@ class Residual:
         offset = np.add.reduceat(np.nan_to_num(residual / share), starts) / (rows + OFFSET_ROWS)
         offset[rows < OFFSET_ROWS] = 0.0
         offset -= offset.mean(axis=0)
+        lasting = _lasting(residual / share, offset, packed)
+        offset *= lasting  # the best guess of each: levels differ more than guesses at them
         regime, codes = lives.regime, lives.codes
         still = table.still[regime]
         whole = np.where(still, 0.0, _filled(residual - offset[packed.life] * share, config.seed))
@@ -123,7 +125,7 @@ class Residual:
         limits = whole.min(axis=0, initial=0), whole.max(axis=0, initial=0)
         return cls(
             past, gain, scatter, dependence, encoding, groups, network, prior, *limits, level,
-            _root(offset, held_out),
+            _root(offset / np.sqrt(np.maximum(lasting, 1e-9)), held_out),
         ), joint  # fmt: skip
 
     def conditions(
@@ -211,6 +213,24 @@ def _told(column: Column) -> int:
     """Return of how many cells the network is told the past; the levels of a text are sorted by
     their frequency, and a number has no more atoms than that."""
     return min(column.cells, PAST_LEVELS)
+
+
+def _lasting(residual: NDArray[Real], offset: Floats, packed: Packed) -> Floats:
+    """Return which share of the variance of the lives' mean residuals, (columns,), lasts all life.
+
+    The rest is the chance of a residual with a memory, which its past draws anew: how much that is
+    say the means of the quarters of each life (batch means, Conway 1963).
+    """
+    lives, rows = len(offset), np.diff(packed.starts)
+    quarter = 4 * packed.life + 4 * packed.age // rows[packed.life]
+    starts = np.minimum(np.searchsorted(quarter, np.arange(4 * lives)), len(residual) - 1)
+    known = np.add.reduceat(np.isfinite(residual), starts, dtype=np.float64)
+    sums = np.add.reduceat(np.nan_to_num(residual), starts, dtype=np.float64)
+    mean = (sums / np.maximum(known, 1)).reshape(lives, 4, -1)
+    whole = (known.reshape(mean.shape) > 0).all(axis=1) & (rows >= 4)[:, None]
+    chance = (mean.var(axis=1, ddof=1) / 4 * whole).sum(axis=0) / np.maximum(whole.sum(axis=0), 1)
+    seen = (offset**2).mean(axis=0)
+    return np.asarray(np.clip(1 - chance / np.maximum(seen, 1e-12), 0.0, 1.0))
 
 
 def _root(offset: Floats, held_out: NDArray[np.bool_]) -> Floats:

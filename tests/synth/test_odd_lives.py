@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.signal import lfilter
 
 from gan_lab.cluster.tasks import _draw
 from gan_lab.errors import BadParameter, BadTable
@@ -15,7 +16,8 @@ from gan_lab.synth import degradation
 from gan_lab.synth.degradation import Population
 from gan_lab.synth.lifetable import LEFT
 from gan_lab.synth.lives import SequentialTVAE
-from gan_lab.synth.residual import _root
+from gan_lab.synth.regimes import Packed
+from gan_lab.synth.residual import _lasting, _root
 
 ROLES = Roles(life="unit", time="t", rul="rul")
 SMALL = TrainConfig(
@@ -314,6 +316,30 @@ def test_levels_of_lives_differ_as_those_of_held_out_ones_do() -> None:
     wider = _root(np.where(held_out[:, None], 3 * offset, offset), held_out)
     half_way = 3**0.5  # of the threefold deviation, on a logarithmic scale
     assert np.sqrt(np.diag(wider @ wider.T)) / [0.1, 0.3] == pytest.approx(half_way, rel=0.2)
+
+
+def test_a_mean_that_a_long_memory_brings_about_is_no_level() -> None:
+    """The past draws it anew: as a level it would be drawn twice."""
+    rng, lives, rows = np.random.default_rng(0), 300, 200
+    packed = Packed(np.full(lives, rows))
+    pushed = rng.normal(size=(lives, rows))
+    drifting = lfilter([1.0], [1.0, -0.9], pushed, axis=1).reshape(-1)
+    level = rng.normal(size=lives)[packed.life]
+    both = 2 * level + drifting
+    residual = np.column_stack([drifting, level + pushed.reshape(-1), both])
+    residual[rng.random(len(residual)) < 0.1, 1] = np.nan
+    offset = np.nanmean(residual.reshape(lives, rows, -1), axis=1)
+    lasting = _lasting(residual, offset - offset.mean(axis=0), packed)
+    chance = drifting.reshape(lives, rows).mean(axis=1).var()
+    assert lasting[0] < 0.25
+    assert lasting[1] == pytest.approx(1 - 1 / rows, abs=0.01)
+    assert lasting[2] == pytest.approx(4 / (4 + chance), abs=0.1)
+
+
+def test_lives_of_few_rows_have_levels_too() -> None:
+    residual = np.repeat(np.random.default_rng(0).normal(size=20), 3)[:, None]
+    lasting = _lasting(residual, residual[::3], Packed(np.full(20, 3)))
+    assert lasting == pytest.approx(1.0)  # nothing speaks against it
 
 
 def test_held_out_lives_are_asked_in_both_phases() -> None:
