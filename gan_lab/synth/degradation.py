@@ -4,9 +4,10 @@
 `B` are a small network, `w` is the embedding of the life, six numbers with a standard normal prior.
 The curve is linear in them, random coefficients as in a mixed model (Laird and Ware 1982): one that
 bends with `w` bends towards every training life, and drawn lives would lie near these. It is
-fitted in turns, as EM does it (Dempster, Laird and Rubin 1977): the embeddings in closed form given
-the curve, then an epoch of the curve given the embeddings. Each column of a life also has a level
-of its own within `e`, so that high readings of one column are not yet an embedding. What makes
+fitted in turns, much as EM does it (Dempster, Laird and Rubin 1977): the embeddings in closed form
+given the curve, then an epoch of the curve given the embeddings. For the former each column of a
+life also has a level of its own within `e`, so that high readings of one column are not yet an
+embedding; the latter takes rows as independent, which is less sharp and as right. What makes
 lives differ (`w`, length, start of counters) is drawn from a Gaussian mixture fitted to the
 training lives.
 """
@@ -123,7 +124,7 @@ class Curve(nn.Module):
 @dataclass
 class Evidence:
     """What the rows of each life say of its embedding, in double precision: sums over rows of the
-    curve's loadings and of its error, in deviations within a life.
+    curve's loadings and of its error, in units of the standard deviation within a life.
 
     `squares` (lives, 6, 7) are products of loadings with loadings and error, `sums` (lives, 7,
     columns) of each, `rows` (lives, columns) how many are known, `share` (columns,) which part of
@@ -144,17 +145,21 @@ class Evidence:
 
     def likelihood(self) -> tuple[Tensor, Tensor]:
         """Return the precision of each embedding, (lives, 6, 6), and its product with the mean,
-        (lives, 6), whatever the levels of the life may be (random intercepts)."""
+        (lives, 6), the levels of the life integrated out (random intercepts)."""
         odds = self.share / (1 - self.share)
-        known = odds / (1 + self.rows * odds)
-        found = self.squares - (self.sums[:, :-1] * known[:, None]) @ self.sums.transpose(1, 2)
+        taken = odds / (1 + self.rows * odds)
+        found = self.squares - (self.sums[:, :-1] * taken[:, None]) @ self.sums.transpose(1, 2)
         return found[:, :, :-1], found[:, :, -1]
 
     def level_share(self, mean: Tensor) -> Tensor:
-        """Return the share of levels (columns,) that the lives with these embeddings show."""
-        told = (self.sums[:, :-1] * mean.double()[:, :, None]).sum(dim=1)
+        """Return the share of levels (columns,) that lives with these embeddings (lives, 6) show.
+
+        What a cautious embedding leaves of a level counts as one: where few columns share it, it
+        stays a level, and is drawn as such.
+        """
+        explained = torch.einsum("lkc,lk->lc", self.sums[:, :-1], mean.double())
         known, rows = self.rows > 0, self.rows.clamp(min=1)
-        beyond_chance = ((self.sums[:, -1] - told) / rows).square() - 1 / rows
+        beyond_chance = ((self.sums[:, -1] - explained) / rows).square() - 1 / rows
         mean_square = (beyond_chance * known).sum(dim=0) / known.sum(dim=0).clamp(min=1)
         return ((1 - self.share) * mean_square).clamp(0.0, MOST_SHARE).float()
 
@@ -255,8 +260,8 @@ class Population:
         with.
 
         As many components as the Bayesian information criterion asks for (Schwarz 1978), three at
-        most. A trait that tells no lives apart, as a number of the embedding that none of them
-        needed, is left at rest: what the curve makes of it is noise.
+        most. The more a trait tells lives apart, the more of `spread` is drawn as well: a number of
+        the embedding that none of them needed stays at rest, for the curve makes noise of it.
         """
         shifts = np.zeros((conditions, traits.shape[1]))
         for number in range(conditions):
@@ -266,8 +271,8 @@ class Population:
                 shifts[number] = share * (mine.mean(0) - traits.mean(0))
         centered = traits - shifts[condition]
         shares, means, covariances = _mixture(centered)
-        told = centered.var(axis=0)
-        spread = spread * told / np.maximum(told + spread, 1e-12)
+        apart = centered.var(axis=0)
+        spread = spread * apart / np.maximum(apart + spread, 1e-12)
         covariances = covariances + np.diag(spread + 1e-6)
         roots = np.linalg.cholesky(covariances).astype(np.float64)
         return cls(shares, means, roots, shifts)

@@ -7,8 +7,10 @@ import numpy as np
 from gan_lab.synth.regimes import Floats
 
 MOST_ASKED = 500  # rows that the number of factors is decided by
-FOLDS, REPEATS = 5, 4  # of 35 lives one split alone finds three factors in noise
+FOLDS, REPEATS = 5, 4  # of 35 lives one split alone finds three factors in noise,
+MANY_COLUMNS = 60  # but more columns than these tell enough in one
 PATIENCE = 2  # numbers of factors that may be no better before the search ends
+MOST_FACTORS = 10
 LEAST_OWN = 0.02  # of a column's variance, that no factor explains
 MOST_TURNS, CLOSE = 30, 0.01  # of the search for a column's own variance
 
@@ -25,7 +27,7 @@ def factored(values: Floats) -> tuple[Floats, int]:
     """
     rng = np.random.default_rng(0)
     spread = values.std(axis=0)
-    varying = spread > 0
+    varying = np.ptp(values, axis=0) > 0
     strays = (values - values.mean(axis=0))[:, varying] / spread[varying]
     few = strays if len(strays) <= MOST_ASKED else rng.choice(strays, MOST_ASKED, replace=False)
     factors = _confirmed(few, rng)
@@ -39,15 +41,16 @@ def _confirmed(strays: Floats, rng: np.random.Generator) -> int:
     rows, columns = strays.shape
     if rows < 2 * FOLDS or columns < 2:
         return 0
-    folds = np.array([rng.permutation(rows) % FOLDS for _ in range(REPEATS)])
+    repeats = REPEATS if columns <= MANY_COLUMNS else 1
+    folds = np.array([rng.permutation(rows) % FOLDS for _ in range(repeats)])
     asked = (folds[:, None] == np.arange(FOLDS)[:, None]).reshape(-1, 1, rows)
     squares = (strays.T * asked) @ strays  # of each part that is left out
     taught = (strays.T @ strays - squares) / (rows - asked.sum(axis=2, keepdims=True))
     best, most = 0, -np.inf
-    for factors in range(min(columns, rows // 2)):
+    for factors in range(min(columns, rows // 2, MOST_FACTORS + 1)):
         explained = _explained(taught, factors)
         misfit = np.linalg.solve(explained, squares).trace(axis1=1, axis2=2)
-        score = -(misfit.sum() / (REPEATS * rows) + np.linalg.slogdet(explained)[1].mean())
+        score = -(misfit.sum() / (repeats * rows) + np.linalg.slogdet(explained)[1].mean())
         if score > most:
             best, most = factors, score
         elif factors >= best + PATIENCE:
@@ -57,7 +60,7 @@ def _confirmed(strays: Floats, rng: np.random.Generator) -> int:
 
 def _explained(covariance: Floats, factors: int) -> Floats:
     """Return what so many factors explain of covariances, (..., columns, columns), and each
-    column's own variance: the most likely ones, in turns (Joreskog 1967)."""
+    column's own variance: nearly the most likely ones, in turns (Lawley 1940)."""
     variance = np.diagonal(covariance, axis1=-2, axis2=-1)
     own, shared = np.maximum(variance, LEAST_OWN), np.zeros_like(covariance)
     for _ in range(MOST_TURNS if factors else 0):

@@ -37,7 +37,7 @@ from gan_lab.synth.tvae import build_network
 
 PAST_LEVELS = 32  # of a category, the most frequent, whose past the network is told
 PAST_CELLS = (0.0, 0.8, 0.95)  # the same of categories
-OFFSET_ROWS = 10.0  # how many rows of its own make half of a life's mean residual its own
+LEVEL_ROWS = 10  # of a life, at least, to tell its level
 PRIOR_COMPONENTS = 10
 LIKE_TAUGHT = 2.0  # how many lives whose offsets are as wide as the taught ones' are presumed
 DRAW_ROWS = 16_384
@@ -80,22 +80,17 @@ class Residual:
 
         `residual` (rows, columns) is NaN where a reading is missing or can only be one.
         """
-        known, starts = np.isfinite(residual), packed.starts[:-1]
+        known = np.isfinite(residual)
         asked = held_out[packed.life]
         if not asked.any():
             asked = packed.life % 2 == 1 if len(lives.rows) > 1 else packed.age % 400 > 300
-        rows = np.add.reduceat(known, starts, dtype=np.float64)
         entered = entries(lives.regime, packed)
         level = Scatter.fit(
             hidden, residual.astype(np.float64), asked, np.zeros_like(entered), lives.regime,
             table.regimes,
         )  # fmt: skip
         share = level.relative(hidden)
-        offset = np.add.reduceat(np.nan_to_num(residual / share), starts) / (rows + OFFSET_ROWS)
-        offset[rows < OFFSET_ROWS] = 0.0
-        offset -= offset.mean(axis=0)
-        lasting = _lasting(residual / share, offset, packed)
-        offset *= lasting  # the best guess of each: levels differ more than guesses at them
+        offset, differ = _levels(residual / share, packed)
         regime, codes = lives.regime, lives.codes
         still = table.still[regime]
         whole = np.where(still, 0.0, _filled(residual - offset[packed.life] * share, config.seed))
@@ -125,7 +120,7 @@ class Residual:
         limits = whole.min(axis=0, initial=0), whole.max(axis=0, initial=0)
         return cls(
             past, gain, scatter, dependence, encoding, groups, network, prior, *limits, level,
-            _root(offset / np.sqrt(np.maximum(lasting, 1e-9)), held_out),
+            _root(differ * offset, held_out),
         ), joint  # fmt: skip
 
     def conditions(
@@ -215,22 +210,36 @@ def _told(column: Column) -> int:
     return min(column.cells, PAST_LEVELS)
 
 
-def _lasting(residual: NDArray[Real], offset: Floats, packed: Packed) -> Floats:
-    """Return which share of the variance of the lives' mean residuals, (columns,), lasts all life.
+def _levels(residual: NDArray[Real], packed: Packed) -> tuple[Floats, Floats]:
+    """Return the best guess of each life's level, (lives, columns), and how much more widely levels
+    differ than guesses at them, (columns,).
 
-    The rest is the chance of a residual with a memory, which its past draws anew: how much that is
-    say the means of the quarters of each life (batch means, Conway 1963).
+    The mean of a residual that remembers also differs by chance, and its past draws that anew: by
+    how much say the means of the quarters of each life (batch means, Conway 1963). What is left of
+    their variance is that of levels; a guess is the mean, shrunk by what its rows tell (best linear
+    unbiased prediction, Henderson 1975).
     """
-    lives, rows = len(offset), np.diff(packed.starts)
+    rows, lives = np.diff(packed.starts), len(packed.starts) - 1
     quarter = 4 * packed.life + 4 * packed.age // rows[packed.life]
     starts = np.minimum(np.searchsorted(quarter, np.arange(4 * lives)), len(residual) - 1)
-    known = np.add.reduceat(np.isfinite(residual), starts, dtype=np.float64)
-    sums = np.add.reduceat(np.nan_to_num(residual), starts, dtype=np.float64)
-    mean = (sums / np.maximum(known, 1)).reshape(lives, 4, -1)
-    whole = (known.reshape(mean.shape) > 0).all(axis=1) & (rows >= 4)[:, None]
-    chance = (mean.var(axis=1, ddof=1) / 4 * whole).sum(axis=0) / np.maximum(whole.sum(axis=0), 1)
-    seen = (offset**2).mean(axis=0)
-    return np.asarray(np.clip(1 - chance / np.maximum(seen, 1e-12), 0.0, 1.0))
+    sums, counts = (
+        np.add.reduceat(each, starts, dtype=np.float64).reshape(lives, 4, -1)
+        for each in (np.nan_to_num(residual), np.isfinite(residual))
+    )
+    known = counts.sum(axis=1)
+    told = (known >= LEVEL_ROWS) & (rows >= 4)[:, None]
+    mean = np.where(told, sums.sum(axis=1) / np.maximum(known, 1), 0.0)
+    of = np.maximum(told.sum(axis=0), 1)
+    mean = np.where(told, mean - mean.sum(axis=0) / of, 0.0)
+    strays = sums - counts * (sums.sum(axis=1) / np.maximum(known, 1))[:, None]
+    chance = 4 / 3 * (strays**2).sum(axis=1) / np.maximum(known, 1) ** 2  # of each life's mean
+    per_row = (chance * known * told).sum(axis=0) / of
+    unsure = per_row / np.maximum(known, 1)
+    seen = (mean**2).sum(axis=0) / np.maximum(of - 1, 1)
+    level = np.maximum(seen - (unsure * told).sum(axis=0) / of, 0.0)
+    guess = mean * level / np.maximum(level + unsure, 1e-12)
+    width = np.sqrt((guess**2).sum(axis=0) / of)
+    return guess, np.sqrt(level) / np.maximum(width, 1e-9)
 
 
 def _root(offset: Floats, held_out: NDArray[np.bool_]) -> Floats:

@@ -38,7 +38,7 @@ def test_what_columns_share_is_found_and_chance_beside_it_is_not(shared: int) ->
 
 def test_units_and_constant_columns_are_kept() -> None:
     rng = np.random.default_rng(2)
-    values = np.column_stack([rng.normal(size=(40, 3)) @ rng.normal(size=(3, 5)), np.full(40, 7.0)])
+    values = np.column_stack([rng.normal(size=(40, 3)) @ rng.normal(size=(3, 5)), np.full(40, 0.1)])
     unit = np.array([1, 1e-6, 1e6, 3, 0.5, 2])
     covariance, factors = factored(values)
     scaled, same = factored(values * unit)

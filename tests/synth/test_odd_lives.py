@@ -17,7 +17,7 @@ from gan_lab.synth.degradation import Population
 from gan_lab.synth.lifetable import LEFT
 from gan_lab.synth.lives import SequentialTVAE
 from gan_lab.synth.regimes import Packed
-from gan_lab.synth.residual import _lasting, _root
+from gan_lab.synth.residual import LEVEL_ROWS, _levels, _root
 
 ROLES = Roles(life="unit", time="t", rul="rul")
 SMALL = TrainConfig(
@@ -318,28 +318,53 @@ def test_levels_of_lives_differ_as_those_of_held_out_ones_do() -> None:
     assert np.sqrt(np.diag(wider @ wider.T)) / [0.1, 0.3] == pytest.approx(half_way, rel=0.2)
 
 
+def levels_found(residual: np.ndarray, packed: Packed) -> np.ndarray:
+    """Return the variance of the levels that lives are drawn with, (columns,)."""
+    guess, differ = _levels(residual, packed)
+    return np.asarray((differ * guess).var(axis=0))
+
+
 def test_a_mean_that_a_long_memory_brings_about_is_no_level() -> None:
     """The past draws it anew: as a level it would be drawn twice."""
-    rng, lives, rows = np.random.default_rng(0), 300, 200
+    rng, lives, rows = np.random.default_rng(0), 400, 200
     packed = Packed(np.full(lives, rows))
     pushed = rng.normal(size=(lives, rows))
     drifting = lfilter([1.0], [1.0, -0.9], pushed, axis=1).reshape(-1)
-    level = rng.normal(size=lives)[packed.life]
-    both = 2 * level + drifting
-    residual = np.column_stack([drifting, level + pushed.reshape(-1), both])
-    residual[rng.random(len(residual)) < 0.1, 1] = np.nan
-    offset = np.nanmean(residual.reshape(lives, rows, -1), axis=1)
-    lasting = _lasting(residual, offset - offset.mean(axis=0), packed)
-    chance = drifting.reshape(lives, rows).mean(axis=1).var()
-    assert lasting[0] < 0.25
-    assert lasting[1] == pytest.approx(1 - 1 / rows, abs=0.01)
-    assert lasting[2] == pytest.approx(4 / (4 + chance), abs=0.1)
+    level = 2 * rng.normal(size=lives)[packed.life]
+    found = levels_found(np.column_stack([drifting, level + drifting]), packed)
+    by_chance = drifting.reshape(lives, rows).mean(axis=1).var()
+    assert found[0] < 0.4 * by_chance
+    assert found[1] == pytest.approx(4.0, rel=0.15)
 
 
-def test_lives_of_few_rows_have_levels_too() -> None:
-    residual = np.repeat(np.random.default_rng(0).normal(size=20), 3)[:, None]
-    lasting = _lasting(residual, residual[::3], Packed(np.full(20, 3)))
-    assert lasting == pytest.approx(1.0)  # nothing speaks against it
+@pytest.mark.parametrize("lengths", [(20, 20), (12, 200), (5, 200)])
+def test_levels_are_found_in_short_lives_and_long_ones(lengths: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    packed = Packed(np.repeat(lengths, 1_000))
+    level = 0.5 * rng.normal(size=2_000)
+    residual = (level[packed.life] + rng.normal(size=len(packed.life)))[:, None]
+    assert levels_found(residual, packed) == pytest.approx(
+        0.25 * np.mean(np.array(lengths) >= LEVEL_ROWS), rel=0.15
+    )
+    guess = _levels(residual, packed)[0][:, 0]
+    long = np.repeat(lengths, 1_000) == lengths[1]
+    shrunk = 0.25 / (0.25 + 1 / lengths[1])
+    assert np.polyfit(level[long], guess[long], 1)[0] == pytest.approx(shrunk, rel=0.05)
+
+
+def test_where_most_of_a_column_is_missing_its_levels_are_what_is_left() -> None:
+    rng, lives, rows = np.random.default_rng(2), 1_000, 400
+    packed = Packed(np.full(lives, rows))
+    level = 0.3 * rng.normal(size=lives)
+    residual = level[packed.life] + rng.normal(size=lives * rows)
+    late = packed.age >= rows // 4
+    residual[late & (rng.random(len(residual)) < 0.97)] = np.nan
+    assert levels_found(residual[:, None], packed) == pytest.approx(0.09, rel=0.15)
+
+
+def test_one_life_has_no_level_beside_its_curve() -> None:
+    guess, differ = _levels(np.random.default_rng(0).normal(size=(50, 2)), Packed(np.array([50])))
+    assert not guess.any() and not (differ * guess).any()
 
 
 def test_held_out_lives_are_asked_in_both_phases() -> None:
