@@ -227,14 +227,13 @@ def _levels(residual: NDArray[Real], packed: Packed) -> tuple[Floats, Floats]:
         for each in (np.nan_to_num(residual), np.isfinite(residual))
     )
     known = counts.sum(axis=1)
-    told = (known >= LEVEL_ROWS) & (rows >= 4)[:, None]
-    mean = np.where(told, sums.sum(axis=1) / np.maximum(known, 1), 0.0)
+    told, known = known >= LEVEL_ROWS, np.maximum(known, 1)
     of = np.maximum(told.sum(axis=0), 1)
-    mean = np.where(told, mean - mean.sum(axis=0) / of, 0.0)
-    strays = sums - counts * (sums.sum(axis=1) / np.maximum(known, 1))[:, None]
-    chance = 4 / 3 * (strays**2).sum(axis=1) / np.maximum(known, 1) ** 2  # of each life's mean
-    per_row = (chance * known * told).sum(axis=0) / of
-    unsure = per_row / np.maximum(known, 1)
+    whole = sums.sum(axis=1) / known
+    mean = np.where(told, whole - np.where(told, whole, 0.0).sum(axis=0) / of, 0.0)
+    strays = sums - counts * whole[:, None]
+    chance = 4 / 3 * (strays**2).sum(axis=1) / known**2  # of each life's mean
+    unsure = (chance * known * told).sum(axis=0) / of / known
     seen = (mean**2).sum(axis=0) / np.maximum(of - 1, 1)
     level = np.maximum(seen - (unsure * told).sum(axis=0) / of, 0.0)
     guess = mean * level / np.maximum(level + unsure, 1e-12)
