@@ -12,6 +12,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -283,6 +284,8 @@ def show(name: str, repeats: int, others: bool) -> None:
     """Print one line for each source of rows: figures, and what they cost."""
     found: dict[str, list[dict[str, Any]]] = {}
     for repeat in range(repeats):
+        if repeats > 1:
+            print(f"{name}: {repeat + 1} of {repeats}", file=sys.stderr, flush=True)
         case = case_of(name, repeat)
         for source, (rows, cost) in sources(name, case, repeat, others and not repeat).items():
             told = cost | (figures(rows, case) if source != LEVELLED else {})
