@@ -1,8 +1,9 @@
 """Machines made up for the benchmark of lives: what wears, drifts and differs is known here.
 
 Each maker returns so many lives and the roles of their columns. They are other than the machines
-of the catalogue: six regimes of altitude, two failure modes, an hourly pump with shifts, seasons
-and drivers that vary within a state, few columns, and more columns than lives.
+of the catalogue: six regimes of altitude, two failure modes, temperatures that lag the load by up
+to fifty rows, an hourly pump with shifts, seasons and drivers that vary within a state, few
+columns, and more columns than lives.
 """
 
 from __future__ import annotations
@@ -75,6 +76,35 @@ def two_modes(lives: int, sensors: int = 14) -> Made:
         frames.append(pd.DataFrame(columns))
     roles = CYCLES.model_copy(update={"failure_mode": "mode"})
     return pd.concat(frames, ignore_index=True), roles
+
+
+def late_temperatures(lives: int) -> Made:
+    """Three states of load; a winding that lags it, and its oil that lags the winding."""
+    rng = np.random.default_rng(5)
+    frames = []
+    for unit in range(lives):
+        rows = int(rng.uniform(120, 320))
+        left = np.arange(rows)[::-1]
+        chosen = rng.integers(0, 3, rows)
+        changes = np.flatnonzero(rng.random(rows) < 0.1)
+        state = chosen[np.r_[0, changes][np.searchsorted(changes, np.arange(rows), side="right")]]
+        load = np.array([0.0, 0.6, 1.0])[state]
+        wear = np.exp(-left / rng.uniform(30, 70))
+        heat = (20 + 60 * load**2) * (1 + 0.15 * wear)
+        winding = _drift(0.12 * heat, 0.88, first=20 + rng.normal(0, 3))
+        oil = _drift(0.04 * winding, 0.96, first=20)
+        columns = {
+            "unit": unit,
+            "cycle": np.arange(rows),
+            "state": np.array(["idle", "part", "full"])[state],
+            "winding": (winding + rng.normal(0, 0.4, rows)).round(2),
+            "oil": (oil + rng.normal(0, 0.3, rows)).round(2),
+            "vibration": (1 + load + 2 * wear + rng.normal(0, 0.15, rows)).round(3),
+            "current": (12 * load + rng.normal(0, 0.2, rows)).round(2),
+            "rul": left,
+        }
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True), CYCLES.model_copy(update={"state": "state"})
 
 
 def hourly_pump(lives: int, fails: bool = True) -> Made:
@@ -174,6 +204,7 @@ MACHINES: dict[str, tuple[Callable[[int], Made], int]] = {  # name: maker, train
     "six regimes, two modes": (partial(six_regimes, modes=2), 90),
     "six regimes, 240 lives": (partial(six_regimes, sensors=5), 240),
     "two modes": (two_modes, 80),
+    "late temperatures": (late_temperatures, 40),
     "hourly pump": (hourly_pump, 32),
     "hourly, no failures": (partial(hourly_pump, fails=False), 25),
     "wide": (wide, 48),
