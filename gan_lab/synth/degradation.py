@@ -28,7 +28,7 @@ from gan_lab.synth.regimes import Floats, Ints
 EMBEDDING = 6
 WIDTH = 48  # of the hidden layers
 BASIS = 16  # functions of wear and regime that the embedding weighs
-BETA = 16.0  # weight of the embedding's KL (Higgins et al. 2017): lives are few, and soon memorised
+LEAST_BETA = 16.0  # weight of the embedding's KL: lives are few, and soon memorised
 MOST_LIVES = 5_000  # that the mixture is fitted to
 MOST_SHARE = 0.9  # of a column's variance beside the curve, that is its level in each life
 LIKE_ALL = 3.0  # lives of a condition that are presumed to be like all lives
@@ -85,6 +85,12 @@ class Curve(nn.Module):
         hidden = self.hidden(features)
         own = (w[:, :, None] * self.basis(hidden)[:, None, :]).flatten(1)
         return (self.common(hidden) + self.own(own))[:, : len(self.log_sigma)], hidden
+
+    @property
+    def beta(self) -> float:
+        """Weight of the embedding's KL (Higgins et al. 2017). The columns of a row mostly owe to
+        the same few causes: what many say of a life counts no more than what one does."""
+        return max(LEAST_BETA, float(len(self.log_sigma)))
 
     def tell_apart(self, learn: bool) -> None:
         """Let the curve learn how lives differ, or leave that as it is: weights that nothing
@@ -209,16 +215,17 @@ class Embeddings:
         """
         evidence = curve.evidence(data)
         precision, pull = evidence.likelihood()
-        prior = BETA * torch.eye(EMBEDDING, dtype=torch.float64)
+        beta = curve.beta
+        prior = beta * torch.eye(EMBEDDING, dtype=torch.float64)
         mean = torch.linalg.solve(precision + prior, pull)
-        variance = BETA / (precision.diagonal(dim1=1, dim2=2) + BETA)
+        variance = beta / (precision.diagonal(dim1=1, dim2=2) + beta)
         told = torch.cat([torch.ones(len(mean), 1), data.told], dim=1).double()
         if follows is None:
             ridge = RIDGE * torch.eye(told.shape[1], dtype=torch.float64)
             follows = torch.linalg.solve(told.T @ told + ridge, told.T @ mean)
         share = evidence.level_share(mean)
         mean = mean - told @ follows
-        kl = 0.5 * BETA * (mean.square() + variance - 1 - variance.log()).sum(dim=1)
+        kl = 0.5 * beta * (mean.square() + variance - 1 - variance.log()).sum(dim=1)
         return cls(mean.float(), variance.sqrt().float(), kl.float(), follows, share)
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gan_lab.synth.regimes import DECAYS, Floats, Ints, Packed, Real
+from gan_lab.synth.regimes import Floats, Ints, Packed, Real
 
-PAST = (0.0, *DECAYS)  # the row before, and averages of those before it
+PAST = (0.0, 0.5, 0.8, 0.95)  # the row before, and averages of those before it
 LEAST_GAIN = 0.01  # of a residual's variance, to be worth a coefficient
 POOLED_ROWS = 100.0  # how many rows of its own make a regime's coefficients as heavy as all rows'
 MOST_SETS = 12  # of coefficients: more regimes have one

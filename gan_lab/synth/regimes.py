@@ -18,7 +18,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Real = TypeVar("Real", np.float32, np.float64)
 
-DECAYS = (0.5, 0.8, 0.95)
 MOST_LEVELS = 12
 MOST_REGIMES = 30
 DWELL_EDGES = np.unique(np.round(np.r_[np.arange(1, 17), 16 * 1.5 ** np.arange(1, 10)])).astype(int)
@@ -50,7 +49,7 @@ class Packed:
             (int(a), int(b)) for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True)
         ]
 
-    def averages(self, values: NDArray[Real], decays: Sequence[float] = DECAYS) -> NDArray[Real]:
+    def averages(self, values: NDArray[Real], decays: Sequence[float]) -> NDArray[Real]:
         """Return exponential averages up to and with each row, (rows, decays x columns), life by
         life."""
         packed, found = values[self.index], []

@@ -18,6 +18,7 @@ from gan_lab.synth.regimes import Chain, Floats, Ints, Packed, calendar
 from gan_lab.synth.trajectories import STEP_BINS, Clock, Lives, ranks
 
 MOST_PATTERNS = 30
+LAGS = (0.5, 0.8, 0.95, 0.98)  # of averages of the regimes before: of 2 to 50 rows
 DAY_S = 86_400.0
 
 
@@ -93,7 +94,7 @@ class Situation:
         parts: list[NDArray[Any]] = [wear_features(lives.elapsed, lives.remaining, self.span, cap)]
         if table.regimes > 1:
             now = np.eye(table.regimes)[lives.regime]
-            parts += [now, packed.averages(now)]
+            parts += [now, packed.averages(now, LAGS)]
         if self.clocked:
             parts.append(calendar(self.stamps(table, traits, lives, packed))[0])
         parts.append(self.told(table, combo)[packed.life])

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gan_lab.synth.degradation import (
-    BETA,
     EMBEDDING,
+    LEAST_BETA,
     MOST_SHARE,
     Curve,
     CurveData,
@@ -51,7 +51,7 @@ def test_who_a_life_is_follows_from_its_rows_in_closed_form(share: float) -> Non
         [curve(data.features, zero + unit)[0] - level for unit in torch.eye(EMBEDDING)], dim=2
     ).detach()
     error = data.values - level - (loadings * mean[data.life][:, None]).sum(dim=2)
-    kl = 0.5 * BETA * (mean.square() + (2 * log).exp() - 1 - 2 * log)
+    kl = 0.5 * LEAST_BETA * (mean.square() + (2 * log).exp() - 1 - 2 * log)
     assert torch.allclose(kl.sum(dim=1), found.kl)
     bound = kl.sum()
     for column, own in enumerate(curve.level_share):
@@ -63,7 +63,7 @@ def test_who_a_life_is_follows_from_its_rows_in_closed_form(share: float) -> Non
             spread = ((load.T @ precision @ load).diagonal() * (2 * log[life]).exp()).sum()
             bound = bound + 0.5 * (misfit + spread)
     bound.backward()
-    scale = BETA * EMBEDDING * columns
+    scale = LEAST_BETA * EMBEDDING * columns
     assert mean.grad is not None and mean.grad.abs().max() < 1e-4 * scale
     assert log.grad is not None and log.grad.abs().max() < 1e-4 * scale
     assert found.mean.abs().max() > 0.05 and found.deviation.min() < 0.99
@@ -101,6 +101,27 @@ def test_the_share_of_levels_is_found(gaps: float) -> None:
     assert torch.allclose(curve.level_share, share, atol=0.06)
     curve.level_share.copy_(curve.evidence(data).level_share(torch.zeros_like(w)))
     assert (curve.level_share > share + 0.1).all()  # what an embedding tells is no level
+
+
+def test_sixty_columns_that_say_the_same_of_a_life_say_it_once() -> None:
+    """Four copies of as many columns as the least weight is meant for tell no more than one."""
+    torch.manual_seed(0)
+    data, few, many = wearing_lives(lives=3), Curve(3, 16), Curve(3, 64)
+    few.own.weight.data.mul_(300.0)
+    few.level_share.zero_()
+    of_columns = ("common", "own", "log_sigma", "level_share")
+    for name, weight in many.state_dict().items():
+        told = few.state_dict()[name]
+        copies = 4 if name.split(".")[0] in of_columns else 1
+        weight.copy_(told.repeat(copies, *[1] * (told.ndim - 1)))
+    found = []
+    for curve, copies in ((few, 8), (many, 32)):
+        values = data.values.repeat(1, copies)
+        rows = CurveData(data.features, values, data.life, data.rows, data.told)
+        found.append(unconditional(curve, rows))
+    assert torch.allclose(found[0].mean, found[1].mean, atol=1e-4)
+    assert torch.allclose(found[0].deviation, found[1].deviation, atol=1e-4)
+    assert found[0].mean.abs().max() > 0.1 and found[0].deviation.min() < 0.9
 
 
 def test_a_missing_value_says_nothing_of_a_life() -> None:
@@ -142,7 +163,7 @@ def test_however_quiet_a_long_life_is_its_levels_take_no_more_than_there_is() ->
     curve.level_share.fill_(MOST_SHARE)
     ofs = torch.zeros(rows, dtype=torch.int64), torch.tensor([rows]), torch.zeros(1, 0)
     precision, _ = curve.evidence(CurveData(features, torch.zeros(rows, 2), *ofs)).likelihood()
-    assert torch.linalg.eigvalsh(precision).min() > -1e-3 * BETA
+    assert torch.linalg.eigvalsh(precision).min() > -1e-3 * LEAST_BETA
 
 
 def test_the_curve_is_linear_in_who_a_life_is() -> None:

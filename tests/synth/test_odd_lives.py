@@ -14,6 +14,7 @@ from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import GenerateConfig, Roles, TrainConfig
 from gan_lab.synth import degradation
 from gan_lab.synth.degradation import Population
+from gan_lab.synth.fitting import Fitting
 from gan_lab.synth.lifetable import LEFT
 from gan_lab.synth.lives import SequentialTVAE
 from gan_lab.synth.regimes import Packed
@@ -306,6 +307,15 @@ def test_the_hour_of_the_day_shows() -> None:
     drawn = draw(fit(table, epochs=40), lives=40)
     by_hour = (rows.groupby(rows["t"].dt.hour)["heat"].mean() for rows in (table, drawn))
     assert np.corrcoef(*by_hour)[0, 1] > 0.9
+
+
+def test_a_row_still_tells_the_load_of_fifty_rows_ago() -> None:
+    """What lags it by so many, as oil does, could not be told from it otherwise."""
+    table = lives_of(24, 60)
+    table["state"] = np.where((table["t"] < 10) & (table["unit"] % 2 == 0), "load", "idle")
+    found = Fitting(table, ROLES.model_copy(update={"state": "state"}), SMALL)
+    last = found.features[found.packed.starts[1:] - 1]
+    assert np.ptp(last, axis=0).max() > 0.3
 
 
 def test_levels_of_lives_differ_as_those_of_held_out_ones_do() -> None:
