@@ -89,7 +89,7 @@ class Curve(nn.Module):
     @property
     def beta(self) -> float:
         """Weight of the embedding's KL (Higgins et al. 2017). The columns of a row mostly owe to
-        the same few causes: what many say of a life counts no more than what one does."""
+        the same few causes: however many there are, they say no more of a life than sixteen."""
         return max(LEAST_BETA, float(len(self.log_sigma)))
 
     def tell_apart(self, learn: bool) -> None:

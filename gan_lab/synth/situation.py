@@ -18,7 +18,7 @@ from gan_lab.synth.regimes import Chain, Floats, Ints, Packed, calendar
 from gan_lab.synth.trajectories import STEP_BINS, Clock, Lives, ranks
 
 MOST_PATTERNS = 30
-LAGS = (0.5, 0.8, 0.95, 0.98)  # of averages of the regimes before: of 2 to 50 rows
+LAGS = (0.5, 0.8, 0.95, 0.98)  # decays of averages of past regimes, over 2 to 50 rows
 DAY_S = 86_400.0
 
 
