@@ -1,9 +1,9 @@
 """Machines made up for the benchmark of lives: what wears, drifts and differs is known here.
 
 Each maker returns so many lives and the roles of their columns. They are other than the machines
-of the catalogue: six regimes of altitude, two failure modes, temperatures that lag the load by up
-to fifty rows, an hourly pump with shifts, seasons and drivers that vary within a state, few
-columns, and more columns than lives.
+of the catalogue: six regimes of altitude, two failure modes, temperatures that lag states or a
+drifting load by up to fifty rows, an hourly pump with shifts, seasons and drivers that vary within
+a state, few columns, and more columns than lives.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from gan_lab.schema import Roles
 Made = tuple[pd.DataFrame, Roles]
 CYCLES = Roles(life="unit", time="cycle", rul="rul")
 CAP = 125  # cycles
+STATES = np.array(["idle", "part", "full"])
 SETTINGS = np.array(
     [[0, 0, 100], [10, 0.25, 100], [20, 0.7, 100], [25, 0.62, 60], [35, 0.84, 100], [42, 0.84, 100]]
 )
@@ -78,8 +79,9 @@ def two_modes(lives: int, sensors: int = 14) -> Made:
     return pd.concat(frames, ignore_index=True), roles
 
 
-def late_temperatures(lives: int) -> Made:
-    """Three states of load; a winding that lags it, and its oil that lags the winding."""
+def late_temperatures(lives: int, drifts: bool = False) -> Made:
+    """Three states of load, or one that drifts; a winding that lags it, and its oil that lags the
+    winding."""
     rng = np.random.default_rng(5)
     frames = []
     for unit in range(lives):
@@ -89,6 +91,8 @@ def late_temperatures(lives: int) -> Made:
         changes = np.flatnonzero(rng.random(rows) < 0.1)
         state = chosen[np.r_[0, changes][np.searchsorted(changes, np.arange(rows), side="right")]]
         load = np.array([0.0, 0.6, 1.0])[state]
+        if drifts:
+            load = np.clip(0.7 + _drift(rng.normal(0, 0.08, rows), 0.95), 0.05, 1.3)
         wear = np.exp(-left / rng.uniform(30, 70))
         heat = (20 + 60 * load**2) * (1 + 0.15 * wear)
         winding = _drift(0.12 * heat, 0.88, first=20 + rng.normal(0, 3))
@@ -96,7 +100,7 @@ def late_temperatures(lives: int) -> Made:
         columns = {
             "unit": unit,
             "cycle": np.arange(rows),
-            "state": np.array(["idle", "part", "full"])[state],
+            "load" if drifts else "state": load.round(3) if drifts else STATES[state],
             "winding": (winding + rng.normal(0, 0.4, rows)).round(2),
             "oil": (oil + rng.normal(0, 0.3, rows)).round(2),
             "vibration": (1 + load + 2 * wear + rng.normal(0, 0.15, rows)).round(3),
@@ -104,7 +108,8 @@ def late_temperatures(lives: int) -> Made:
             "rul": left,
         }
         frames.append(pd.DataFrame(columns))
-    return pd.concat(frames, ignore_index=True), CYCLES.model_copy(update={"state": "state"})
+    roles = CYCLES if drifts else CYCLES.model_copy(update={"state": "state"})
+    return pd.concat(frames, ignore_index=True), roles
 
 
 def hourly_pump(lives: int, fails: bool = True) -> Made:
@@ -205,6 +210,7 @@ MACHINES: dict[str, tuple[Callable[[int], Made], int]] = {  # name: maker, train
     "six regimes, 240 lives": (partial(six_regimes, sensors=5), 240),
     "two modes": (two_modes, 80),
     "late temperatures": (late_temperatures, 40),
+    "late temperatures, drifting load": (partial(late_temperatures, drifts=True), 40),
     "hourly pump": (hourly_pump, 32),
     "hourly, no failures": (partial(hourly_pump, fails=False), 25),
     "wide": (wide, 48),

@@ -190,6 +190,9 @@ class TrainConfig(Message):
     regimes: str = Field(
         "auto", description="Of lives: auto, none, or the columns whose levels make the regimes"
     )
+    drivers: str = Field(
+        "auto", description="Of lives: auto, none, or the columns that the others follow (a load)"
+    )
     early_stopping: bool = Field(
         True, description="Of lives: held-out lives decide how many of the epochs are enough"
     )

@@ -34,6 +34,7 @@ MOST_SHARE = 0.9  # of a column's variance beside the curve, that is its level i
 LIKE_ALL = 3.0  # lives of a condition that are presumed to be like all lives
 RIDGE = 1.0  # the same, of what a condition says of the embedding: the curve has learned most
 BLOCK_ROWS = 8_192  # whose loadings are held in memory at once
+WEAR_FEATURES = 8
 SCALES = (0.04, 0.125, 0.35)  # of a typical life: how close to its end wear shows
 
 

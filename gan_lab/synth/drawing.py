@@ -106,14 +106,21 @@ class Drawing:
         late = self.asked.late_life
         kept = slice(None) if late is None else late_rows(lives, packed, late, rng)
         lives.regime, features = self._regimes(lives, traits, combo, packed, kept, rng)
-        told = np.concatenate([features, w[packed.life]], axis=1).astype(np.float32)
-        curve, hidden = self.model.curve.levels(told)
-        curve = curve[:, : len(self.table.tracks)]
-        steps = self.table.steps(curve, lives.regime)
-        residual, cells = self.model.residual.draw(
-            told, hidden, steps, lives.regime, packed, generator
+        each = w[packed.life].astype(np.float32)
+        chance, cells = self.model.residual.draw(
+            np.concatenate([features, each], axis=1), lives.regime, packed, generator
         )
-        lives.numbers = self._numbers(lives, curve + residual, rng, packed)
+        numbers: Floats | None = None
+        for _ in range(2 if self.model.drivers else 1):  # drivers, then what follows them
+            curve, hidden = self.model.drivers.levels(
+                self.model.curve, features, each, numbers, packed
+            )
+            curve = curve[:, : len(self.table.tracks)]
+            steps = self.table.steps(curve, lives.regime)
+            residual = self.model.residual.lived(chance, hidden, steps, lives.regime, packed)
+            numbers = self._numbers(lives.regime, curve + residual)
+        assert numbers is not None
+        lives.numbers = self._with_gaps(numbers, lives.regime, packed, rng)
         lives.codes = self.table.cells(self._codes(lives.regime, cells), lives, combo, packed, rng)
         return Drawn(lives, packed, combo, traits, kept, rng)
 
@@ -212,22 +219,23 @@ class Drawing:
             lives.regime = chain.draw(context, packed, np.random.default_rng(seed))
         return lives.regime, situation.features(self.table, lives, traits, combo, packed)
 
-    def _numbers(
-        self, lives: Lives, values: Floats, rng: np.random.Generator, packed: Packed
-    ) -> Floats:
-        """Return the columns of numbers: curve and residual in the units of the regime, with
-        gaps."""
+    def _numbers(self, regime: Ints, values: Floats) -> Floats:
+        """Return the columns of numbers: curve and residual in the units of the regime."""
         center, spread = np.array(self.table.center), np.array(self.table.spread)
-        values = center[lives.regime] + spread[lives.regime] * values
-        values = self.model.calibration.corrected(values, lives.regime)
-        fixed = np.array(self.table.fixed, dtype=np.float64)[lives.regime]
-        values = np.where(np.isnan(fixed), values, fixed)
+        values = self.model.calibration.corrected(center[regime] + spread[regime] * values, regime)
+        fixed = np.array(self.table.fixed, dtype=np.float64)[regime]
+        return np.where(np.isnan(fixed), values, fixed)
+
+    def _with_gaps(
+        self, numbers: Floats, regime: Ints, packed: Packed, rng: np.random.Generator
+    ) -> Floats:
+        """Return the numbers with as many gaps as the training lives have."""
         for number, patterns in enumerate(self.model.situation.patterns):
             chain = self.model.situation.chains[f"missing{number}"]
-            context = lives.regime if len(chain.first) > 1 else np.zeros_like(lives.regime)
+            context = regime if len(chain.first) > 1 else np.zeros_like(regime)
             gone = np.array(patterns, dtype=bool)[chain.draw(context, packed, rng)]
-            values[gone] = np.nan
-        return np.asarray(values)
+            numbers[gone] = np.nan
+        return numbers
 
     def _codes(self, regime: Ints, cells: NDArray[np.int16]) -> NDArray[np.int16]:
         """Return the cells of all categories: those drawn, and those that the regime gives."""

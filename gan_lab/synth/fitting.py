@@ -19,7 +19,15 @@ from torch import Tensor
 
 from gan_lab.errors import BadParameter
 from gan_lab.schema import Epoch, Roles, TrainConfig
-from gan_lab.synth.degradation import Curve, CurveData, Embeddings, Population, curve_losses
+from gan_lab.synth.degradation import (
+    WEAR_FEATURES,
+    Curve,
+    CurveData,
+    Embeddings,
+    Population,
+    curve_losses,
+)
+from gan_lab.synth.drivers import Drivers
 from gan_lab.synth.lifetable import LifeTable
 from gan_lab.synth.modelfile import pack, part, unpack
 from gan_lab.synth.network import Batch
@@ -66,6 +74,16 @@ class Fitting:
             [_standardized(self.table, self.lives), _indicators(self.lives.codes[:, self.groups])],
             axis=1,
         )
+        self.asked = self.held_out[self.packed.life]
+        if not self.asked.any():
+            alone = len(self.lives.rows) == 1
+            age, life = self.packed.age, self.packed.life
+            self.asked = age % 400 > 300 if alone else life % 2 == 1
+        self.drivers = Drivers.of(
+            config.drivers, [str(track.name) for track in self.table.tracks],
+            self.table.may_drive & ~self.lives.missing.any(axis=0), self.lives.numbers,
+            self.features[:, WEAR_FEATURES:], self.packed, self.asked,
+        )  # fmt: skip
         self.history: list[Epoch] = []
         self.stopped = False
 
@@ -119,7 +137,8 @@ class Fitting:
     def _curve_phase(self) -> Phase:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
-            self.curve = Curve(self.features.shape[1], self.values.shape[1])
+            told = self.features.shape[1] + self.drivers.width
+            self.curve = Curve(told, self.values.shape[1])
         taught, asked = self._of(~self.held_out), self._of(self.held_out)
 
         def infer() -> None:
@@ -142,8 +161,9 @@ class Fitting:
             return float(sum(curve_losses(self.curve, asked, found, chosen, generator)))
 
         most = self.config.epochs // 2 if self.values.shape[1] else 0
+        plan = self._plan(0, most, 5e-3, times=2 if self.drivers else 1)
         phase = Phase(
-            self.curve, loss, validate, len(taught.life), self._plan(0, most, 5e-3), self.config,
+            self.curve, loss, validate, len(taught.life), plan, self.config,
             salt=1, before_epoch=infer, faster=("log_sigma",),
         )  # fmt: skip
         common = min(COMMON_STEPS, 0.2 * most * phase.steps)
@@ -152,13 +172,19 @@ class Fitting:
     def _of(self, chosen: NDArray[np.bool_]) -> CurveData:
         """Return the rows of the chosen lives as the curve sees them."""
         rows = chosen[self.packed.life]
+        features, values = self.features[rows], self.values[rows]
+        life, each = (np.cumsum(chosen) - 1)[self.packed.life[rows]], self.lives.rows[chosen]
+        if self.drivers:  # each row twice: what drives, and what follows and is told of it
+            first = np.isin(np.arange(values.shape[1]), self.drivers.tracks)
+            told = self.drivers.told(self.lives.numbers, self.packed)[rows]
+            features = np.tile(features, (2, 1))
+            features = np.concatenate([features, np.r_[np.zeros_like(told), told]], axis=1)
+            values = np.r_[np.where(first, values, np.nan), np.where(first, np.nan, values)]
+            life, each = np.tile(life, 2), 2 * each
         return CurveData(
-            torch.from_numpy(self.features[rows]),
-            torch.from_numpy(self.values[rows]),
-            torch.from_numpy((np.cumsum(chosen) - 1)[self.packed.life[rows]]),
-            torch.from_numpy(self.lives.rows[chosen]),
-            torch.from_numpy(self.told[chosen]),
-        )
+            torch.from_numpy(features), torch.from_numpy(values), torch.from_numpy(life),
+            torch.from_numpy(each), torch.from_numpy(self.told[chosen]),
+        )  # fmt: skip
 
     def _residual_phase(self, most: int) -> Phase:
         follows = Embeddings.infer(self.curve, self._of(~self.held_out)).follows
@@ -166,11 +192,13 @@ class Fitting:
         self.embeddings = Embeddings.infer(self.curve, self._of(everyone), follows)
         w = self.embeddings.mean.numpy()[self.packed.life]
         told = np.concatenate([self.features, w], axis=1)
-        value, hidden = self.curve.levels(told)
+        value, hidden = self.drivers.levels(
+            self.curve, self.features, w, self.lives.numbers, self.packed
+        )
         residual = (self.values - value)[:, : len(self.table.tracks)]
         self.residual, joint = Residual.prepare(
             residual, hidden, self.lives, self.table, self.groups, told.shape[1], self.packed,
-            self.held_out, self.config,
+            self.drivers, self.held_out, self.asked, self.config,
         )  # fmt: skip
         network = self.residual.network
         batch = network.batch(joint, self.residual.conditions(told, self.lives.codes, self.packed))
@@ -199,9 +227,11 @@ class Fitting:
             half=use_bfloat16(config.precision, network.device),
         )  # fmt: skip
 
-    def _plan(self, phase: int, most: int, rate: float) -> Plan:
-        steps = max(1, math.ceil(len(self.features) / self.config.batch_size))
-        columns = len(self.table.tracks) + len(self.table.categories.groups)
+    def _plan(self, phase: int, most: int, rate: float, times: int = 1) -> Plan:
+        """Return how long a phase takes that sees each row so many times in an epoch, a part of its
+        columns each time."""
+        steps = max(1, math.ceil(times * len(self.features) / self.config.batch_size))
+        columns = (len(self.table.tracks) + len(self.table.categories.groups)) / times
         return Plan(
             most=most,
             steady=max(2, math.ceil(STEADY_STEPS[phase] / steps)),

@@ -199,6 +199,12 @@ class LifeTable:
         fixed = np.array(self.fixed, dtype=np.float64).reshape(self.regimes, len(self.tracks))
         return ~np.isnan(fixed)
 
+    @property
+    def may_drive(self) -> NDArray[np.bool_]:
+        """Return which tracks may be drivers, (tracks,): no counters, nor what nothing moves."""
+        counters = np.array([track.counter for track in self.tracks], dtype=bool)
+        return ~counters & ~self.still.all(axis=0)
+
     def cells(
         self,
         cells: NDArray[np.int16],

@@ -1,9 +1,9 @@
 """The model of lives: run-to-failure trajectories, whole lives at a time.
 
 A mixed-effects degradation curve with an embedding of the life (`degradation`), a Markov chain of
-regimes (`regimes`), a variance that follows level and wear (`scatter`), a conditional TVAE for
-what is left (`residual`), and a map to the values that are seen (`calibration`). `fitting` trains
-them, `drawing` draws from them.
+regimes (`regimes`), columns that the others follow (`drivers`), a variance that follows level and
+wear (`scatter`), a conditional TVAE for what is left (`residual`), and a map to the values that are
+seen (`calibration`). `fitting` trains them, `drawing` draws from them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from gan_lab.synth.calibration import DRAWN_ROWS, FEWEST_LIVES, Calibration, Rea
 from gan_lab.synth.degradation import Curve, Population
 from gan_lab.synth.dependence import Dependence
 from gan_lab.synth.drawing import Drawing
+from gan_lab.synth.drivers import Drivers
 from gan_lab.synth.encoding import Column, Encoding
 from gan_lab.synth.fitting import Fitting
 from gan_lab.synth.lifetable import LifeTable
@@ -46,6 +47,7 @@ class SequentialTVAE:
         self,
         table: LifeTable,
         situation: Situation,
+        drivers: Drivers,
         curve: Curve,
         residual: Residual,
         population: Population,
@@ -54,7 +56,8 @@ class SequentialTVAE:
         facts: dict[str, Any],
         history: list[Epoch],
     ) -> None:
-        self.table, self.situation, self.curve = table, situation, curve
+        self.table, self.situation = table, situation
+        self.drivers, self.curve = drivers, curve
         self.residual, self.population, self.calibration = residual, population, calibration
         self.config, self.facts, self.history = config, facts, history
 
@@ -82,6 +85,7 @@ class SequentialTVAE:
         model = cls(
             learned,
             fitting.situation,
+            fitting.drivers,
             fitting.curve,
             fitting.residual,
             fitting.population(),
@@ -165,8 +169,10 @@ class SequentialTVAE:
             if held
             else "no lives were held out, so the number of epochs was planned"
         )
+        driven = [str(self.table.tracks[track].name) for track in self.drivers.tracks]
+        follow = f", the other columns follow {' and '.join(driven)}" if driven else ""
         return [
-            f"{facts['lives']} lives of {facts['rows']} rows, {regimes}.",
+            f"{facts['lives']} lives of {facts['rows']} rows, {regimes}{follow}.",
             f"{len(self.history)} of at most {self.config.epochs} epochs: {decided}.",
         ]
 
@@ -190,6 +196,7 @@ class SequentialTVAE:
         }
         arrays: dict[str, Any] = {name: getattr(self.residual, name) for name in RESIDUAL_PARTS}
         arrays |= {"population": self.population, "calibration": self.calibration}
+        arrays["drivers"] = self.drivers
         for name, made in arrays.items():
             parts[name] = {k: torch.from_numpy(v) for k, v in vars(made).items()}
         for name, chain in self.situation.chains.items():
@@ -235,6 +242,7 @@ class SequentialTVAE:
         return cls(
             LifeTable.from_json(meta["table"]),
             Situation(meta["span"], meta["clocked"], meta["patterns"], chains),
+            Drivers(**arrays("drivers")),
             curve.eval(),
             Residual(
                 past=Past(**arrays("past")),

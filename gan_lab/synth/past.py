@@ -68,7 +68,7 @@ class Past:
         """
         regimes, columns = still.shape
         best = cls(np.zeros((1, 8 * columns, columns)), still)
-        chosen = _some_lives(packed, asked)
+        chosen = some_lives(packed, asked)
         residual, regime, asked = residual[chosen], regime[chosen], asked[chosen]
         packed = Packed(np.unique(packed.life[chosen], return_counts=True)[1])
         later = packed.age > 0
@@ -82,8 +82,8 @@ class Past:
         every, same = slice(0, 4 * columns), slice(4 * columns, 8 * columns)
         for column in range(columns):
             lines = column + columns * np.arange(4)
-            own.coefficients[0, lines, column] = _ridge(taught[0][:, lines], taught[1][:, column])
-        of_all.coefficients[0, every] = _ridge(taught[0][:, every], taught[1])
+            own.coefficients[0, lines, column] = ridge(taught[0][:, lines], taught[1][:, column])
+        of_all.coefficients[0, every] = ridge(taught[0][:, every], taught[1])
         candidates = [own, of_all]
         if by_regime:
             candidates += [of_all._by_regime(*taught, lines) for lines in (every, same)]
@@ -115,6 +115,16 @@ class Past:
             found = Past(found.coefficients * 0.97, self.still)
         return found
 
+    def led_by(self, drivers: Ints, alone: Past) -> Past:
+        """Return the same, but these columns follow their own past `alone`."""
+        columns = self.still.shape[1]
+        sets = max(len(self.coefficients), len(alone.coefficients))
+        found = np.repeat(self.coefficients, sets // len(self.coefficients), axis=0)
+        lines = (np.arange(8)[:, None] * columns + drivers).ravel()
+        found[:, :, drivers] = 0.0
+        found[:, lines[:, None], drivers] = alone.coefficients
+        return Past(found, self.still)
+
     def _by_regime(self, past: Floats, residual: Floats, regime: Ints, lines: slice) -> Past:
         """Return coefficients of each regime on some lines, shrunk towards those of all rows."""
         found = np.zeros((len(self.still), *self.coefficients.shape[1:]))
@@ -122,7 +132,7 @@ class Past:
         for number in range(len(found)):
             mine = past[regime == number][:, lines]
             left = residual[regime == number] - mine @ found[number, lines]
-            found[number, lines] += _ridge(mine, left, POOLED_ROWS)
+            found[number, lines] += ridge(mine, left, POOLED_ROWS)
         return Past(found, self.still)
 
     def __bool__(self) -> bool:
@@ -190,7 +200,7 @@ def _past(residual: Floats, packed: Packed, regime: Ints, by_regime: bool) -> Fl
     return np.concatenate([past, same_regime_past_of(residual, packed, regime)], axis=1)
 
 
-def _some_lives(packed: Packed, asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def some_lives(packed: Packed, asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return all rows, or where they are many the first ones of some lives drawn at random: a third
     of lives with rows that are asked."""
     if len(packed.life) <= FIT_ROWS:
@@ -214,7 +224,8 @@ def _blocks(packed: Packed) -> Iterator[tuple[slice, Packed]]:
         yield rows, Packed(lives[mine])
 
 
-def _ridge(past: Floats, residual: Floats, rows: float = 1.0) -> Floats:
+def ridge(past: Floats, residual: Floats, rows: float = 1.0) -> Floats:
+    """Return regression coefficients (terms, columns), shrunk as by so many rows of nothing."""
     gram = past.T @ past + (1e-3 * len(past) + rows) * np.eye(past.shape[1])
     return np.asarray(np.linalg.solve(gram, past.T @ residual))
 

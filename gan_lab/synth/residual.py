@@ -23,6 +23,7 @@ from scipy.special import ndtri
 from gan_lab.schema import TrainConfig
 from gan_lab.synth.degradation import evenly
 from gan_lab.synth.dependence import Dependence
+from gan_lab.synth.drivers import Drivers
 from gan_lab.synth.encoding import Column, Encoded, Encoding
 from gan_lab.synth.factors import factored
 from gan_lab.synth.lifetable import LifeTable
@@ -41,6 +42,15 @@ LEVEL_ROWS = 10  # of a life, at least, to tell its level
 PRIOR_COMPONENTS = 10
 LIKE_TAUGHT = 2.0  # how many lives whose offsets are as wide as the taught ones' are presumed
 DRAW_ROWS = 16_384
+
+
+@dataclass
+class Chance:
+    """Innovations of rows (rows, columns), packed, in units of their spread, and the level of each
+    life (lives, columns)."""
+
+    innovation: Floats
+    offset: Floats
 
 
 @dataclass
@@ -73,21 +83,22 @@ class Residual:
         groups: list[int],
         static: int,
         packed: Packed,
+        drivers: Drivers,
         held_out: NDArray[np.bool_],
+        asked: NDArray[np.bool_],
         config: TrainConfig,
     ) -> tuple[Residual, Encoded]:
         """Fit everything but the network's weights; return it with the encoded innovations.
 
-        `residual` (rows, columns) is NaN where a reading is missing or can only be one.
+        `residual` (rows, columns) is NaN where a reading is missing or can only be one. Rows that
+        are `asked` decide what is worth a coefficient.
         """
         known = np.isfinite(residual)
-        asked = held_out[packed.life]
-        if not asked.any():
-            asked = packed.life % 2 == 1 if len(lives.rows) > 1 else packed.age % 400 > 300
+        first = np.isin(np.arange(residual.shape[1]), drivers.tracks)  # drawn before all others
         entered = entries(lives.regime, packed)
         level = Scatter.fit(
             hidden, residual.astype(np.float64), asked, np.zeros_like(entered), lives.regime,
-            table.regimes,
+            table.regimes, first,
         )  # fmt: skip
         share = level.relative(hidden)
         offset, differ = _levels(residual / share, packed)
@@ -95,11 +106,15 @@ class Residual:
         still = table.still[regime]
         whole = np.where(still, 0.0, _filled(residual - offset[packed.life] * share, config.seed))
         past = Past.fit(whole, packed, regime, table.still, asked)
+        if drivers:
+            alone = Past.fit(whole[:, first], packed, regime, table.still[:, first], asked)
+            past = past.led_by(np.flatnonzero(first), alone)
         innovation = past.innovations(whole, packed, regime)
         gain = np.maximum(whole.std(axis=0) / (innovation.std(axis=0) + 1e-12), 1.0)
         scatter = Scatter.fit(
-            hidden, np.where(known, innovation, np.nan), asked, entered, regime, table.regimes
-        )
+            hidden, np.where(known, innovation, np.nan), asked, entered, regime, table.regimes,
+            first,
+        )  # fmt: skip
         innovation = innovation / scatter.deviation(hidden, entered)
         dependence = Dependence.fit(innovation, regime, table.regimes)
         innovation = np.where(still, np.nan, dependence.alone(innovation, regime))
@@ -142,15 +157,13 @@ class Residual:
     def draw(
         self,
         static: NDArray[np.float32],
-        hidden: NDArray[np.float32],
-        steps: Floats,
         regime: Ints,
         packed: Packed,
         generator: torch.Generator,
-    ) -> tuple[Floats, NDArray[np.int16]]:
-        """Draw residuals (rows, columns) and cells (rows, groups) of lives, life by life.
+    ) -> tuple[Chance, NDArray[np.int16]]:
+        """Draw what chance holds for lives, and their cells (rows, groups), life by life.
 
-        Rows are drawn at once where no category needs the one before; the past is added afterwards.
+        Rows are drawn at once where no category needs the one before.
         """
         static = static[packed.index]
         columns = len(self.gain)
@@ -170,15 +183,28 @@ class Residual:
                 innovation[a:b] = self._numbers(drawn)
                 now = np.tile(self._one_hot(cells[a:b]), len(PAST_CELLS))
                 before = now if step == 0 else decay * before + (1 - decay) * now
-        entered, regime = entries(regime, packed), regime[packed.index]
-        innovation = self.dependence.together(innovation, regime, self.past.still)
-        deviation = self.scatter.deviation(hidden, entered)
-        innovation *= (before_rounding(deviation * self.gain, steps) / self.gain)[packed.index]
-        found = self.past.together(innovation, packed, regime, self.lowest, self.highest)
-        found = found[packed.place]
+        innovation = self.dependence.together(innovation, regime[packed.index], self.past.still)
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         offset = ndtri(evenly(len(packed.order), columns, rng)) @ self.offsets.T
-        return found + offset[packed.life] * self.level.relative(hidden), cells[packed.place]
+        return Chance(innovation, offset), cells[packed.place]
+
+    def lived(
+        self,
+        chance: Chance,
+        hidden: NDArray[np.float32],
+        steps: Floats,
+        regime: Ints,
+        packed: Packed,
+    ) -> Floats:
+        """Return the residuals (rows, columns) that chance becomes with each row's past, life by
+        life."""
+        deviation = self.scatter.deviation(hidden, entries(regime, packed))
+        drawn = before_rounding(deviation * self.gain, steps) / self.gain
+        innovation = chance.innovation * drawn[packed.index]
+        found = self.past.together(
+            innovation, packed, regime[packed.index], self.lowest, self.highest
+        )[packed.place]
+        return found + chance.offset[packed.life] * self.level.relative(hidden)
 
     def _drawn(self, told: NDArray[np.float32], generator: torch.Generator) -> Encoded:
         z = self.prior.sample(len(told), generator)

@@ -126,12 +126,13 @@ class Scatter:
         entered: Ints,
         regime: Ints,
         regimes: int,
+        alike: NDArray[np.bool_],
     ) -> Scatter:
         """Fit to residuals by the gamma regression of their squares (Smyth 1989).
 
         `residual` is (rows, columns), NaN where missing, `hidden` (rows, inputs), `entered` (rows,)
-        what `entries` says. A column whose `asked` rows are told no better by it keeps one
-        variance.
+        what `entries` says. A column that is `alike` in all rows (columns,), or whose `asked` rows
+        are told no better by it, keeps one variance.
         """
         square = np.maximum(residual**2, LEAST_VARIANCE)  # NaN where missing
         entry = _entry(square, entered, regime, regimes)
@@ -146,7 +147,8 @@ class Scatter:
             tried = _gamma_regression(known[~asked], square[~asked], constant)
             told = known[asked] @ tried
             gain = _loss(constant, square[asked]) - _loss(told, square[asked])
-            coefficients[:, gain > LEAST_GAIN] = tried[:, gain > LEAST_GAIN]
+            better = (gain > LEAST_GAIN) & ~alike
+            coefficients[:, better] = tried[:, better]
         found = known @ coefficients
         return cls(coefficients, found.min(axis=0), found.max(axis=0), entry)
 

@@ -134,7 +134,9 @@ def test_rows_that_enter_a_regime_scatter_as_they_did(packed: Packed, regime: In
     spread = np.array([1.0, 3.0, 1.0, 5.0])[entered]  # usual, entering 0, entering 1, first
     residual = np.random.default_rng(6).normal(size=(len(regime), 1)) * spread[:, None]
     hidden = np.zeros((len(regime), 3), dtype=np.float32)
-    scatter = Scatter.fit(hidden, residual, packed.life % 4 == 0, entered, regime, 2)
+    scatter = Scatter.fit(
+        hidden, residual, packed.life % 4 == 0, entered, regime, 2, np.array([False])
+    )
     found = scatter.deviation(hidden, entered)[:, 0]
     for kind, least, most in ((0, 0.9, 1.1), (1, 2.5, 3.3), (2, 0.9, 1.1), (-1, 2.8, 5.2)):
         assert least < found[entered == kind].mean() < most
