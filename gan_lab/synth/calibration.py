@@ -70,6 +70,16 @@ class Calibration:
                     )
         return found
 
+    def of(self, columns: Ints) -> Calibration:
+        """Return the maps of these columns alone."""
+        return Calibration.none(*self.drawn.shape[:2]).with_those(self, columns)
+
+    def with_those(self, other: Calibration, columns: Ints) -> Calibration:
+        """Return the maps, these columns' being those of the other."""
+        drawn, seen = self.drawn.copy(), self.seen.copy()
+        drawn[:, columns], seen[:, columns] = other.drawn[:, columns], other.seen[:, columns]
+        return Calibration(drawn, seen)
+
     def corrected(self, numbers: Floats, regime: Ints) -> Floats:
         """Return drawn numbers (rows, columns) as they are seen; NaN stays."""
         found = numbers.copy()

@@ -118,9 +118,9 @@ class Drawing:
             curve = curve[:, : len(self.table.tracks)]
             steps = self.table.steps(curve, lives.regime)
             residual = self.model.residual.lived(chance, hidden, steps, lives.regime, packed)
-            numbers = self._numbers(lives.regime, curve + residual)
-        assert numbers is not None
-        lives.numbers = self._with_gaps(numbers, lives.regime, packed, rng)
+            drawn = self._numbers(lives.regime, curve + residual)
+            numbers = self.table.as_written(drawn, self.model.drivers.tracks)
+        lives.numbers = self._with_gaps(drawn, lives.regime, packed, rng)
         lives.codes = self.table.cells(self._codes(lives.regime, cells), lives, combo, packed, rng)
         return Drawn(lives, packed, combo, traits, kept, rng)
 

@@ -15,18 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_lab.errors import BadParameter
+from gan_lab.synth import situation
 from gan_lab.synth.degradation import Curve
 from gan_lab.synth.past import past_of, ridge, some_lives
 from gan_lab.synth.regimes import Floats, Packed
 
-LAGS = (0.0, 0.5, 0.8, 0.95, 0.98)  # decays of averages of a driver: now, and over 2 to 50 rows
-MOST_DRIVERS = 4  # where more seem to be, all columns have causes that none of them is
+LAGS = (0.0, *situation.LAGS)  # decays of averages of a driver: now, and over 2 to 50 rows
+MOST_DRIVERS = 3
 FEWEST_LIVES = 8  # that tell what wears
 LATE = 0.2  # of a life: its last fifth, where wear shows
-SURE = 3.0  # standard errors that a column changes late in life, to be worn
+SURE, WORN = 3.0, 0.1  # standard errors, and spreads, that a column changes late in life, if worn
 LEAST_MEMORY = 0.25  # of a driver's variance, to be said by its own past
-LEAST_GAIN = 0.003  # of what its own past leaves of a column, to be said by another's
-LEAST_DRIVEN = 0.05  # the same, to be driven by it
+LEAST_DRIVEN = 0.05  # of what its own past leaves of a column, to be said by its driver's
+MOST_TOLD = 0.3  # of what a driver's past says of another: the most that another's says of it
 
 
 @dataclass
@@ -57,15 +58,16 @@ class Drivers:
             found = find(candidates, numbers, features, packed, asked)
         else:
             able = {name: place for place, name in enumerate(names) if candidates[place]}
-            found = []
-            asked_for = [] if wanted == "none" else [name.strip() for name in wanted.split(",")]
-            for name in dict.fromkeys(asked_for):
+            listed = [wanted] if wanted in able else [name.strip() for name in wanted.split(",")]
+            chosen = dict.fromkeys(listed if wanted != "none" else [])
+            for name in chosen:
                 if name not in able:
                     raise BadParameter(
-                        f"Column {name!r} cannot be a driver: that is a column of numbers without "
-                        f"gaps. There are: {', '.join(able) or 'none'}."
+                        f"Column {name!r} cannot be a driver: that is a column of numbers that "
+                        "move, without gaps, and no counter. There are: "
+                        f"{', '.join(able) or 'none'}."
                     )
-                found.append(able[name])
+            found = [able[name] for name in chosen]
         tracks = np.array(found, dtype=np.int64)
         return cls(tracks, numbers[:, tracks].mean(axis=0), numbers[:, tracks].std(axis=0) + 1e-12)
 
@@ -78,7 +80,7 @@ class Drivers:
         return len(LAGS) * len(self.tracks)
 
     def told(self, numbers: Floats, packed: Packed) -> NDArray[np.float32]:
-        """Return what a row is told of the drivers, (rows, 5 x drivers), from the numbers (rows,
+        """Return what a row is told of the drivers, (rows, `width`), from the numbers (rows,
         columns) of whole lives."""
         scaled = (numbers[:, self.tracks] - self.center) / self.spread
         return packed.averages(scaled, LAGS).astype(np.float32)
@@ -113,34 +115,34 @@ def find(
 ) -> list[int]:
     """Choose drivers among the `candidates` (columns,).
 
-    A driver does not wear and remembers; no other column's past says of it what its own does
-    not; and its past says of another column what that one's own does not (Granger 1969). The
-    one that says most comes first. `numbers` is (rows, columns), `features` (rows, n) what else
-    is told of a row but wear. Rows that are `asked` decide; few lives do not tell what wears.
+    A driver does not wear and remembers; its past says of another column what that one's own does
+    not (Granger 1969), and the others' pasts say far less of it. Something is always said where a
+    sensor is noisy, for what it drives is a second reading of it. The one that says most comes
+    first. `numbers` is (rows, columns), `features` (rows, n) what else is told of a row but wear.
+    Rows that are `asked` decide; few lives do not tell what wears.
     """
-    some = some_lives(packed, asked)
-    packed = Packed(np.unique(packed.life[some], return_counts=True)[1])
     if not candidates.any() or len(packed.order) < FEWEST_LIVES:
         return []
+    some = some_lives(packed, asked)
+    packed = Packed(np.unique(packed.life[some], return_counts=True)[1])
     center, spread = np.nanmean(numbers, axis=0), np.nanstd(numbers, axis=0) + 1e-12
     asked, scaled = asked[some], np.nan_to_num((numbers[some] - center) / spread)
     told = np.concatenate([features[some], np.ones((len(scaled), 1))], axis=1, dtype=np.float64)
     left = scaled - told @ ridge(told[~asked], scaled[~asked])
     left -= _sums(left, packed)[packed.life] / np.diff(packed.starts)[packed.life, None]
     errors = _Errors(past_of(left, packed), left, asked)
+    free = candidates & ~_worn(left, packed) & (errors.own() > LEAST_MEMORY)
     chosen: list[int] = []
-    free, known = candidates & ~_worn(left, packed), np.eye(len(center), dtype=bool)
-    while free.any() and len(chosen) <= MOST_DRIVERS:
-        gains = errors.gains(known, free)
+    while free.any() and len(chosen) < MOST_DRIVERS:
+        gains = errors.gains(chosen, free)
         if not chosen:
-            free &= (gains.max(axis=0) < LEAST_GAIN) & (errors.own() > LEAST_MEMORY)
-        gains[:, chosen] = 0.0
+            free &= gains.max(axis=0) < MOST_TOLD * gains.max(axis=1)
         driving = np.where(gains > LEAST_DRIVEN, gains, 0.0).sum(axis=1) * free
         if not driving.any():
             break
         chosen.append(int(driving.argmax()))
-        free[chosen], known[:, chosen] = False, True
-    return chosen if len(chosen) <= MOST_DRIVERS else []
+        free[chosen] = False
+    return chosen
 
 
 class _Errors:
@@ -149,38 +151,41 @@ class _Errors:
 
     def __init__(self, terms: Floats, left: Floats, asked: NDArray[np.bool_]) -> None:
         self.columns = left.shape[1]
-        self.sums = [
-            (terms[rows].T @ terms[rows], terms[rows].T @ left[rows], (left[rows] ** 2).sum(axis=0))
-            for rows in (~asked, asked)
-        ]
+        self.lags = np.arange(terms.shape[1] // self.columns) * self.columns
+        self.sums = []
+        for rows in (~asked, asked):
+            mine, wanted = terms[rows], left[rows]
+            self.sums.append((mine.T @ mine, mine.T @ wanted, (wanted**2).sum(axis=0)))
         self.ridge = 1.0 + 1e-5 * (~asked).sum()
-
-    def gains(self, known: NDArray[np.bool_], some: NDArray[np.bool_]) -> Floats:
-        """Return which share of what the terms of those `known` leave of a column, rows that are
-        asked, another's explain: (columns of the other, columns); `known` (columns, columns) says
-        for each column of which. 0 where neither is one of `some` (columns,)."""
-        every = np.eye(self.columns, dtype=bool)
-        before = [self._missed(column, known[column]) for column in range(self.columns)]
-        found = np.zeros((self.columns, self.columns))
-        for column, other in zip(*np.nonzero(~every & (some | some[:, None])), strict=True):
-            missed = self._missed(column, known[column] | every[other])
-            found[other, column] = 1 - missed / before[column]
-        return found
 
     def own(self) -> Floats:
         """Return which share of each column its own terms explain on rows that are asked."""
-        every = np.eye(self.columns, dtype=bool)
-        missed = [self._missed(column, every[column]) for column in range(self.columns)]
-        return 1 - np.array(missed) / (self.sums[1][2] + 1e-9)
+        every = range(self.columns)
+        missed = np.array([self._missed(each, np.array([[each]]))[0] for each in every])
+        return 1 - missed / (self.sums[1][2] + 1e-9)
 
-    def _missed(self, column: int, whose: NDArray[np.bool_]) -> float:
-        """Return the sum of squares that these columns' terms leave."""
-        lines = np.flatnonzero(np.tile(whose, len(self.sums[0][0]) // self.columns))
+    def gains(self, known: list[int], some: NDArray[np.bool_]) -> Floats:
+        """Return which share of what its own terms and those of the `known` leave of a column,
+        another's explain: (columns of the other, columns); 0 where neither is one of `some`."""
+        found = np.zeros((self.columns, self.columns))
+        for column in range(self.columns):
+            base = np.unique([column, *known])
+            others = np.setdiff1d(np.flatnonzero(some | some[column]), base)
+            if len(others) and column not in known:
+                whose = np.concatenate([np.tile(base, (len(others), 1)), others[:, None]], axis=1)
+                before = self._missed(column, base[None])[0]
+                found[others, column] = 1 - self._missed(column, whose) / before
+        return found
+
+    def _missed(self, column: int, whose: NDArray[np.int64]) -> Floats:
+        """Return the sum of squares of rows asked that each set of columns leaves, (sets,)."""
+        lines = (self.lags[:, None] + whose[:, None, :]).reshape(len(whose), -1)
+        across = lines[:, :, None], lines[:, None, :]
         (gram, with_it, _), (asked, asked_with, square) = self.sums
-        gram = gram[np.ix_(lines, lines)] + self.ridge * np.eye(len(lines))
-        found = np.linalg.solve(gram, with_it[lines, column])
-        missed = square[column] - 2 * found @ asked_with[lines, column]
-        return float(missed + found @ asked[np.ix_(lines, lines)] @ found) + 1e-9
+        shrunk = gram[across] + self.ridge * np.eye(lines.shape[1])
+        found = np.linalg.solve(shrunk, with_it[lines, column][..., None])[..., 0]
+        missed = square[column] - 2 * (found * asked_with[lines, column]).sum(axis=1)
+        return np.asarray(missed + np.einsum("si,sij,sj->s", found, asked[across], found)) + 1e-9
 
 
 def _worn(left: Floats, packed: Packed) -> NDArray[np.bool_]:
@@ -193,7 +198,8 @@ def _worn(left: Floats, packed: Packed) -> NDArray[np.bool_]:
     )
     change = lately - early
     error = change.std(axis=0) / np.sqrt(len(rows)) + 1e-12
-    return np.asarray(np.abs(change.mean(axis=0)) > SURE * error)
+    size = np.abs(change.mean(axis=0))
+    return np.asarray((size > SURE * error) & (size > WORN * left.std(axis=0)))
 
 
 def _sums(values: NDArray[Any], packed: Packed) -> Floats:

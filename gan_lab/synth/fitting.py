@@ -74,15 +74,14 @@ class Fitting:
             [_standardized(self.table, self.lives), _indicators(self.lives.codes[:, self.groups])],
             axis=1,
         )
-        self.asked = self.held_out[self.packed.life]
-        if not self.asked.any():
-            alone = len(self.lives.rows) == 1
+        self.judging = self.held_out[self.packed.life]
+        if not self.judging.any():  # every other life, or of one alone the last quarter of each 400
             age, life = self.packed.age, self.packed.life
-            self.asked = age % 400 > 300 if alone else life % 2 == 1
+            self.judging = life % 2 == 1 if len(self.lives.rows) > 1 else age % 400 > 300
         self.drivers = Drivers.of(
             config.drivers, [str(track.name) for track in self.table.tracks],
             self.table.may_drive & ~self.lives.missing.any(axis=0), self.lives.numbers,
-            self.features[:, WEAR_FEATURES:], self.packed, self.asked,
+            self.features[:, WEAR_FEATURES:], self.packed, self.judging,
         )  # fmt: skip
         self.history: list[Epoch] = []
         self.stopped = False
@@ -174,12 +173,12 @@ class Fitting:
         rows = chosen[self.packed.life]
         features, values = self.features[rows], self.values[rows]
         life, each = (np.cumsum(chosen) - 1)[self.packed.life[rows]], self.lives.rows[chosen]
-        if self.drivers:  # each row twice: what drives, and what follows and is told of it
-            first = np.isin(np.arange(values.shape[1]), self.drivers.tracks)
+        if self.drivers:  # each row twice: what drives, and what is told of it and follows
+            driving = np.isin(np.arange(values.shape[1]), self.drivers.tracks)
             told = self.drivers.told(self.lives.numbers, self.packed)[rows]
-            features = np.tile(features, (2, 1))
-            features = np.concatenate([features, np.r_[np.zeros_like(told), told]], axis=1)
-            values = np.r_[np.where(first, values, np.nan), np.where(first, np.nan, values)]
+            untold = np.zeros_like(told)
+            features = np.block([[features, untold], [features, told]])
+            values = np.r_[np.where(driving, values, np.nan), np.where(driving, np.nan, values)]
             life, each = np.tile(life, 2), 2 * each
         return CurveData(
             torch.from_numpy(features), torch.from_numpy(values), torch.from_numpy(life),
@@ -198,7 +197,7 @@ class Fitting:
         residual = (self.values - value)[:, : len(self.table.tracks)]
         self.residual, joint = Residual.prepare(
             residual, hidden, self.lives, self.table, self.groups, told.shape[1], self.packed,
-            self.drivers, self.held_out, self.asked, self.config,
+            self.drivers, self.held_out, self.judging, self.config,
         )  # fmt: skip
         network = self.residual.network
         batch = network.batch(joint, self.residual.conditions(told, self.lives.codes, self.packed))
@@ -256,7 +255,7 @@ class Fitting:
                 kl=kl,
                 validation=validation,
                 seconds=seconds,
-                rows_per_second=phase.rows / seconds,
+                rows_per_second=int((~self.held_out[self.packed.life]).sum()) / seconds,
             )
             self.history.append(epoch)
             if on_checkpoint is not None:

@@ -205,6 +205,16 @@ class LifeTable:
         counters = np.array([track.counter for track in self.tracks], dtype=bool)
         return ~counters & ~self.still.all(axis=0)
 
+    def as_written(self, numbers: Floats, tracks: Ints) -> Floats:
+        """Return drawn numbers (rows, tracks), of these tracks the values that a table will hold:
+        training rows are told no others."""
+        found = numbers.copy()
+        for place in tracks:
+            track = self.tracks[place]
+            written = track.write(track.scale.reading(numbers[:, place]))
+            found[:, place] = track.scale.place(written.to_numpy(np.float64))
+        return found
+
     def cells(
         self,
         cells: NDArray[np.int16],

@@ -121,11 +121,16 @@ class SequentialTVAE:
         """Correct what is drawn by what the training lives show, where these are enough."""
         if seen.life[-1] + 1 < FEWEST_LIVES:
             return
-        drawing = Drawing(self, self.config.seed + CALIBRATION_SEED, None)
-        drawn = drawing.readings(max(FEWEST_LIVES, round(DRAWN_ROWS / drawing.mean_rows)))
         tracks = self.table.tracks
         steps = [0.0 if track.scale.readings else track.step or 0.0 for track in tracks]
-        self.calibration = Calibration.fit(drawn, seen, steps, self.table.regimes)
+        drawing = Drawing(self, self.config.seed + CALIBRATION_SEED, None)
+        lives = max(FEWEST_LIVES, round(DRAWN_ROWS / drawing.mean_rows))
+        found = Calibration.fit(drawing.readings(lives), seen, steps, self.table.regimes)
+        if self.drivers:  # what follows them is corrected as it follows the corrected ones
+            self.calibration = found.of(self.drivers.tracks)
+            rest = Calibration.fit(drawing.readings(lives), seen, steps, self.table.regimes)
+            found = rest.with_those(self.calibration, self.drivers.tracks)
+        self.calibration = found
 
     @property
     def failure_modes(self) -> list[str]:
@@ -170,7 +175,7 @@ class SequentialTVAE:
             else "no lives were held out, so the number of epochs was planned"
         )
         driven = [str(self.table.tracks[track].name) for track in self.drivers.tracks]
-        follow = f", the other columns follow {' and '.join(driven)}" if driven else ""
+        follow = f", the other numbers follow {' and '.join(driven)}" if driven else ""
         return [
             f"{facts['lives']} lives of {facts['rows']} rows, {regimes}{follow}.",
             f"{len(self.history)} of at most {self.config.epochs} epochs: {decided}.",

@@ -60,11 +60,13 @@ class Past:
         regime: Ints,
         still: NDArray[np.bool_],
         asked: NDArray[np.bool_],
+        drivers: Ints | None = None,
     ) -> Past:
         """Fit by ridge regression to residuals (rows, columns); `regime` is of each row.
 
         Per column: none, its own past, or that of all columns, in all regimes or by regime,
-        whichever predicts the `asked` rows best by a margin. Shrunk until a shock dies away.
+        whichever predicts the `asked` rows best by a margin; of `drivers`, these alone. Shrunk
+        until a shock dies away.
         """
         regimes, columns = still.shape
         best = cls(np.zeros((1, 8 * columns, columns)), still)
@@ -94,6 +96,9 @@ class Past:
             if better.any():
                 best = cls(np.where(better, candidate.coefficients, best.coefficients), still)
                 error = np.where(better, tried, error)
+        if drivers is not None and len(drivers):
+            alone = cls.fit(residual[:, drivers], packed, regime, still[:, drivers], asked)
+            best = best._led_by(drivers, alone)
         best = cls(np.stack([_stable(each) for each in best.coefficients]), still)
         return best._calmed(packed, regime) if best.by_regime else best
 
@@ -115,7 +120,7 @@ class Past:
             found = Past(found.coefficients * 0.97, self.still)
         return found
 
-    def led_by(self, drivers: Ints, alone: Past) -> Past:
+    def _led_by(self, drivers: Ints, alone: Past) -> Past:
         """Return the same, but these columns follow their own past `alone`."""
         columns = self.still.shape[1]
         sets = max(len(self.coefficients), len(alone.coefficients))

@@ -94,26 +94,24 @@ class Residual:
         are `asked` decide what is worth a coefficient.
         """
         known = np.isfinite(residual)
-        first = np.isin(np.arange(residual.shape[1]), drivers.tracks)  # drawn before all others
+        # Drivers are drawn before there is a hidden layer that knows them: it may not matter there.
+        driving = np.isin(np.arange(residual.shape[1]), drivers.tracks)
         entered = entries(lives.regime, packed)
         level = Scatter.fit(
             hidden, residual.astype(np.float64), asked, np.zeros_like(entered), lives.regime,
-            table.regimes, first,
+            table.regimes, driving,
         )  # fmt: skip
         share = level.relative(hidden)
         offset, differ = _levels(residual / share, packed)
         regime, codes = lives.regime, lives.codes
         still = table.still[regime]
         whole = np.where(still, 0.0, _filled(residual - offset[packed.life] * share, config.seed))
-        past = Past.fit(whole, packed, regime, table.still, asked)
-        if drivers:
-            alone = Past.fit(whole[:, first], packed, regime, table.still[:, first], asked)
-            past = past.led_by(np.flatnonzero(first), alone)
+        past = Past.fit(whole, packed, regime, table.still, asked, drivers.tracks)
         innovation = past.innovations(whole, packed, regime)
         gain = np.maximum(whole.std(axis=0) / (innovation.std(axis=0) + 1e-12), 1.0)
         scatter = Scatter.fit(
             hidden, np.where(known, innovation, np.nan), asked, entered, regime, table.regimes,
-            first,
+            driving,
         )  # fmt: skip
         innovation = innovation / scatter.deviation(hidden, entered)
         dependence = Dependence.fit(innovation, regime, table.regimes)

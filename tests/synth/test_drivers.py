@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from gan_lab.errors import BadParameter
 from gan_lab.schema import Roles, TrainConfig
@@ -27,7 +28,10 @@ def warmed(load: Floats) -> Floats:
     return found
 
 
-def loaded_machines(lives: int = 40, memory: float = 0.9) -> pd.DataFrame:
+def loaded_machines(
+    lives: int = 40, memory: float = 0.9, noise: float = 0.0, stops: bool = False
+) -> pd.DataFrame:
+    """`noise` is that of the load's own sensor; stopped machines have no load for hours."""
     frames = []
     for unit in range(lives):
         rng = np.random.default_rng(unit)
@@ -37,6 +41,8 @@ def loaded_machines(lives: int = 40, memory: float = 0.9) -> pd.DataFrame:
         for hour in range(1, rows):
             load[hour] = memory * load[hour - 1] + push[hour]
         load = np.clip(0.7 + 0.5 * load, 0.1, 1.3)
+        running = np.sin(np.arange(rows) / 6 + rng.uniform(0, 6)) > -0.7 * stops - (not stops) * 2
+        load *= running
         left = np.arange(rows)[::-1]
         wear = np.exp(-left / rng.uniform(20, 50))
         frames.append(
@@ -45,14 +51,16 @@ def loaded_machines(lives: int = 40, memory: float = 0.9) -> pd.DataFrame:
                     "unit": unit,
                     "hour": np.arange(rows),
                     "winding": warmed(load) + 5 * wear + rng.normal(0, 0.3, rows),
-                    "load": load,
+                    "load": (load + noise * running * rng.normal(0, 1, rows)),
                     "vibration": 1 + load + 2 * wear + rng.normal(0, 0.1, rows),
                     "hum": rng.normal(0, 1, rows),
+                    "state": np.where(running, "on", "off"),
                     "rul": left,
                 }
             )
         )
-    return pd.concat(frames, ignore_index=True)
+    found = pd.concat(frames, ignore_index=True)
+    return found if stops else found.drop(columns="state")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +91,7 @@ def test_a_winding_is_as_warm_as_its_own_load_makes_it(
     model: SequentialTVAE, table: pd.DataFrame
 ) -> None:
     assert driving(model) == ["load"]
-    assert model.notes()[0].endswith("one regime, the other columns follow load.")
+    assert model.notes()[0].endswith("one regime, the other numbers follow load.")
     alone = SequentialTVAE.fit(table, ROLES, CONFIG.model_copy(update={"drivers": "none"}))
     assert not driving(alone)
     real = strays(table)
@@ -104,6 +112,32 @@ def test_a_driver_is_drawn_as_it_was_seen(model: SequentialTVAE, table: pd.DataF
     assert memory[0] == pytest.approx(memory[1], abs=0.08)
 
 
+def test_a_load_that_stops_and_whose_sensor_is_noisy() -> None:
+    """In a state that knows no load the driver is still, and what it heated cools down."""
+    table = loaded_machines(noise=0.02, stops=True)
+    roles = ROLES.model_copy(update={"state": "state"})
+    model = SequentialTVAE.fit(table, roles, CONFIG)
+    assert driving(model) == ["load"]
+    drawn = pd.concat(model.sample(lives=40))
+    assert (drawn.loc[drawn["state"] == "off", "load"] == 0).all()
+    assert strays(drawn) < 2.5 * strays(table)
+
+
+def test_what_follows_is_told_the_driver_that_is_written(
+    model: SequentialTVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Floats] = []
+
+    def look(drivers: Drivers, numbers: Floats, packed: Packed) -> NDArray[np.float32]:
+        told.append(numbers[:, drivers.tracks])
+        return tell(drivers, numbers, packed)
+
+    tell = Drivers.told
+    monkeypatch.setattr(Drivers, "told", look)
+    drawn = pd.concat(model.sample(lives=8))
+    assert np.array_equal(np.concatenate(told)[:, 0], drawn["load"])
+
+
 def test_a_load_without_memory_is_left_to_its_own_row() -> None:
     assert not driving(
         SequentialTVAE.fit(loaded_machines(memory=0.0), ROLES, TrainConfig(epochs=2))
@@ -113,52 +147,54 @@ def test_a_load_without_memory_is_left_to_its_own_row() -> None:
 def test_what_drives_is_found_among_what_does_not() -> None:
     rng = np.random.default_rng(0)
     packed = Packed(np.full(30, 150))
-    load = rng.normal(size=(len(packed.life), 3))
+    load = rng.normal(size=(len(packed.life), 4))
     for row in np.flatnonzero(packed.age > 0):
         load[row] += 0.9 * load[row - 1]
     worn = np.exp((packed.age - 149) / 20)[:, None] * 3
     heat = packed.averages(load[:, :2], [0.8]) + 0.2 * rng.normal(size=(len(load), 2)) + worn
-    columns = np.concatenate([heat, load], axis=1)  # the third load drives nothing
+    crack = load[:, 3:] + worn  # which shakes something else, and is no driver
+    shaken = packed.averages(crack, [0.8]) + 0.2 * rng.normal(size=worn.shape)
+    columns = np.concatenate([heat, load[:, :3], crack, shaken], axis=1)  # load 3 drives nothing
     asked, nothing = packed.life % 5 == 0, np.zeros((len(load), 0), dtype=np.float32)
-    every = np.ones(5, dtype=bool)
+    every = np.ones(7, dtype=bool)
     assert sorted(find(every, columns, nothing, packed, asked)) == [2, 3]
-    assert find(~np.isin(np.arange(5), [2]), columns, nothing, packed, asked) == [3]
+    assert find(~np.isin(np.arange(7), [2]), columns, nothing, packed, asked) == [3]
     few = packed.life < 5
     assert find(every, columns[few], nothing[few], Packed(np.full(5, 150)), asked[few]) == []
-
-
-def test_where_all_columns_have_common_causes_none_drives() -> None:
-    rng = np.random.default_rng(1)
-    packed = Packed(np.full(30, 150))
-    cause = rng.normal(size=(len(packed.life), 4))
-    for row in np.flatnonzero(packed.age > 0):
-        cause[row] += 0.9 * cause[row - 1]
-    columns = cause @ rng.normal(size=(4, 24)) + rng.normal(size=(len(cause), 24))
-    asked, nothing = packed.life % 5 == 0, np.zeros((len(cause), 0), dtype=np.float32)
-    assert find(np.ones(24, dtype=bool), columns, nothing, packed, asked) == []
 
 
 def test_drivers_can_be_named_and_a_wrong_name_is_refused(table: pd.DataFrame) -> None:
     short = CONFIG.model_copy(update={"epochs": 3, "drivers": "vibration, hum"})
     assert driving(SequentialTVAE.fit(table, ROLES, short)) == ["vibration", "hum"]
+    named = table.rename(columns={"load": "load, kW"})
+    config = short.model_copy(update={"drivers": "load, kW"})
+    assert driving(SequentialTVAE.fit(named, ROLES, config)) == ["load, kW"]
     gaps = table.assign(hum=table["hum"].where(table.index % 9 > 0))
     with pytest.raises(BadParameter, match="'hum' cannot be a driver.*winding, load, vibration"):
         SequentialTVAE.fit(gaps, ROLES, short)
 
 
-def test_a_driver_follows_nothing_but_its_own_past() -> None:
-    packed, none = Packed(np.full(12, 80)), np.zeros((1, 3), dtype=bool)
-    residual = np.random.default_rng(0).normal(size=(960, 3))
+def test_a_named_driver_follows_nothing_but_its_own_past_and_nothing_grows() -> None:
+    """A speed that is controlled against a load: as a driver it may not answer any more, and what
+    only its answers held in check is not to run away."""
+    packed, none = Packed(np.full(40, 100)), np.zeros((1, 2), dtype=bool)
+    values = np.random.default_rng(0).normal(size=(4000, 2))
     for row in np.flatnonzero(packed.age > 0):
-        residual[row] += 0.8 * residual[row - 1, [1, 1, 2]]
-    regime, asked = np.zeros(960, dtype=np.int64), packed.life % 3 == 0
-    drivers = np.array([1])
-    alone = Past.fit(residual[:, drivers], packed, regime, none[:, drivers], asked)
-    past = Past.fit(residual, packed, regime, none, asked).led_by(drivers, alone)
-    lines = np.arange(24)
-    assert past.coefficients[0, lines % 3 == 1, 0].any()  # which still follows the driver
-    assert past.coefficients[0, lines % 3 == 1, 1].any()
-    assert not past.coefficients[0, lines % 3 != 1, 1].any()
+        load, speed = values[row - 1]
+        values[row] += 1.1 * load - 0.5 * speed, 0.6 * load + 0.2 * speed
+    regime, asked = np.zeros(4000, dtype=np.int64), packed.life % 3 == 0
+    both, speed_first = (
+        Past.fit(values, packed, regime, none, asked, np.array(drivers, dtype=np.int64))
+        for drivers in ([], [1])
+    )
+    lines = np.arange(16)
+    assert both.coefficients[0, lines % 2 == 0, 1].any()
+    assert not speed_first.coefficients[0, lines % 2 == 0, 1].any()
+    assert speed_first.coefficients[0, lines % 2 == 1].any(axis=0).all()
+    limits = np.full(2, 100 * np.abs(values).max())
+    shock = np.random.default_rng(1).normal(size=values.shape)
+    found = speed_first.together(shock, packed, regime, -limits, limits)
+    assert np.abs(found).max() < limits[0]
 
 
 def test_a_training_with_drivers_resumes_and_is_saved(table: pd.DataFrame, tmp_path: Path) -> None:
