@@ -8,6 +8,7 @@ what it does to its own row is tied exactly by `dependence`, and its past by `pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +27,9 @@ FEWEST_LIVES = 8  # that tell what wears
 LATE = 0.2  # of a life: its last fifth, where wear shows
 SURE, WORN = 3.0, 0.1  # standard errors, and spreads, that a column changes late in life, if worn
 LEAST_MEMORY = 0.25  # of a driver's variance, to be said by its own past
-LEAST_DRIVEN = 0.05  # of what its own past leaves of a column, to be said by its driver's
 MOST_TOLD = 0.3  # of what a driver's past says of another: the most that another's says of it
+LEAST_LAG = 0.1  # of what a driver as it is leaves of a column, to be explained by it as it was
+LEAST_DRIVEN = 0.15  # of a column, to be explained by another driver than those already chosen
 
 
 @dataclass
@@ -116,10 +118,11 @@ def find(
     """Choose drivers among the `candidates` (columns,).
 
     A driver does not wear and remembers; its past says of another column what that one's own does
-    not (Granger 1969), and the others' pasts say far less of it. Something is always said where a
-    sensor is noisy, for what it drives is a second reading of it. The one that says most comes
-    first. `numbers` is (rows, columns), `features` (rows, n) what else is told of a row but wear.
-    Rows that are `asked` decide; few lives do not tell what wears.
+    not (Granger 1969), and the others' pasts say far less of it (something where its sensor is
+    noisy, for what it drives is a second reading of it); and what it drives follows it as it was,
+    not only as it is. The one that explains most comes first. `numbers` is (rows, columns),
+    `features` (rows, n) what else is told of a row but wear. Rows that are `asked` decide; few
+    lives do not tell what wears.
     """
     if not candidates.any() or len(packed.order) < FEWEST_LIVES:
         return []
@@ -130,14 +133,20 @@ def find(
     told = np.concatenate([features[some], np.ones((len(scaled), 1))], axis=1, dtype=np.float64)
     left = scaled - told @ ridge(told[~asked], scaled[~asked])
     left -= _sums(left, packed)[packed.life] / np.diff(packed.starts)[packed.life, None]
-    errors = _Errors(past_of(left, packed), left, asked)
-    free = candidates & ~_worn(left, packed) & (errors.own() > LEAST_MEMORY)
+    own, with_other = _Errors(past_of(left, packed), left, asked).missed(own=True)
+    remembers = own < (left[asked] ** 2).sum(axis=0) * (1 - LEAST_MEMORY)
+    said = np.maximum(1 - with_other / own, 0.0)
+    free = candidates & ~_worn(left, packed) & remembers
+    told = said.max(axis=0) / np.maximum(said.max(axis=1), 1e-9)
+    free &= told < MOST_TOLD
+    errors = _Errors(packed.averages(left, LAGS), left, asked)
+    lagging = errors.missed()[1] < (1 - LEAST_LAG) * _Errors(left, left, asked).missed()[1]
     chosen: list[int] = []
     while free.any() and len(chosen) < MOST_DRIVERS:
-        gains = errors.gains(chosen, free)
-        if not chosen:
-            free &= gains.max(axis=0) < MOST_TOLD * gains.max(axis=1)
-        driving = np.where(gains > LEAST_DRIVEN, gains, 0.0).sum(axis=1) * free
+        before, beside = errors.missed(chosen)
+        gains = np.where(lagging & (beside < (1 - LEAST_DRIVEN) * before), 1 - beside / before, 0.0)
+        np.fill_diagonal(gains, 0.0)
+        driving = gains.sum(axis=1) * (1 - told) * free  # of two readings of it the cleaner one
         if not driving.any():
             break
         chosen.append(int(driving.argmax()))
@@ -158,24 +167,18 @@ class _Errors:
             self.sums.append((mine.T @ mine, mine.T @ wanted, (wanted**2).sum(axis=0)))
         self.ridge = 1.0 + 1e-5 * (~asked).sum()
 
-    def own(self) -> Floats:
-        """Return which share of each column its own terms explain on rows that are asked."""
-        every = range(self.columns)
-        missed = np.array([self._missed(each, np.array([[each]]))[0] for each in every])
-        return 1 - missed / (self.sums[1][2] + 1e-9)
-
-    def gains(self, known: list[int], some: NDArray[np.bool_]) -> Floats:
-        """Return which share of what its own terms and those of the `known` leave of a column,
-        another's explain: (columns of the other, columns); 0 where neither is one of `some`."""
-        found = np.zeros((self.columns, self.columns))
+    def missed(self, known: Sequence[int] = (), own: bool = False) -> tuple[Floats, Floats]:
+        """Return the sums of squares, of rows that are asked, that terms of the `known` columns and
+        of each its own leave, (columns,), and that another's beside these leave, (columns of the
+        other, columns)."""
+        before, beside = np.empty(self.columns), np.empty((self.columns, self.columns))
+        others = np.arange(self.columns)[:, None]
         for column in range(self.columns):
-            base = np.unique([column, *known])
-            others = np.setdiff1d(np.flatnonzero(some | some[column]), base)
-            if len(others) and column not in known:
-                whose = np.concatenate([np.tile(base, (len(others), 1)), others[:, None]], axis=1)
-                before = self._missed(column, base[None])[0]
-                found[others, column] = 1 - self._missed(column, whose) / before
-        return found
+            base = np.array([[*known, *[column] * own]], dtype=np.int64)
+            before[column] = self._missed(column, base)[0]
+            whose = np.concatenate([np.tile(base, (self.columns, 1)), others], axis=1)
+            beside[:, column] = self._missed(column, whose)
+        return before, beside
 
     def _missed(self, column: int, whose: NDArray[np.int64]) -> Floats:
         """Return the sum of squares of rows asked that each set of columns leaves, (sets,)."""

@@ -150,15 +150,17 @@ def test_what_drives_is_found_among_what_does_not() -> None:
     load = rng.normal(size=(len(packed.life), 4))
     for row in np.flatnonzero(packed.age > 0):
         load[row] += 0.9 * load[row - 1]
+    noise = 0.2 * rng.normal(size=(len(load), 4))
     worn = np.exp((packed.age - 149) / 20)[:, None] * 3
-    heat = packed.averages(load[:, :2], [0.8]) + 0.2 * rng.normal(size=(len(load), 2)) + worn
+    heat = packed.averages(load[:, :2], [0.8]) + noise[:, :2] + worn * [1, 0]
+    follows_at_once = load[:, 2:3] + noise[:, 2:3]
     crack = load[:, 3:] + worn  # which shakes something else, and is no driver
-    shaken = packed.averages(crack, [0.8]) + 0.2 * rng.normal(size=worn.shape)
-    columns = np.concatenate([heat, load[:, :3], crack, shaken], axis=1)  # load 3 drives nothing
+    shaken = packed.averages(crack, [0.8]) + noise[:, 3:]
+    columns = np.concatenate([heat, load[:, :3], follows_at_once, crack, shaken], axis=1)
     asked, nothing = packed.life % 5 == 0, np.zeros((len(load), 0), dtype=np.float32)
-    every = np.ones(7, dtype=bool)
+    every = np.ones(8, dtype=bool)
     assert sorted(find(every, columns, nothing, packed, asked)) == [2, 3]
-    assert find(~np.isin(np.arange(7), [2]), columns, nothing, packed, asked) == [3]
+    assert find(~np.isin(np.arange(8), [2]), columns, nothing, packed, asked) == [3]
     few = packed.life < 5
     assert find(every, columns[few], nothing[few], Packed(np.full(5, 150)), asked[few]) == []
 
