@@ -1,4 +1,4 @@
-"""What drives a machine and is not driven by it: columns such as load and ambient temperature.
+"""What drives a machine and is not driven by it: columns such as a load that drifts.
 
 The other columns follow a driver as it is and as it was in the rows before (distributed lags, Almon
 1965), so it is drawn first and the degradation curve is told of it, as it is told of the regimes:
@@ -29,7 +29,7 @@ SURE, WORN = 3.0, 0.1  # standard errors, and spreads, that a column changes lat
 LEAST_MEMORY = 0.25  # of a driver's variance, to be said by its own past
 MOST_TOLD = 0.3  # of what a driver's past says of another: the most that another's says of it
 LEAST_LAG = 0.1  # of what a driver as it is leaves of a column, to be explained by it as it was
-LEAST_DRIVEN = 0.15  # of a column, to be explained by another driver than those already chosen
+LEAST_DRIVEN = 0.15  # of what drivers already chosen leave of a column, to be explained by it
 
 
 @dataclass
@@ -130,8 +130,8 @@ def find(
     packed = Packed(np.unique(packed.life[some], return_counts=True)[1])
     center, spread = np.nanmean(numbers, axis=0), np.nanstd(numbers, axis=0) + 1e-12
     asked, scaled = asked[some], np.nan_to_num((numbers[some] - center) / spread)
-    told = np.concatenate([features[some], np.ones((len(scaled), 1))], axis=1, dtype=np.float64)
-    left = scaled - told @ ridge(told[~asked], scaled[~asked])
+    known = np.concatenate([features[some], np.ones((len(scaled), 1))], axis=1, dtype=np.float64)
+    left = scaled - known @ ridge(known[~asked], scaled[~asked])
     left -= _sums(left, packed)[packed.life] / np.diff(packed.starts)[packed.life, None]
     own, with_other = _Errors(past_of(left, packed), left, asked).missed(own=True)
     remembers = own < (left[asked] ** 2).sum(axis=0) * (1 - LEAST_MEMORY)

@@ -79,7 +79,7 @@ class Fitting:
             age, life = self.packed.age, self.packed.life
             self.judging = life % 2 == 1 if len(self.lives.rows) > 1 else age % 400 > 300
         self.drivers = Drivers.of(
-            config.drivers, [str(track.name) for track in self.table.tracks],
+            config.drivers, [track.name for track in self.table.tracks],
             self.table.may_drive & ~self.lives.missing.any(axis=0), self.lives.numbers,
             self.features[:, WEAR_FEATURES:], self.packed, self.judging,
         )  # fmt: skip

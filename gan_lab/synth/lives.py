@@ -174,8 +174,8 @@ class SequentialTVAE:
             if held
             else "no lives were held out, so the number of epochs was planned"
         )
-        driven = [str(self.table.tracks[track].name) for track in self.drivers.tracks]
-        follow = f", the other numbers follow {' and '.join(driven)}" if driven else ""
+        driving = [self.table.tracks[track].name for track in self.drivers.tracks]
+        follow = f", the other numbers follow {' and '.join(driving)}" if driving else ""
         return [
             f"{facts['lives']} lives of {facts['rows']} rows, {regimes}{follow}.",
             f"{len(self.history)} of at most {self.config.epochs} epochs: {decided}.",
