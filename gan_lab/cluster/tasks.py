@@ -134,7 +134,8 @@ def _train(work: Work) -> dict[str, Any]:
     work.check()
     epochs, loss = progress.last.epoch, progress.last.loss
     facts = {"epoch": epochs, "loss": loss}
-    work.say("writing", epochs, config.epochs, "Saving the model", **facts)
+    notes = model.notes() if kind == "sequential" else []  # regimes and drivers that were found
+    work.say("writing", epochs, config.epochs, " ".join(["Saving the model.", *notes]), **facts)
     model.save(work.run.path / runs.MODEL)
     work.run.drop_checkpoints()
     return TrainResult(
