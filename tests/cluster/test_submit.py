@@ -210,6 +210,10 @@ def test_a_chain_runs_to_its_end_and_can_be_reused(lab_home: Path) -> None:
     again = lab.train(MACHINE, reuse=True, **options)
     assert again.task_id == runs[1].task_id
     assert lab.train(MACHINE, reuse=True, **{**options, "epochs": 2}).task_id != again.task_id
+    lives = lab.train(MACHINE, model="sequential", epochs=2)
+    assert lives.result(timeout=250)["epochs_completed"] == 2
+    learned = next(event for event in lives.events() if event.stage == "writing")
+    assert "regimes from state" in learned.message and "2 of at most 2 epochs" in learned.message
     made_with = runs[1].environment()
     assert made_with["seed_sha256"] and made_with["peak_memory_mb"] > 100
     assert made_with["versions"] == runs[1].spec.versions == package_versions()
