@@ -110,8 +110,10 @@ class Drawing:
         chance, cells = self.model.residual.draw(
             np.concatenate([features, each], axis=1), lives.regime, packed, generator
         )
-        numbers: Floats | None = None
+        drawn: Floats | None = None
         for _ in range(2 if self.model.drivers else 1):  # drivers, then what follows them
+            tracks = self.model.drivers.tracks
+            numbers = None if drawn is None else self.table.as_written(drawn, tracks)
             curve, hidden = self.model.drivers.levels(
                 self.model.curve, features, each, numbers, packed
             )
@@ -119,7 +121,7 @@ class Drawing:
             steps = self.table.steps(curve, lives.regime)
             residual = self.model.residual.lived(chance, hidden, steps, lives.regime, packed)
             drawn = self._numbers(lives.regime, curve + residual)
-            numbers = self.table.as_written(drawn, self.model.drivers.tracks)
+        assert drawn is not None
         lives.numbers = self._with_gaps(drawn, lives.regime, packed, rng)
         lives.codes = self.table.cells(self._codes(lives.regime, cells), lives, combo, packed, rng)
         return Drawn(lives, packed, combo, traits, kept, rng)

@@ -76,6 +76,10 @@ class Drivers:
     def __bool__(self) -> bool:
         return len(self.tracks) > 0
 
+    def among(self, columns: int) -> NDArray[np.bool_]:
+        """Return which of so many columns are drivers, (columns,)."""
+        return np.isin(np.arange(columns), self.tracks)
+
     @property
     def width(self) -> int:
         """How many numbers a row is told of the drivers."""

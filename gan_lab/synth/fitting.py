@@ -174,7 +174,7 @@ class Fitting:
         features, values = self.features[rows], self.values[rows]
         life, each = (np.cumsum(chosen) - 1)[self.packed.life[rows]], self.lives.rows[chosen]
         if self.drivers:  # each row twice: what drives, and what is told of it and follows
-            driving = np.isin(np.arange(values.shape[1]), self.drivers.tracks)
+            driving = self.drivers.among(values.shape[1])
             told = self.drivers.told(self.lives.numbers, self.packed)[rows]
             untold = np.zeros_like(told)
             features = np.block([[features, untold], [features, told]])

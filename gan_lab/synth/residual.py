@@ -95,7 +95,7 @@ class Residual:
         """
         known = np.isfinite(residual)
         # Drivers are drawn before there is a hidden layer that knows them: it may not matter there.
-        driving = np.isin(np.arange(residual.shape[1]), drivers.tracks)
+        driving = drivers.among(residual.shape[1])
         entered = entries(lives.regime, packed)
         level = Scatter.fit(
             hidden, residual.astype(np.float64), asked, np.zeros_like(entered), lives.regime,
