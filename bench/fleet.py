@@ -48,10 +48,10 @@ print(seconds)
 
 def make_machines(number: int) -> list[str]:
     """Make so many motors, each with its own seed table, and return their ids."""
-    from gan_lab.machines import load_profile, write_profile
     from gan_lab.schema import SeedConfig
-    from gan_lab.synth.seed import simulate
-    from gan_lab.synth.tables import write_seed
+    from gan_lab.synth.simulator.simulate import simulate
+    from gan_lab.workspace.profiles import load_profile, write_profile
+    from gan_lab.workspace.tables import write_seed
 
     profile = load_profile("motor_siemens_001")
     names = [f"bench_motor_{place:03d}" for place in range(number)]
@@ -65,10 +65,10 @@ def make_machines(number: int) -> list[str]:
 def score(name: str, rows: pd.DataFrame) -> float:
     """Return SDMetrics' quality of rows against as many of the same machine that nobody learned."""
     from bench.tables import Case, quality
-    from gan_lab.machines import load_profile
     from gan_lab.schema import SeedConfig
-    from gan_lab.synth.seed import simulate
-    from gan_lab.synth.tables import read_seed
+    from gan_lab.synth.simulator.simulate import simulate
+    from gan_lab.workspace.profiles import load_profile
+    from gan_lab.workspace.tables import read_seed
 
     kept = [column for column in rows.columns if column not in ("life", "timestamp")]
     held = simulate(load_profile(name), SeedConfig(rows=ROWS, seed=1_000)).head(ROWS)
@@ -111,7 +111,7 @@ def cost(quick: bool) -> dict[str, Any]:
 def sdv(quick: bool) -> dict[str, Any]:
     """Run a fleet to the quality that SDV's own fit has, and that fit in a loop (on some of the
     tables, with one thread as a loop would)."""
-    from gan_lab.synth.tables import read_synthetic, seed_path
+    from gan_lab.workspace.tables import read_synthetic, seed_path
 
     number, measured = (6, 1) if quick else (20, SCORED)
     fleet, names, _ = fleet_of(number, ENOUGH)

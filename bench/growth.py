@@ -27,9 +27,9 @@ TURNS = 5
 
 def motor(rows: int) -> tuple[pd.DataFrame, Any]:
     """Return so many rows of simulated lives, and their roles."""
-    from gan_lab.machines import load_profile
     from gan_lab.schema import SeedConfig
-    from gan_lab.synth.seed import simulate
+    from gan_lab.synth.simulator.simulate import simulate
+    from gan_lab.workspace.profiles import load_profile
 
     profile = load_profile(MACHINE)
     return simulate(profile, SeedConfig(rows=rows)).head(rows), profile.roles
@@ -54,7 +54,7 @@ def alone(function: Callable[..., dict[str, float]], *arguments: Any) -> dict[st
 
 def fitted(model: str, rows: int, epochs: int) -> dict[str, float]:
     """Fit and return the seconds of it all, and the memory beyond what the table itself took."""
-    from gan_lab.cluster.tasks import model_class
+    from gan_lab.cluster.models import model_class
     from gan_lab.schema import TrainConfig
 
     table, roles = motor(rows)
@@ -105,7 +105,7 @@ def at_once(quick: bool) -> dict[str, Any]:
 
 def drawn(engine: str, rows: int) -> dict[str, float]:
     """Fit a little, then draw and return the seconds and the memory of that."""
-    from gan_lab.cluster.tasks import model_class
+    from gan_lab.cluster.models import model_class
     from gan_lab.schema import TrainConfig
 
     table, roles = motor(10_000)
@@ -159,11 +159,12 @@ def metered(function: Callable[..., Any], spent: list[float]) -> Callable[..., A
 def watched(quick: bool) -> dict[str, Any]:
     """Processor seconds that events, cancel checks and checkpoints take of a short training."""
     from gan_lab.cluster import services
+    from gan_lab.cluster.models import model_class
+    from gan_lab.cluster.progress import TrainingProgress
     from gan_lab.cluster.recipe import Work
-    from gan_lab.cluster.tasks import TrainingProgress, model_class
-    from gan_lab.runs import create_run
     from gan_lab.schema import TaskSpec, TrainConfig
     from gan_lab.settings import load_settings
+    from gan_lab.workspace.runs import create_run
 
     services.ensure_services()
     table, roles = motor(2_160)

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from bench import made_up as made_up_machines
 from bench.pictures import pictures
 from gan_lab.schema import Roles, TrainConfig
-from gan_lab.synth.comparison import compare
-from gan_lab.synth.privacy import privacy
-from gan_lab.synth.windows import (
+from gan_lab.synth.report.compared_tables import compare
+from gan_lab.synth.report.privacy import privacy
+from gan_lab.synth.report.windows import (
     acf_error,
     row_r2,
     sensors,
@@ -74,9 +74,9 @@ def turbofan(repeat: int) -> Case:
 
 def simulated(machine_id: str, repeat: int, rows: int = 8_000) -> Case:
     """Return three tables of a machine of the catalogue, of so many rows each."""
-    from gan_lab.machines import load_profile
     from gan_lab.schema import SeedConfig
-    from gan_lab.synth.seed import simulate
+    from gan_lab.synth.simulator.simulate import simulate
+    from gan_lab.workspace.profiles import load_profile
 
     profile = load_profile(machine_id)
     train, holdout, others = (
@@ -175,7 +175,7 @@ def ours(
     """Fit the model of lives; return as many lives, four times as many, and seconds."""
     import sklearn.mixture  # noqa: F401  as PAR's process has its libraries before its clock starts
 
-    from gan_lab.synth.lives import SequentialTVAE
+    from gan_lab.synth.lives.sequential import SequentialTVAE
 
     clock, cpu = time.perf_counter(), time.process_time()
     model = SequentialTVAE.fit(train, roles, TrainConfig(seed=seed))

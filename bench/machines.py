@@ -18,9 +18,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from gan_lab.machines import Sensor, load_profile
 from gan_lab.schema import SeedConfig
-from gan_lab.synth.seed import simulate
+from gan_lab.synth.simulator.simulate import simulate
+from gan_lab.workspace.profiles import Sensor, load_profile
 
 MACHINE = "motor_siemens_001"
 TWENTIETH = Sensor(minimum=-20, typical=22, maximum=60, follows={"ambient": 1.0}, lag_s=600)
@@ -28,7 +28,7 @@ PROFILES = Path(__file__).parents[1] / "data" / "machines"
 IMPORT = """
 import json, sys, time
 from pathlib import Path
-from gan_lab.synth.imports import import_table
+from gan_lab.synth.importing.importer import import_table
 peak = lambda: 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 import_table("small_1", [sys.argv[1]], life="life", time="timestamp", rul="rul")
 before, began = peak(), time.perf_counter()

@@ -23,9 +23,9 @@ import httpx
 import numpy as np
 import psutil
 
-from gan_lab.cluster.run_index import ASKED_WITHIN_S
-from gan_lab.cluster.supervisor import ValkeyChild
-from gan_lab.runs import RunFolder, run_paths, runs_folder
+from gan_lab.cluster.monitor.run_index import ASKED_WITHIN_S
+from gan_lab.cluster.services.valkey import ValkeyChild
+from gan_lab.workspace.runs import RunFolder, run_paths, runs_folder
 from tests.cluster.history import make_history, serve_dashboard
 
 ENDED = ("success", "success", "success", "failure", "revoked", "success")

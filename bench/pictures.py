@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from gan_lab.schema import Roles
-from gan_lab.synth.windows import autocorrelation, sensors
+from gan_lab.synth.report.windows import autocorrelation, sensors
 
 
 def pictures(train: pd.DataFrame, rows: pd.DataFrame, roles: Roles, folder: Path) -> None:

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 
 from gan_lab.schema import Roles, TrainConfig
-from gan_lab.synth.baselines import copula, interpolate
-from gan_lab.synth.comparison import compare
-from gan_lab.synth.quality import QualityReport, evaluate
-from gan_lab.synth.report_page import render_html
+from gan_lab.synth.report.baselines import copula, interpolate
+from gan_lab.synth.report.compared_tables import compare
+from gan_lab.synth.report.evaluate import QualityReport, evaluate
+from gan_lab.synth.report.page import render_html
 
 DATA = Path(os.environ.get("GAN_LAB_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TURBOFAN = Roles(life="unit", time="cycle", rul="rul")
@@ -62,11 +62,11 @@ def rows_of(
 def ours(train: pd.DataFrame, roles: Roles, epochs: int) -> pd.DataFrame:
     config = TrainConfig(epochs=epochs)
     if roles.life:
-        from gan_lab.synth.lives import SequentialTVAE
+        from gan_lab.synth.lives.sequential import SequentialTVAE
 
         lives = int(train[roles.life].nunique())
         return pd.concat(SequentialTVAE.fit(train, roles, config).sample(lives=lives, seed=1))
-    from gan_lab.synth.tvae import TabularTVAE
+    from gan_lab.synth.tabular.model import TabularTVAE
 
     return pd.concat(TabularTVAE.fit(train, roles, config).sample(rows=len(train), seed=1))
 

@@ -55,7 +55,7 @@ def main() -> int:
 
 def soak(minutes: float, chance: random.Random) -> int:
     import gan_lab as lab
-    from gan_lab.cluster import handover
+    from gan_lab.cluster import queue as handover
 
     lab.seed(MACHINE, rows=800).result()
     models = [lab.train(MACHINE, seed=seed, **TRAINING) for seed in range(SEEDS)]
@@ -102,7 +102,7 @@ def report(runs: list, injected: Counter[str], undisturbed: list) -> int:
 
 def left(run) -> tuple[list, list]:
     """Return what a training left: some rows of its model, and its losses."""
-    from gan_lab.cluster.tasks import load_model
+    from gan_lab.cluster.models import load_model
 
     rows = [chunk.to_csv() for chunk in load_model(run).sample(rows=400, seed=3)]
     losses = run.losses()[["epoch", "loss", "reconstruction", "kl"]]
@@ -124,7 +124,7 @@ def problems(run) -> list[str]:
 
 def kill_worker(chance: random.Random) -> bool:
     """Kill a worker that holds a lease."""
-    from gan_lab.runs import all_runs
+    from gan_lab.workspace.runs import all_runs
 
     leases = [run.lease.read() for run in all_runs() if run.lease.held]
     pids = [lease["pid"] for lease in leases if lease]
@@ -133,7 +133,7 @@ def kill_worker(chance: random.Random) -> bool:
 
 def kill_redis(chance: random.Random) -> bool:
     """Kill the Valkey server, which its supervisor starts again."""
-    from gan_lab.runs import read_services
+    from gan_lab.workspace.service_record import read_services
 
     record = read_services()
     return record is not None and kill(record.redis_pid)
@@ -142,7 +142,7 @@ def kill_redis(chance: random.Random) -> bool:
 def kill_supervisor(chance: random.Random) -> bool:
     """Kill the scheduler and everything with it, and start it anew."""
     from gan_lab.cluster import services
-    from gan_lab.runs import read_services
+    from gan_lab.workspace.service_record import read_services
 
     record = read_services()
     done = record is not None and kill(record.pid)

@@ -142,7 +142,7 @@ def fit_ours(case: Case, epochs: int | None, **options: Any) -> Iterator[pd.Data
 
     torch.set_num_threads(1)
     from gan_lab.schema import Roles, TrainConfig
-    from gan_lab.synth.tvae import TabularTVAE
+    from gan_lab.synth.tabular.model import TabularTVAE
 
     options = options if epochs is None else {**options, "epochs": epochs}
     model = TabularTVAE.fit(case.train, Roles(), TrainConfig(**options))

@@ -13,11 +13,11 @@ import uuid
 from datetime import datetime
 from pathlib import Path
 
-from gan_lab.events import Announcer
 from gan_lab.notebook import widgets
-from gan_lab.runs import RunFolder, create_run
 from gan_lab.schema import Epoch, TaskSpec
 from gan_lab.settings import load_settings
+from gan_lab.wire.announce import Announcer
+from gan_lab.workspace.runs import RunFolder, create_run
 
 ROOT = Path(__file__).parents[1]
 PUBLISH_TO_TRAIT_P95_MS = 20
@@ -94,7 +94,7 @@ def epoch_to_pixel(epochs: int = EPOCHS) -> float:
 
 def bench(quick: bool = False) -> list[dict[str, object]]:
     """Measure and return the figures with their bounds; needs the services of the workspace."""
-    from gan_lab.cluster.services import ensure_services
+    from gan_lab.cluster.services.connection import ensure_services
 
     ensure_services()
     epochs = 20 if quick else EPOCHS
@@ -111,7 +111,7 @@ def bench(quick: bool = False) -> list[dict[str, object]]:
 
 if __name__ == "__main__":
     if len(sys.argv) == 3:
-        from gan_lab.runs import open_run
+        from gan_lab.workspace.runs import open_run
 
         write(open_run(sys.argv[1]), int(sys.argv[2]))
     else:

@@ -5,34 +5,32 @@ The public names are loaded on first use (PEP 562), so that `import gan_lab` sta
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "machines": "gan_lab.cluster.submit",
+    "machines": "gan_lab.cluster.catalogue",
     "machine": "gan_lab.notebook.machine",
-    "import_machine": "gan_lab.cluster.submit",
-    "seed": "gan_lab.cluster.submit",
-    "train": "gan_lab.cluster.submit",
-    "generate": "gan_lab.cluster.submit",
-    "pipeline": "gan_lab.cluster.submit",
-    "task": "gan_lab.cluster.submit",
+    "import_machine": "gan_lab.cluster.catalogue",
+    "seed": "gan_lab.notebook.run",
+    "train": "gan_lab.notebook.run",
+    "generate": "gan_lab.notebook.run",
+    "pipeline": "gan_lab.notebook.run",
+    "task": "gan_lab.notebook.run",
     "tasks": "gan_lab.notebook.overview",
     "get_task_status": "gan_lab.cluster.submit",
-    "get_machine_status": "gan_lab.cluster.submit",
-    "Run": "gan_lab.cluster.submit",
+    "get_machine_status": "gan_lab.cluster.catalogue",
+    "Run": "gan_lab.notebook.run",
     "watch": "gan_lab.notebook.widgets",
     "compare": "gan_lab.notebook.compare",
     "report": "gan_lab.notebook.report",
     "leaderboard": "gan_lab.notebook.report",
-    "run_fleet": "gan_lab.notebook.fleet",
-    "resume_fleet": "gan_lab.notebook.fleet",
-    "fleet": "gan_lab.notebook.fleet",
-    "fleets": "gan_lab.notebook.fleet",
+    "run_fleet": "gan_lab.notebook.fleet.fleet",
+    "resume_fleet": "gan_lab.notebook.fleet.fleet",
+    "fleet": "gan_lab.notebook.fleet.fleet",
+    "fleets": "gan_lab.notebook.fleet.fleet",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604
@@ -48,14 +46,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    """A package whose submodule `machines` does not hide the function of that name."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gan_lab.events import follow
-from gan_lab.runs import RunFolder
 from gan_lab.schema import Event
+from gan_lab.wire.follow import follow
+from gan_lab.workspace.runs import RunFolder
 
 LINE_EVERY_S = 5.0  # where there is no terminal, one line now and then
 WAITING = "waiting for a worker"

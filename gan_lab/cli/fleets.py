@@ -12,7 +12,7 @@ from gan_lab.cli.show import finish, given, print_json, refuse, task_options
 from gan_lab.errors import BadParameter, GanLabError
 
 if TYPE_CHECKING:
-    from gan_lab.notebook.fleet import Fleet
+    from gan_lab.notebook.fleet.fleet import Fleet
 
 
 @click.command()
@@ -86,7 +86,7 @@ def _value(text: str) -> Any:
 
 def show_fleet(found: Fleet, as_json: bool = False) -> int:
     """Show a fleet until it has ended; return 1 where a machine did not end well, else 0."""
-    from gan_lab.notebook.fleet_table import watch_fleet
+    from gan_lab.cli.fleet_table import watch_fleet
 
     if not as_json:
         return watch_fleet(found)
@@ -113,7 +113,7 @@ def demo(machine_id: str, epochs: int | None) -> int:
     """Do the main job for one machine: seed, train, generate, report, in a notebook."""
     import gan_lab as lab
     from gan_lab import terminal
-    from gan_lab.runs import newest_run
+    from gan_lab.workspace.runs import newest_run
 
     began = time.monotonic()
     click.echo(

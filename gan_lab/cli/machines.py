@@ -19,14 +19,14 @@ def machines(context: click.Context, as_json: bool, schema: bool) -> None:
     if context.invoked_subcommand:
         return
     if schema:
-        from gan_lab.profile_repair import profile_schema
+        from gan_lab.workspace.profile_repair import profile_schema
 
         print_json(profile_schema())
         return
     from gan_lab import terminal
-    from gan_lab.cluster import submit
+    from gan_lab.cluster import catalogue
 
-    rows = submit.machines().to_dict("records")
+    rows = catalogue.machines().to_dict("records")
     if as_json:
         print_json(rows)
     else:
@@ -38,7 +38,7 @@ def machines(context: click.Context, as_json: bool, schema: bool) -> None:
 @click.option("--replace", is_flag=True, help="Replace a machine that exists.")
 def add(file: Path, replace: bool) -> None:
     """Add a machine by its profile (YAML), brought into shape; says what was repaired."""
-    from gan_lab.profile_repair import add_profile
+    from gan_lab.workspace.profile_repair import add_profile
 
     profile, repairs = add_profile(file, replace=replace)
     click.echo(f"{profile.machine_id}: {len(profile.sensors)} sensors.")

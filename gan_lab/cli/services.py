@@ -20,25 +20,27 @@ LAYOUT = "gan-lab"  # among JupyterLab's workspaces; our server extension puts i
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 def up(as_json: bool) -> None:
     """Start the embedded services, or join those that run."""
-    from gan_lab.cluster import handover, services
+    from gan_lab.cluster import queue as handover
+    from gan_lab.cluster import services, task_names
 
     services.ensure_services()
     _show_services(as_json)
     if missing := handover.lost():
-        click.echo(" ".join(handover.lost_sentences(len(missing))), err=True)
+        click.echo(" ".join(task_names.lost_sentences(len(missing))), err=True)
 
 
 @click.command()
 def down() -> None:
     """End the embedded services of this workspace."""
-    from gan_lab.cluster import handover, services
+    from gan_lab.cluster import queue as handover
+    from gan_lab.cluster import services, task_names
 
     ended = services.stop_services()
     click.echo(
         "The embedded services have ended." if ended else "No embedded services were running."
     )
     if ended and not load_settings().scheduler_address and (missing := handover.lost()):
-        click.echo(" ".join(handover.lost_sentences(len(missing))), err=True)
+        click.echo(" ".join(task_names.lost_sentences(len(missing))), err=True)
 
 
 @click.command()
@@ -49,7 +51,7 @@ def status(as_json: bool) -> None:
 
 
 def _show_services(as_json: bool) -> None:
-    from gan_lab.cluster.doctor import overview
+    from gan_lab.cluster.upkeep.doctor import overview
 
     facts = overview(load_settings())
     if as_json:  # with the password: programs connect by it

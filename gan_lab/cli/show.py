@@ -52,7 +52,7 @@ def shares(pairs: Sequence[str]) -> dict[str, float] | None:
 def finish(runs: Sequence[Any], detach: bool, as_json: bool, many: bool = False) -> int:
     """Wait for the tasks unless told not to, print where they stand, return the exit status."""
     from gan_lab import terminal
-    from gan_lab.cluster.handover import telling_when_lost
+    from gan_lab.cluster.queue import telling_when_lost
 
     try:
         if not detach and as_json:

@@ -93,8 +93,8 @@ def pipeline(machine_id: str, detach: bool, as_json: bool, **options: Any) -> in
 def tasks(as_json: bool, most: int) -> None:
     """List the tasks, newest first."""
     from gan_lab import terminal
-    from gan_lab.cluster.handover import statuses
-    from gan_lab.runs import all_runs
+    from gan_lab.cluster.queue import statuses
+    from gan_lab.workspace.runs import all_runs
 
     found = all_runs()
     if as_json:
@@ -141,8 +141,8 @@ def task(task_id: str, as_json: bool) -> int:
 def watch(task_id: str, as_json: bool) -> int:
     """Follow a task, or a fleet, from its beginning to its end."""
     import gan_lab as lab
-    from gan_lab.cluster.handover import telling_when_lost
-    from gan_lab.events import follow
+    from gan_lab.cluster.queue import telling_when_lost
+    from gan_lab.wire.follow import follow
 
     if (fleet := find(task_id)) is not None:
         return show_fleet(fleet, as_json)
@@ -185,7 +185,7 @@ def cancel(task_id: str, detach: bool, as_json: bool) -> int:
 @task_options
 def resume(task_id: str | None, everything: bool, detach: bool, as_json: bool) -> int:
     """Go on with a task that is lost, failed or was cancelled, or with all that are lost."""
-    from gan_lab.cluster.handover import resume as submit_again
+    from gan_lab.cluster.queue import resume as submit_again
     from gan_lab.cluster.submit import Run
 
     if everything == (task_id is not None):

@@ -17,7 +17,7 @@ from gan_lab.settings import load_settings
 @click.option("--json", "as_json", is_flag=True, help="Print one object per line.")
 def logs(task_id: str, as_json: bool) -> None:
     """Show a task's log, whichever workers ran it; that of a failure ends in its traceback."""
-    from gan_lab.runs import open_run
+    from gan_lab.workspace.runs import open_run
 
     for line in open_run(task_id).log():
         click.echo(json.dumps(line) if as_json else _readable(line))
@@ -35,7 +35,7 @@ def _readable(line: dict[str, Any]) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print a list of findings.")
 def doctor(as_json: bool) -> int:
     """Look for the usual troubles and say what to do; exit status 1 where there are any."""
-    from gan_lab.cluster.doctor import examine
+    from gan_lab.cluster.upkeep.doctor import examine
 
     findings = []
     for finding in examine(load_settings()):
@@ -75,7 +75,7 @@ def clean(
     from rich.filesize import decimal
 
     from gan_lab import terminal
-    from gan_lab.cluster import cleaning
+    from gan_lab.cluster.upkeep import cleaning
 
     most_bytes = None if max_gb is None else 1e9 * max_gb
     home = load_settings().home

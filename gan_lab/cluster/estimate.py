@@ -13,8 +13,6 @@ from typing import Any
 
 from gan_lab.cluster.recipe import MEMORY_SHARE
 from gan_lab.errors import TooMuchMemory
-from gan_lab.machines import load_profile
-from gan_lab.runs import RunFolder, all_runs
 from gan_lab.schema import (
     CONFIGS,
     Config,
@@ -24,6 +22,8 @@ from gan_lab.schema import (
     TaskSpec,
     TrainConfig,
 )
+from gan_lab.workspace.profiles import load_profile
+from gan_lab.workspace.runs import RunFolder, all_runs
 
 MOST_REMEMBERED = 20  # the newest runs of a kind
 # Before there is a history: measured on two cores of a shared server of 2024, see bench/server.py.
@@ -140,7 +140,7 @@ def _seed_size(machine_id: str) -> tuple[int, int]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from gan_lab.synth.tables import seed_path
+    from gan_lab.workspace.tables import seed_path
 
     try:
         about = pq.read_metadata(seed_path(machine_id))
@@ -221,7 +221,7 @@ def estimate_memory(
     `rows`: of a seed table that is still to be made; `drawn`: of a train table. Drawing works on
     pieces that always fit: for it only what every worker needs.
     """
-    from gan_lab.synth.tables import manifest
+    from gan_lab.workspace.tables import manifest
 
     known, columns = _seed_size(machine_id)
     rows = rows or known

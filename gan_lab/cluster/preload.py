@@ -26,5 +26,5 @@ def dask_setup(worker: Any) -> None:
 def _warm_up() -> None:
     from importlib import import_module
 
-    for module in ("gan_lab.cluster.tasks", "gan_lab.synth.tables", "torch"):
+    for module in ("gan_lab.cluster.tasks", "gan_lab.workspace.tables", "torch"):
         import_module(module)

@@ -20,11 +20,11 @@ from contextlib import suppress
 from typing import Any
 
 from gan_lab.errors import GanLabError, RequestError, TaskCancelled, TaskFailed
-from gan_lab.events import Announcer
 from gan_lab.notify import tell_task_ended
-from gan_lab.runs import RunFolder, open_run
 from gan_lab.schema import CONFIGS, Config, Stage, State, TaskSpec
 from gan_lab.settings import Settings
+from gan_lab.wire.announce import Announcer
+from gan_lab.workspace.runs import RunFolder, open_run
 
 log = logging.getLogger(__name__)
 

@@ -12,15 +12,12 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from inspect import Parameter, Signature, signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gan_lab.cluster import services
-from gan_lab.cluster.attach import attach
 from gan_lab.cluster.estimate import refuse_what_does_not_fit
-from gan_lab.cluster.handover import (
+from gan_lab.cluster.queue import (
     cancel_run,
     hand_over,
     lost,
@@ -28,16 +25,18 @@ from gan_lab.cluster.handover import (
     statuses,
     telling_when_lost,
 )
-from gan_lab.errors import BadParameter, NoModel, NoSeedData
-from gan_lab.events import follow
-from gan_lab.machines import load_profile, profile_ids
-from gan_lab.runs import RunFolder, all_runs, create_run, open_run
+from gan_lab.cluster.reuse import attach
+from gan_lab.errors import BadParameter, NoModel
 from gan_lab.schema import CONFIGS, GenerateConfig, Kind, TaskSpec, TaskStatus, configure
 from gan_lab.settings import Settings, load_settings
+from gan_lab.wire.follow import follow
+from gan_lab.workspace.profiles import load_profile
+from gan_lab.workspace.runs import RunFolder, all_runs, create_run, open_run
 
 if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
+from gan_lab.cluster.catalogue import check_has_seed, has_seed
 
 FLEET = "GAN_LAB_FLEET_ID"  # set by a fleet for the notebooks it runs
 Submit = TypeVar("Submit", bound=Callable[..., "Run"])
@@ -50,12 +49,6 @@ class Run(RunFolder):
     def of(cls, run: RunFolder) -> Self:
         """Take hold of the task in a run folder."""
         return cls(run.path)
-
-    def watch(self) -> Any:
-        """Return the task's live view for a notebook."""
-        from gan_lab import watch
-
-        return watch(self)
 
     def wait(self, timeout: float | None = None) -> Self:
         """Wait until the task has ended, well or not; raises `TimeoutError` after `timeout` s."""
@@ -100,88 +93,10 @@ class Run(RunFolder):
         cancel_run(self)
         return self.status()
 
-    def _ipython_display_(self) -> None:
-        self.watch()._ipython_display_()
-
     def __repr__(self) -> str:
         spec, now = self.spec, self.status()
         text = f"{spec.kind} {spec.machine_id} {self.task_id[:8]}: {now.status} {now.progress}%"
         return f"<Run {text}, {now.message}>"
-
-
-# ---- machines
-
-
-def machines() -> pd.DataFrame:
-    """Return one row per machine: what it is, and what there is of it."""
-    import pandas as pd
-
-    newest: dict[str, RunFolder] = {}
-    trained = set()
-    for run in all_runs():
-        newest.setdefault(run.spec.machine_id, run)
-        if run.spec.kind == "train" and run.result_data() is not None:
-            trained.add(run.spec.machine_id)
-    rows = [_machine_row(name, newest.get(name), name in trained) for name in profile_ids()]
-    columns = ["machine_id", "category", "sensors", "seed_rows", "model", "synthetic", "last_run"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _machine_row(machine_id: str, last: RunFolder | None, trained: bool) -> dict[str, Any]:
-    from gan_lab.synth.tables import synthetic_folder
-
-    profile = load_profile(machine_id)
-    return {
-        "machine_id": machine_id,
-        "category": profile.category,
-        "sensors": len(profile.sensors),
-        "seed_rows": _seed_rows(machine_id),
-        "model": trained,
-        "synthetic": (synthetic_folder(machine_id) / "manifest.json").exists(),
-        "last_run": f"{last.spec.kind} {last.status().status}" if last else "",
-    }
-
-
-def _seed_rows(machine_id: str) -> int:
-    from gan_lab.synth.tables import parquet_rows, seed_path
-
-    path = seed_path(machine_id)
-    return parquet_rows(path) if path.exists() else 0
-
-
-def get_machine_status(machine_id: str) -> dict[str, Any]:
-    """Say where a machine stands: profile, seed, model, tables; raises `UnknownMachine`."""
-    from gan_lab.cluster.tasks import training_run
-    from gan_lab.synth.tables import manifest, seed_path
-
-    profile, path = load_profile(machine_id), seed_path(machine_id)
-    trained: RunFolder | None = None
-    with suppress(NoModel):
-        trained = training_run(machine_id)
-    mine = [run for run in all_runs() if run.spec.machine_id == machine_id]
-    return {
-        "machine_id": machine_id,
-        "profile": profile.model_dump(mode="json", exclude_defaults=True),
-        "seed": {"path": str(path), "rows": _seed_rows(machine_id)} if path.exists() else None,
-        "model": {"task_id": trained.task_id, **(trained.result_data() or {})} if trained else None,
-        "synthetic": manifest(machine_id),
-        "last_task": mine[0].status().model_dump(mode="json") if mine else None,
-        "can_train": path.exists(),
-        "can_generate": trained is not None,
-    }
-
-
-def import_machine(machine_id: str, files: str | Path | Sequence[str | Path], **roles: Any) -> Any:
-    """Make a machine of the user's own table (CSV or Parquet); returns what was understood.
-
-    `life`, `time`, `rul`, `failure`, `failure_mode`: the columns that play these parts; each may be
-    left out.
-    `replace=True` replaces a machine that exists. Raises `BadTable` or `BadParameter`.
-    """
-    from gan_lab.synth.imports import import_table
-
-    paths = [files] if isinstance(files, str | Path) else list(files)
-    return import_table(machine_id, [Path(path) for path in paths], **roles)
 
 
 # ---- tasks
@@ -223,7 +138,7 @@ def train(machine_id: str, reuse: bool = False, **options: Any) -> Run:
     Raises `UnknownMachine`, `NoSeedData`, `BadParameter`, `ServiceUnreachable`.
     """
     spec = _spec("train", machine_id, options)
-    _check_has_seed(machine_id)
+    check_has_seed(machine_id)
     return _submit_chain([spec], reuse)[0]
 
 
@@ -249,9 +164,9 @@ def report(machine_id: str, **options: Any) -> Run:
 
     Raises `UnknownMachine`, `NoModel`, `BadParameter`, `ServiceUnreachable`.
     """
-    from gan_lab.synth.tables import manifest
+    from gan_lab.workspace.tables import manifest
 
-    _check_has_seed(machine_id)
+    check_has_seed(machine_id)
     if manifest(machine_id) is None:
         raise NoModel(
             f"No synthetic tables of {machine_id!r} to report on: run "
@@ -276,7 +191,7 @@ def pipeline(
     what follows, which says what it waited for. Raises what these raise, before anything starts.
     """
     specs = []
-    if seed is not None or not _has_seed(machine_id):
+    if seed is not None or not has_seed(machine_id):
         specs.append(_check_seed(machine_id, seed or {}))
     training = _spec("train", machine_id, {**options, **(train or {})})
     specs += [training, _spec("generate", machine_id, generate or {}, training.task_id)]
@@ -316,7 +231,7 @@ def _spec(
     kind: Kind, machine_id: str, options: dict[str, Any], model_task_id: str | None = None
 ) -> TaskSpec:
     """Return the request; raises `UnknownMachine`, `BadProfile` or `BadParameter`."""
-    from gan_lab.cluster.tasks import package_versions
+    from gan_lab.cluster.provenance import package_versions
 
     load_profile(machine_id)
     if model_task_id:
@@ -350,24 +265,8 @@ def _check_seed(machine_id: str, options: dict[str, Any]) -> TaskSpec:
     return spec
 
 
-def _has_seed(machine_id: str) -> bool:
-    from gan_lab.synth.tables import seed_path
-
-    load_profile(machine_id)
-    return seed_path(machine_id).exists()
-
-
-def _check_has_seed(machine_id: str) -> None:
-    if not _has_seed(machine_id):
-        raise NoSeedData(
-            f"{machine_id} has no seed data. Make some with `gan-lab seed {machine_id}`, "
-            f"or bring your own with `gan-lab import {machine_id} FILE --replace`."
-        )
-    _seed_rows(machine_id)
-
-
 def _check_generate(machine_id: str, options: dict[str, Any]) -> TaskSpec:
-    from gan_lab.cluster.tasks import check_request, training_run, verdict_levels
+    from gan_lab.cluster.models import check_request, training_run, verdict_levels
 
     spec = _spec("generate", machine_id, options)
     source = training_run(machine_id, spec.config["model_task_id"])

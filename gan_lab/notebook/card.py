@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import NamedTuple
 
-from gan_lab.runs import LOSS_COLUMNS, LOSSES, REPORT_HTML, RunFolder, done_runs
 from gan_lab.schema import State, TaskStatus
+from gan_lab.workspace.runs import LOSS_COLUMNS, LOSSES, REPORT_HTML, RunFolder, done_runs
 
 # Okabe and Ito's blue, vermilion and green: told apart by colour-blind readers, and each at least
 # 3 : 1 against white and against JupyterLab's dark #111.

@@ -12,7 +12,7 @@ from gan_lab.errors import BadParameter
 from gan_lab.notebook.card import number, page, report_on, word_of
 from gan_lab.notebook.overview import WIDE, html_table
 from gan_lab.notebook.plots import COLOURS, Picture, image_tag, loss_curve
-from gan_lab.runs import RunFolder, open_run
+from gan_lab.workspace.runs import RunFolder, open_run
 
 FIGURES = ("quality", "utility", "utility_of_lives", "memory", "detection")
 

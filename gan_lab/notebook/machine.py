@@ -7,9 +7,9 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from gan_lab.machines import Profile, load_profile
 from gan_lab.notebook.card import MUTED, page
 from gan_lab.schema import Roles, SeedConfig
+from gan_lab.workspace.profiles import Profile, load_profile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,19 +38,19 @@ class Machine:
     @property
     def has_seed(self) -> bool:
         """Whether there is a seed table."""
-        from gan_lab.synth.tables import seed_path
+        from gan_lab.workspace.tables import seed_path
 
         return seed_path(self.profile.machine_id).exists()
 
     def seed(self) -> pd.DataFrame:
         """Read the seed table; raises `NoSeedData`."""
-        from gan_lab.synth.tables import read_seed
+        from gan_lab.workspace.tables import read_seed
 
         return read_seed(self.profile.machine_id)
 
     def synthetic(self, split: str = "train") -> pd.DataFrame:
         """Read one split of the synthetic tables; raises `BadTable` where there is none."""
-        from gan_lab.synth.tables import read_synthetic
+        from gan_lab.workspace.tables import read_synthetic
 
         return read_synthetic(self.profile.machine_id, split)
 
@@ -60,7 +60,7 @@ class Machine:
         from gan_lab.notebook.plots import median_life
 
         if self.simulated and not self.has_seed:
-            from gan_lab.synth.seed import simulate
+            from gan_lab.synth.simulator.simulate import simulate
 
             config = SeedConfig.model_validate({"lives": 1, "rows": SHOWN_ROWS})
             return simulate(self.profile, config)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -16,14 +16,11 @@ from gan_lab.notebook.card import (
     MUTED,
     QUIET,
     SMALL,
-    VALIDATION,
     WORDS,
     Shown,
     Word,
     bar,
-    clock,
     files,
-    here,
     joined,
     links,
     number,
@@ -32,11 +29,8 @@ from gan_lab.notebook.card import (
     share_of,
     word_of,
 )
-from gan_lab.runs import RunFolder, open_run
 from gan_lab.schema import State
-
-if TYPE_CHECKING:
-    from gan_lab.notebook.fleet import Fleet
+from gan_lab.workspace.runs import RunFolder, open_run
 
 WIDE = 960
 ROWS_SHOWN = 500
@@ -46,8 +40,6 @@ ORDER = (
     *("running", "running again", "cancelling", "waiting"),
     *("failed", "interrupted", "unknown", "cancelled", "done"),
 )
-FLEET_WORDS: dict[str, Word] = {word[1]: word for word in WORDS.values()}
-FLEET_WORDS["interrupted"] = ("!", "interrupted", VALIDATION)
 FIGURE = re.compile(r"[\d.,:\u2212\u202f]*")
 
 
@@ -88,18 +80,6 @@ def run_line(run: RunFolder) -> Line:
         run.spec.machine_id, run.spec.kind, word_of(status), share_of(status), epoch, loss,
         message, files(run, status), run=run.task_id[:8],
     )  # fmt: skip
-
-
-def fleet_lines(fleet: Fleet) -> list[Line]:
-    """Read one row per machine of a fleet."""
-    return [
-        Line(
-            row.machine_id, row.stage, FLEET_WORDS[row.state], row.progress / 100, row.epoch,
-            row.loss, row.message, {"notebook": here(row.notebook)} if row.notebook else {},
-            time=clock(row.seconds) if row.seconds else "",
-        )
-        for row in fleet.rows()
-    ]  # fmt: skip
 
 
 def show(lines: Sequence[Line], title: str = "", what: str = "runs") -> Shown:

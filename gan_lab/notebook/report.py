@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_lab.machines import load_profile
-from gan_lab.runs import REPORT_HTML, REPORT_JSON, RunFolder, all_runs, done_runs
+from gan_lab.workspace.profiles import load_profile
+from gan_lab.workspace.runs import REPORT_HTML, REPORT_JSON, RunFolder, all_runs, done_runs
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gan_lab.synth.quality import QualityReport
+    from gan_lab.synth.report.evaluate import QualityReport
 
 COLUMNS = (
     "model", "created", "generate_uses", "verdict", "quality", "utility", "utility_of_lives",
@@ -32,7 +32,7 @@ class ReportView:
         return "\n".join([verdict.headline, *lines, f"Page: {self.path}"])
 
     def _repr_html_(self) -> str:
-        from gan_lab.synth.report_page import render_fragment
+        from gan_lab.synth.report.page import render_fragment
 
         return render_fragment(self.report)
 
@@ -48,7 +48,7 @@ def report(machine_id: str) -> ReportView:
     The page lies beside it as one self-contained file (`path`). Raises `UnknownMachine`, and
     `RequestError` where there is nothing to report on.
     """
-    from gan_lab.synth.quality import QualityReport
+    from gan_lab.synth.report.evaluate import QualityReport
 
     load_profile(machine_id)
     run = _newest_of_present_tables(machine_id)
@@ -60,7 +60,7 @@ def report(machine_id: str) -> ReportView:
 
 def _newest_of_present_tables(machine_id: str) -> RunFolder | None:
     """Return the newest report on the tables as they are, also one that is still at work."""
-    from gan_lab.synth.tables import manifest
+    from gan_lab.workspace.tables import manifest
 
     tables = manifest(machine_id) or {"created": "", "task_id": None}
     for run in all_runs():
@@ -75,7 +75,7 @@ def _newest_of_present_tables(machine_id: str) -> RunFolder | None:
 def _computed(machine_id: str, run: RunFolder | None) -> RunFolder:
     """Wait for the report; it is asked for where nobody has, or where its cluster is gone."""
     from gan_lab.cluster import submit
-    from gan_lab.cluster.handover import lost
+    from gan_lab.cluster.queue import lost
 
     asked = submit.Run.of(run) if run and not lost([run]) else submit.report(machine_id)
     asked.result()
@@ -91,7 +91,7 @@ def leaderboard(machine_id: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from gan_lab.cluster.tasks import training_run
+    from gan_lab.cluster.models import training_run
 
     load_profile(machine_id)
     reports: dict[str, dict[str, Any]] = {}

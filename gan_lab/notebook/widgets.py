@@ -14,16 +14,13 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from gan_lab.errors import BadParameter, GanLabError
-from gan_lab.events import Doorbell
 from gan_lab.notebook import card, overview
-from gan_lab.runs import RunFolder
 from gan_lab.terminal import in_headless_notebook
-
-if TYPE_CHECKING:
-    from gan_lab.notebook.fleet import Fleet
+from gan_lab.wire.follow import Doorbell
+from gan_lab.workspace.runs import RunFolder
 
 REDRAW_S, TABLE_REDRAW_S = 0.2, 0.5
 RESTING = 9  # times as long as a drawing took: the kernel is there for others
@@ -41,7 +38,14 @@ _views: dict[tuple[str, ...], View] = {}
 _lock = threading.Lock()
 
 
-def watch(*runs: RunFolder | Fleet | Sequence[RunFolder]) -> View:
+class Watchable(Protocol):
+    """What brings a view of its own, as a fleet does."""
+
+    def view(self) -> View:
+        """Return a new view."""
+
+
+def watch(*runs: RunFolder | Watchable | Sequence[RunFolder]) -> View:
     """Show one run as a card, several or a fleet as one table; returns at once.
 
     The same runs give the same view, however often they are asked for. Raises `BadParameter` where
@@ -66,7 +70,7 @@ def _new_view(runs: list[Any]) -> View:
     if len(runs) == 1 and isinstance(runs[0], RunFolder):
         return Card(runs[0])
     if len(runs) == 1:
-        return FleetTable(runs[0])
+        return runs[0].view()
     if not all(isinstance(run, RunFolder) for run in runs):
         raise BadParameter("Watch one fleet, or any number of runs, but not both in one table.")
     return Table(runs)
@@ -285,24 +289,6 @@ class Table(View):
                     self._ended[run.task_id] = line
             lines.append(line)
         return overview.show(lines)
-
-
-class FleetTable(View):
-    """The view of a fleet."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        super().__init__()
-        self.fleet = fleet
-
-    def over(self) -> bool:
-        """Whether the fleet's process has ended."""
-        return not self.fleet.running
-
-    def now(self) -> card.Shown:
-        """Look at the record of every machine's notebook."""
-        return overview.show(
-            overview.fleet_lines(self.fleet), f"Fleet {self.fleet.fleet_id} · ", "machines"
-        )
 
 
 # ---- the kernel around us

@@ -7,14 +7,24 @@ from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
 
-from gan_lab.cluster import panel
-from gan_lab.server import handlers
-from gan_lab.server.operation import LabHandler
+from gan_lab.server import handlers, panel
+from gan_lab.server.openapi import document
+from gan_lab.server.operation import LabHandler, operation
 from gan_lab.server.shared import Shared
 from gan_lab.server.socket import TaskSocket
 
+
+class OpenApi(LabHandler):
+    """The description of all this."""
+
+    @operation("This document.", dict[str, Any])
+    async def get(self) -> None:
+        """Answer with the OpenAPI document."""
+        self.answer(document(ROUTES, self.base_url))
+
+
 ROUTES: dict[str, type[LabHandler]] = {
-    "/api/gan/openapi.json": handlers.OpenApi,
+    "/api/gan/openapi.json": OpenApi,
     "/api/gan/machines": handlers.Machines,
     "/api/gan/machines/{machine_id}": handlers.Machine,
     "/api/gan/machines/{machine_id}/data": handlers.MachineData,

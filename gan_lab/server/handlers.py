@@ -14,15 +14,6 @@ from tornado import web
 from tornado.http1connection import HTTP1Connection
 
 from gan_lab.errors import BadProfile, MachineExists, NoReport
-from gan_lab.machines import (
-    Profile,
-    load_profile,
-    parse_yaml,
-    profile_path,
-    write_profile,
-)
-from gan_lab.profile_repair import normalise_profile
-from gan_lab.runs import newest_run, open_run
 from gan_lab.schema import GenerateConfig, SeedConfig, TaskStatus, TrainConfig
 from gan_lab.server.messages import (
     Accepted,
@@ -38,24 +29,21 @@ from gan_lab.server.messages import (
     TrainAccepted,
 )
 from gan_lab.server.operation import LabHandler, operation
+from gan_lab.workspace.profile_repair import normalise_profile
+from gan_lab.workspace.profiles import (
+    Profile,
+    load_profile,
+    parse_yaml,
+    profile_path,
+    write_profile,
+)
+from gan_lab.workspace.runs import newest_run, open_run
 
 if TYPE_CHECKING:
     from gan_lab.cluster.submit import Run
 
 TABLES = ("text/csv", "application/vnd.apache.parquet")
 SANDBOX = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-
-class OpenApi(LabHandler):
-    """The description of all this."""
-
-    @operation("This document.", dict[str, Any])
-    async def get(self) -> None:
-        """Answer with the OpenAPI document."""
-        from gan_lab.server.app import ROUTES
-        from gan_lab.server.openapi import document
-
-        self.answer(document(ROUTES, self.base_url))
 
 
 class Nothing(LabHandler):
@@ -78,9 +66,9 @@ class Machines(LabHandler):
     @operation("List the machines and where each stands.", list[MachineRow])
     async def get(self) -> None:
         """Answer with one object for each machine."""
-        from gan_lab.cluster import submit
+        from gan_lab.cluster import catalogue
 
-        self.answer(await self.read(lambda: submit.machines().to_dict("records")))
+        self.answer(await self.read(lambda: catalogue.machines().to_dict("records")))
 
     @operation(
         "Add a machine by its profile, in JSON or YAML.",
@@ -123,9 +111,9 @@ class Machine(LabHandler):
     @operation("Where a machine stands.", MachineStatus, errors=(404, 422))
     async def get(self, machine_id: str) -> None:
         """Answer with profile, seed, model and synthetic tables."""
-        from gan_lab.cluster import submit
+        from gan_lab.cluster import catalogue
 
-        self.answer(await self.read(submit.get_machine_status, machine_id))
+        self.answer(await self.read(catalogue.get_machine_status, machine_id))
 
 
 class MachineData(LabHandler):
@@ -167,14 +155,14 @@ class MachineData(LabHandler):
     )
     async def post(self, machine_id: str) -> None:
         """Import the table as `gan-lab import` does."""
-        from gan_lab.cluster import submit
+        from gan_lab.cluster import catalogue
 
         self.check_size()
         roles = self.read_query(TableRoles).model_dump(exclude_unset=True)
         refuse_existing(machine_id, roles.get("replace", False))
         self._table.close()
         path = await self.read(named_by_content, Path(self._table.name), machine_id)
-        self.answer(await self.read(submit.import_machine, machine_id, path, **roles), 201)
+        self.answer(await self.read(catalogue.import_machine, machine_id, path, **roles), 201)
 
 
 def named_by_content(path: Path, machine_id: str) -> Path:

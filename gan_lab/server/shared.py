@@ -9,10 +9,10 @@ from contextlib import suppress
 from functools import cached_property
 
 from gan_lab.errors import GanLabError, ServiceUnreachable
-from gan_lab.events import Broadcast
-from gan_lab.runs import RunFolder, all_runs, open_run
 from gan_lab.schema import TaskStatus
 from gan_lab.settings import Settings, load_settings
+from gan_lab.wire.broadcast import Broadcast
+from gan_lab.workspace.runs import RunFolder, all_runs, open_run
 
 THREADS = 4
 KNOWN_FOR_S = 2.0  # how long one answer of the cluster about its queue is good
@@ -42,7 +42,7 @@ class Shared:
 
     def warm(self) -> None:
         """Import what a request needs and join the services if they run, before anybody waits."""
-        from gan_lab.cluster import estimate, services, submit  # noqa: F401
+        from gan_lab.cluster import services
 
         try:
             services.find_client()
@@ -73,7 +73,7 @@ class Standing:
         return [self._status(run) for run in found[:limit]]
 
     def _status(self, run: RunFolder) -> TaskStatus:
-        from gan_lab.cluster.handover import lost_status, task_key
+        from gan_lab.cluster.task_names import lost_status, task_key
 
         status = run.status()
         if status.state.final or run.lease.held or run.just_made:
@@ -88,7 +88,8 @@ class Standing:
 
         None where it does not answer, and nobody can say what is lost.
         """
-        from gan_lab.cluster import handover, services
+        from gan_lab.cluster import queue as handover
+        from gan_lab.cluster import services
 
         with self._lock:
             if time.monotonic() - self._known_at > KNOWN_FOR_S:

@@ -14,9 +14,9 @@ from urllib.parse import urljoin
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, FrameLocator, Page, expect
 
-from gan_lab.events import Announcer
-from gan_lab.runs import RunFolder
 from gan_lab.settings import Settings
+from gan_lab.wire.announce import Announcer
+from gan_lab.workspace.runs import RunFolder
 from tests.browser.conftest import SCREENSHOTS, Lab, wait_for_kernel
 from tests.cluster.history import FLEETS, SENTENCE, STATES, make_history, pending, serve_dashboard
 

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster, Scheduler
 
-from gan_lab.cluster import monitor
-from gan_lab.cluster.handover import task_key
+from gan_lab.cluster.monitor import page as monitor
 from gan_lab.cluster.recipe import record_cancelled
+from gan_lab.cluster.task_names import task_key
 from gan_lab.errors import TaskFailed
-from gan_lab.events import Announcer
-from gan_lab.runs import RunFolder, create_run
 from gan_lab.schema import Epoch, Kind, TaskSpec
 from gan_lab.settings import Settings
+from gan_lab.wire.announce import Announcer
+from gan_lab.workspace.runs import RunFolder, create_run
 
 STATES = ("success", "failure", "revoked", "running", "pending", "lost")
 KINDS: tuple[Kind, ...] = ("train", "seed", "generate", "report")

@@ -22,14 +22,16 @@ from distributed.utils import color_of
 from prometheus_client.parser import text_string_to_metric_families
 
 import gan_lab as lab
-from gan_lab.cluster import monitor, run_index, services
-from gan_lab.cluster.handover import task_key
-from gan_lab.cluster.run_index import RunIndex
+from gan_lab.cluster import services
+from gan_lab.cluster.monitor import page as monitor
+from gan_lab.cluster.monitor import run_index
+from gan_lab.cluster.monitor.run_index import RunIndex
+from gan_lab.cluster.services.valkey import ValkeyChild
 from gan_lab.cluster.submit import FLEET
-from gan_lab.cluster.supervisor import ValkeyChild
-from gan_lab.events import Announcer
-from gan_lab.runs import RunFolder
+from gan_lab.cluster.task_names import task_key
 from gan_lab.settings import load_settings
+from gan_lab.wire.announce import Announcer
+from gan_lab.workspace.runs import RunFolder
 from tests.cluster.history import (
     FLEETS,
     KINDS,
@@ -282,7 +284,7 @@ def test_a_task_whose_worker_died_is_not_told_as_running(
     (run,) = make_history(tmp_path, 1, ("lost",))
     index = RunIndex(tmp_path, nobody)
     code = (
-        "import sys; from pathlib import Path; from gan_lab.runs import RunFolder; "
+        "import sys; from pathlib import Path; from gan_lab.workspace.runs import RunFolder; "
         "RunFolder(Path(sys.argv[1])).lease.take('it', 3600); print('held', flush=True); input()"
     )
     command = [sys.executable, "-c", code, str(run.path)]

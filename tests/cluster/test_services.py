@@ -11,10 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gan_lab.cluster import doctor, services, supervisor
+from gan_lab.cluster import services
+from gan_lab.cluster.services import security
+from gan_lab.cluster.upkeep import doctor
 from gan_lab.errors import ServiceUnreachable
-from gan_lab.runs import read_services, services_folder
 from gan_lab.settings import load_settings
+from gan_lab.workspace.service_record import read_services, services_folder
 from tests.faults.conftest import standing_still, until
 from tests.faults.test_killed import kill_redis, redis_answers
 
@@ -34,7 +36,7 @@ def test_services_are_joined_replaced_and_ended(
     first = read_services()
     assert first is not None and pids == {first.pid}
     assert services.ensure_services().pid == first.pid
-    secrets = services_folder() / supervisor.CERTIFICATE
+    secrets = services_folder() / security.CERTIFICATE
     assert secrets.stat().st_mode & 0o077 == 0
     # The password is not in the list of processes.
     password = first.redis_url.split("@")[0].split(":")[-1]

@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 
 import gan_lab as lab
-from gan_lab.cluster import handover, services, submit
+from gan_lab.cluster import queue as handover
+from gan_lab.cluster import submit, task_names
 from gan_lab.cluster.estimate import refuse_what_does_not_fit
+from gan_lab.cluster.provenance import git_commit, package_versions
+from gan_lab.cluster.services import connection as services
 from gan_lab.cluster.submit import get_task_status
-from gan_lab.cluster.tasks import _draw, git_commit, lives_of_splits, package_versions
+from gan_lab.cluster.tasks import _draw, lives_of_splits
 from gan_lab.errors import (
     BadParameter,
     NoModel,
@@ -28,9 +31,6 @@ from gan_lab.errors import (
     TooMuchMemory,
     UnknownMachine,
 )
-from gan_lab.events import follow
-from gan_lab.machines import load_profile
-from gan_lab.runs import MODEL, RunFolder, all_runs, create_run
 from gan_lab.schema import (
     GenerateConfig,
     Roles,
@@ -41,9 +41,12 @@ from gan_lab.schema import (
     configure,
 )
 from gan_lab.settings import load_settings
-from gan_lab.synth.lives import SequentialTVAE
-from gan_lab.synth.seed import simulate
-from gan_lab.synth.tvae import TabularTVAE
+from gan_lab.synth.lives.sequential import SequentialTVAE
+from gan_lab.synth.simulator.simulate import simulate
+from gan_lab.synth.tabular.model import TabularTVAE
+from gan_lab.wire.follow import follow
+from gan_lab.workspace.profiles import load_profile
+from gan_lab.workspace.runs import MODEL, RunFolder, all_runs, create_run
 
 SMALL = {"model": "tabular", "batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
 MACHINE = "motor_abb_m3bp_002"
@@ -238,7 +241,7 @@ def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Pa
     )  # names what failed, not what was not started either
     # So it does where the cluster died before it could tell, and the link is taken up again.
     client, patience = services.get_client(), threading.Event()
-    while runs[2].lease.held or handover.task_key(runs[2]) in handover.known_keys(client):
+    while runs[2].lease.held or task_names.task_key(runs[2]) in handover.known_keys(client):
         patience.wait(0.05)  # its worker records the end before it lets go
     runs[2].reopen()
     assert [run.task_id for run in handover.resume()] == [runs[2].task_id, runs[3].task_id]
@@ -264,7 +267,7 @@ def test_what_was_cancelled_in_the_queue_has_its_place_there_again(
             handover.resume(waits.task_id)
         fails = lab.train(MACHINE, **SMALL, device="no-such-device")
         somebody = services._connect(services.get_client().scheduler.address, load_settings())
-        key = handover.task_key(fails)
+        key = task_names.task_key(fails)
         somebody._send_to_scheduler(
             {"op": "client-desires-keys", "keys": [key], "client": somebody.id}
         )

@@ -16,13 +16,13 @@ import psutil
 import pytest
 
 import gan_lab as lab
+from gan_lab.cluster.models import load_model
 from gan_lab.cluster.submit import Run
-from gan_lab.cluster.tasks import load_model
-from gan_lab.events import follow
-from gan_lab.machines import load_profile
 from gan_lab.schema import SeedConfig
-from gan_lab.synth.seed import simulate
-from gan_lab.synth.tables import write_seed
+from gan_lab.synth.simulator.simulate import simulate
+from gan_lab.wire.follow import follow
+from gan_lab.workspace.profiles import load_profile
+from gan_lab.workspace.tables import write_seed
 
 MACHINE = "motor_siemens_001"
 SMALL = {"batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}

@@ -19,14 +19,14 @@ import pytest
 from gan_lab.cluster.recipe import Body, Work, perform
 from gan_lab.cluster.submit import Run
 from gan_lab.cluster.tasks import train_tvae_task
-from gan_lab.events import Announcer
-from gan_lab.files import write_beside
-from gan_lab.machines import load_profile
-from gan_lab.runs import RunFolder, create_run
 from gan_lab.schema import SeedConfig, State, TaskSpec, configure
 from gan_lab.settings import Settings, load_settings
-from gan_lab.synth.seed import simulate
-from gan_lab.synth.tables import read_parquet, seed_path, write_seed
+from gan_lab.synth.simulator.simulate import simulate
+from gan_lab.wire.announce import Announcer
+from gan_lab.workspace.files import write_beside
+from gan_lab.workspace.profiles import load_profile
+from gan_lab.workspace.runs import RunFolder, create_run
+from gan_lab.workspace.tables import read_parquet, seed_path, write_seed
 from tests.conftest import make_workspace
 
 from .conftest import MACHINE, TRAININGS, Undisturbed, check_undisturbed, until, until_epoch

@@ -16,10 +16,12 @@ import psutil
 import pytest
 
 import gan_lab as lab
-from gan_lab.cluster import handover, services
-from gan_lab.events import connect, follow, redis_url, stream_key
-from gan_lab.runs import read_services
+from gan_lab.cluster import queue as handover
+from gan_lab.cluster import services
 from gan_lab.schema import ServiceRecord, State
+from gan_lab.wire.connection import connect, redis_url, stream_key
+from gan_lab.wire.follow import follow
+from gan_lab.workspace.service_record import read_services
 
 from .conftest import (
     SMALL,

@@ -17,16 +17,17 @@ import pytest
 from distributed import Future, LocalCluster
 
 import gan_lab as lab
-from gan_lab.cluster import handover, services
+from gan_lab.cluster import queue as handover
+from gan_lab.cluster import services, task_names
 from gan_lab.cluster.recipe import Body, Work, perform
+from gan_lab.cluster.services.supervisor import DASK_CONFIG
 from gan_lab.cluster.submit import Run
-from gan_lab.cluster.supervisor import DASK_CONFIG
 from gan_lab.cluster.tasks import train_tvae_task
-from gan_lab.events import follow
-from gan_lab.runs import create_run
 from gan_lab.schema import Epoch, State, TaskSpec, TrainConfig
 from gan_lab.settings import load_settings
-from gan_lab.synth import modelfile
+from gan_lab.synth.network import model_file as modelfile
+from gan_lab.wire.follow import follow
+from gan_lab.workspace.runs import create_run
 from tests.conftest import make_workspace
 
 from .conftest import (
@@ -53,7 +54,7 @@ def give(body: Body) -> tuple[Run, Future]:
     settings, client = load_settings(), services.get_client()
     spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config={})
     run = Run.of(create_run(spec, settings.home))
-    key = handover.task_key(run)
+    key = task_names.task_key(run)
     return run, client.submit(perform, run.task_id, settings, [], body, key=key, pure=False)
 
 

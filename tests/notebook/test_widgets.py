@@ -8,10 +8,10 @@ import pytest
 import redis
 
 from gan_lab.errors import BadParameter
-from gan_lab.events import channel
 from gan_lab.notebook import card
 from gan_lab.notebook.widgets import WIDGET, watch
-from gan_lab.runs import RunFolder
+from gan_lab.wire.connection import channel
+from gan_lab.workspace.runs import RunFolder
 from tests.notebook.writer import train, training
 
 COUNT = """
@@ -25,7 +25,7 @@ print(len(widget._instances), threading.active_count())
 def show(run: RunFolder) -> str:
     return f"""
 import gan_lab as lab
-from gan_lab.runs import open_run
+from gan_lab.workspace.runs import open_run
 run = open_run({run.task_id!r})
 lab.watch(run)
 """

@@ -7,10 +7,10 @@ import sys
 import time
 from collections.abc import Iterator
 
-from gan_lab.events import Announcer
-from gan_lab.runs import RunFolder, open_run
 from gan_lab.schema import Epoch
 from gan_lab.settings import load_settings
+from gan_lab.wire.announce import Announcer
+from gan_lab.workspace.runs import RunFolder, open_run
 
 
 def training(run: RunFolder, epochs: int, asked: int | None = None) -> Iterator[int]:

@@ -6,9 +6,9 @@ import os
 import sys
 
 from gan_lab.errors import TaskFailed
-from gan_lab.events import Announcer
-from gan_lab.runs import open_run
 from gan_lab.settings import load_settings
+from gan_lab.wire.announce import Announcer
+from gan_lab.workspace.runs import open_run
 
 
 def main() -> None:

@@ -18,9 +18,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gan_lab.cluster.supervisor import ValkeyChild
-from gan_lab.runs import RunFolder, create_run
+from gan_lab.cluster.services.valkey import ValkeyChild
 from gan_lab.schema import TaskSpec
+from gan_lab.workspace.runs import RunFolder, create_run
 from tests.conftest import make_workspace
 
 START_S = 60

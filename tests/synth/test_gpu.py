@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from gan_lab.schema import Epoch, Roles, TrainConfig
-from gan_lab.synth.encoding import Encoding
-from gan_lab.synth.lives import SequentialTVAE
-from gan_lab.synth.training import Trainer
-from gan_lab.synth.tvae import TabularTVAE, build_network
+from gan_lab.synth.lives.sequential import SequentialTVAE
+from gan_lab.synth.network.build import build_network
+from gan_lab.synth.network.encoding import Encoding
+from gan_lab.synth.tabular.model import TabularTVAE
+from gan_lab.synth.tabular.training import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 LIFE_ROLES = Roles(life="unit", time="cycle", rul="rul")

@@ -1,0 +1,86 @@
+"""The trainings that are done, what reports say of them, and the models they left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any
+
+from gan_lab.errors import NoModel
+from gan_lab.schema import (
+    GenerateConfig,
+    Roles,
+    TrainConfig,
+)
+from gan_lab.workspace import runs
+from gan_lab.workspace.runs import RunFolder, done_runs, open_run
+
+MODELS = {
+    "tabular": "gan_lab.synth.tabular.model:TabularTVAE",
+    "sequential": "gan_lab.synth.lives.sequential:SequentialTVAE",
+}
+
+
+def model_class(kind: str) -> Any:
+    """Return the class that learns and draws this kind of model; imports torch."""
+    module, name = MODELS[kind].split(":")
+    return getattr(import_module(module), name)
+
+
+def training_run(machine_id: str, task_id: str | None = None) -> RunFolder:
+    """Return the training to draw from: the one named, else the newest that no report calls bad.
+
+    Where reports call all of them bad it is the newest. Raises `NoModel` where there is none.
+    """
+    if task_id:
+        run = open_run(task_id)
+        if run.spec.kind == "train" and run.result_data() is not None:
+            return run
+        raise NoModel(f"Task {run.task_id} has left no model: name a training that is done.")
+    trained = list(done_runs(machine_id, "train"))
+    if not trained:
+        raise NoModel(f"{machine_id} has no model. Make one with `gan-lab train {machine_id}`.")
+    return newest_good(trained, verdict_levels(machine_id))
+
+
+def newest_good(trained: Sequence[RunFolder], levels: dict[str, str]) -> RunFolder:
+    """Return the newest of trainings, newest first, not called bad; of bad ones the newest."""
+    return next((run for run in trained if levels.get(run.task_id) != "bad"), trained[0])
+
+
+def verdict_levels(machine_id: str) -> dict[str, str]:
+    """Return what the newest report on each training of a machine says: good, care or bad."""
+    return levels_by_model(done_runs(machine_id, "report"))
+
+
+def levels_by_model(reports: Iterable[RunFolder]) -> dict[str, str]:
+    """Return what the first of the reports on each training says, by the training's id.
+
+    Rows that were drawn under conditions are unlike the real ones on purpose: of their reports
+    only "bad" counts, which is then of what no condition excuses.
+    """
+    found: dict[str, str] = {}
+    for run in reports:
+        made = run.environment()
+        level = str((run.result_data() or {}).get("level"))
+        if level == "bad" or not made.get("conditions"):
+            found.setdefault(str(made.get("model_task_id")), level)
+    return found
+
+
+def load_model(run: RunFolder) -> Any:
+    """Return the model that a training left; raises `BadParameter` for a bad file."""
+    from gan_lab.synth.network.model_file import load_file
+
+    path = run.path / runs.MODEL
+    return model_class(str(load_file(path)[1].get("model"))).load(path)
+
+
+def check_request(source: RunFolder, config: GenerateConfig, roles: Roles) -> None:
+    """Raise `BadParameter` for lives and conditions that the model of a training cannot meet.
+
+    Reads the model, and imports torch, only where it may not.
+    """
+    rows_only = TrainConfig.model_validate(source.spec.config).kind(roles) == "tabular"
+    if config.conditions or (config.lives and rows_only):
+        load_model(source).sample(rows=1, conditions=config)

@@ -1,0 +1,164 @@
+"""A page of our own on the Dask dashboard, and our figures beside Dask's at `/metrics`.
+
+`dask_setup` installs both in a scheduler: the embedded one calls it, another loads it by
+`dask scheduler --preload gan_lab.cluster.monitor`. The dashboard's port has no login, so everything
+here only reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import distributed.utils
+from distributed.dashboard.scheduler import template_variables
+from distributed.http.scheduler.info import IndividualPlots
+from distributed.http.utils import RequestHandler
+from prometheus_client import REGISTRY
+
+from gan_lab.cluster.monitor.metrics import LabCollector
+from gan_lab.cluster.monitor.run_index import STATES, Picture, RunIndex, Standing
+from gan_lab.cluster.task_names import lost_message
+from gan_lab.errors import GanLabError
+from gan_lab.settings import find_workspace
+from gan_lab.workspace.runs import LOSS_COLUMNS, open_run
+
+if TYPE_CHECKING:
+    from distributed import Scheduler
+
+PAGE = Path(__file__).with_name("monitor.html")
+MOST_ROWS = 200
+MOST_POINTS = 500  # of a loss curve
+PANEL = {"Individual Lab": "/lab"}  # our page among the plots that JupyterLab's panel offers
+# Dask takes the colour of a task from a hash of its prefix: of thirteen, seed, train, generate and
+# report get four that differ, for colour-blind eyes too (Okabe and Ito 2008).
+PALETTE = [
+    *("#cc79a7", "#8c8c8c", "#009e73", "#7a8c5a", "#0072b2", "#5a7a8c", "#8c6d5a"),
+    *("#6d5a8c", "#5a8c7f", "#a0a0a0", "#e69f00", "#8c5a6d", "#707070"),
+]
+# Nothing but what this page brings is run or loaded: it may be shown within Jupyter's own origin.
+POLICY = (
+    "default-src 'none'; connect-src 'self'; img-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "script-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'"
+)
+
+
+def select(picture: Picture, state: str = "", machine: str = "", fleet: str = "") -> dict[str, Any]:
+    """Return the rows that fit the filters, running first, newest first, and counts of all.
+
+    What is lost says how it goes on; `machine` is a part of an id, in capitals or not.
+    """
+    fitting = [
+        row
+        for row in picture.rows
+        if (not state or row["state"] == state)
+        and machine.casefold() in row["machine"].casefold()
+        and (not fleet or row["fleet"] == fleet)
+    ]
+    return {
+        "complete": picture.complete,
+        "states": {name: picture.states[name] for name in STATES},
+        "fleets": picture.fleets,
+        "fitting": len(fitting),
+        "rows": [
+            row | {"message": lost_message(row["task_id"])} if row["state"] == "lost" else row
+            for row in fitting[:MOST_ROWS]
+        ],
+    }
+
+
+class _Handler(RequestHandler):
+    def initialize(self, dask_server: Any = None, extra: Any = None) -> None:
+        super().initialize(dask_server)
+        self.index: RunIndex = extra
+
+    def answer(self, value: Any) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.write(json.dumps(value))
+
+
+class PageHandler(_Handler):
+    """The page itself; it asks for everything else."""
+
+    def get(self) -> None:
+        """Write the page with the dashboard's own navigation."""
+        nonce = secrets.token_urlsafe(16)
+        pages = map(escape, template_variables(self.server)["pages"])
+        links = "".join(f'<li><a href="{page}">{page.title()}</a></li>' for page in pages)
+        self.set_header("Content-Security-Policy", POLICY.format(nonce=nonce))
+        page = PAGE.read_text().replace("<!-- pages -->", links)
+        self.write(page.replace("<script>", f'<script nonce="{nonce}">'))
+
+
+class TasksHandler(_Handler):
+    """Rows and counts as JSON."""
+
+    async def get(self) -> None:
+        """Write the tasks that fit `state`, `machine` (a part of its id) and `fleet`."""
+        names = ("state", "machine", "fleet")
+        filters = {name: self.get_query_argument(name, "") for name in names}
+        self.answer(select(await self.index.look_again(), **filters))
+
+
+class LossesHandler(_Handler):
+    """A task's losses as JSON."""
+
+    async def get(self, task_id: str) -> None:
+        """Write columns of a task's loss history, evenly thinned where it is long."""
+        try:
+            rows = await asyncio.to_thread(lambda: open_run(task_id, self.index.home).loss_rows())
+        except GanLabError as error:
+            self.set_status(error.http_status)
+            self.answer({"message": str(error), "reason": error.reason})
+            return
+        step = max(1, -(-len(rows) // MOST_POINTS))
+        thinned = rows[(len(rows) - 1) % step :: step]  # the last one is always there
+        at = {name: LOSS_COLUMNS.index(name) for name in ("epoch", "loss", "validation")}
+        self.answer({name: [row[index] for row in thinned] for name, index in at.items()})
+
+
+class PlotsHandler(IndividualPlots):
+    """What JupyterLab's panel offers: our page, then Dask's plots."""
+
+    def write(self, chunk: Any) -> None:
+        """Write the plots with our page among them."""
+        super().write({**PANEL, **chunk} if isinstance(chunk, dict) else chunk)
+
+
+def standing(scheduler: Scheduler, key: str) -> Standing:
+    """Where a task stands on the scheduler: None where it has none of that key still to do."""
+    task = scheduler.tasks.get(key)
+    if task is None or task.state in ("memory", "erred", "forgotten"):
+        return None
+    worker = task.processing_on
+    return "executing" if worker is not None and task in worker.executing else "waiting"
+
+
+def dask_setup(scheduler: Scheduler) -> None:
+    """Add the page, its navigation entry, the colours and the metrics to a scheduler."""
+    index = RunIndex(find_workspace(), lambda key: standing(scheduler, key))
+    common = {"extra": index, "dask_server": scheduler}
+    routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = [
+        ("/lab", PageHandler, common),
+        ("/lab/tasks.json", TasksHandler, common),
+        ("/lab/losses/([0-9a-f-]{36}).json", LossesHandler, common),
+        ("/individual-plots.json", PlotsHandler, {"dask_server": scheduler}),
+    ]
+    pages = scheduler.http_application.applications  # Dask's, below --dashboard-prefix
+    prefix = next((app.prefix for app in pages if hasattr(app, "prefix")), "").rstrip("/")
+    scheduler.http_application.add_handlers(
+        r".*", [(prefix + path, handler, options) for path, handler, options in routes]
+    )
+    distributed.utils.palette[:] = PALETTE
+    pages = template_variables(scheduler)["pages"]
+    if "lab" not in pages:
+        pages.insert(0, "lab")
+    for known in list(REGISTRY._collector_to_names):
+        if isinstance(known, LabCollector):
+            REGISTRY.unregister(known)
+    REGISTRY.register(LabCollector(index))

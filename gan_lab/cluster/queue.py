@@ -1,0 +1,328 @@
+"""Between the run folders and the cluster's queue: hand over, find what is lost, resume, cancel.
+
+Dask's queue dies with its scheduler, so it is never the record: a run that has not ended, that
+nobody holds and no queue knows is lost, and can be handed over again. The key of a run is always
+the same, and a lock in its folder is held meanwhile: two who resume it at once submit it once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from gan_lab.cluster import services
+from gan_lab.errors import RequestError, ServiceUnreachable, UnknownTask
+from gan_lab.schema import TaskStatus
+from gan_lab.settings import Settings, load_settings
+from gan_lab.wire.announce import Announcer
+from gan_lab.workspace.runs import RunFolder, all_runs, open_run
+
+if TYPE_CHECKING:
+    from distributed import Client
+from gan_lab.cluster.task_names import lost_message, lost_sentences, lost_status, task_key
+
+log = logging.getLogger(__name__)
+
+TRAIN_RESOURCE = {"TRAIN": 1}
+LET_GO_TRIES = 100  # of 0.1 s: how long what has ended may be held, by a worker or as an answer
+LETTING_GO_TRIES = 20  # and after how many it was not on its worker still, but in the queue
+ON_ITS_WAY_S = 0.3  # from its folder to the queue
+LOOK_FOR_LOST_S = 20.0  # how often whoever waits asks whether what it waits for is still known
+
+
+def hand_over(
+    client: Client,
+    chain: Iterable[RunFolder],
+    settings: Settings,
+    behind: Iterable[RunFolder] = (),
+) -> None:
+    """Give tasks to the cluster, each waiting for the one before, and see that they arrive.
+
+    The first waits for `behind`, which the cluster has already or which has ended. Raises
+    `ServiceUnreachable`.
+    """
+    from distributed import Future, fire_and_forget, span
+
+    from gan_lab.cluster.recipe import outcome
+
+    before: list[Any] = [
+        outcome(run) if run.final else Future(task_key(run), client) for run in behind
+    ]
+    trainers = _has_trainers(client)
+    futures: dict[str, Future] = {}
+    for run in chain:
+        with span(run.spec.fleet_id or "lab", run.spec.machine_id):
+            future = client.submit(
+                _function(run.spec.kind),
+                run.task_id,
+                settings,
+                *before,
+                key=task_key(run),
+                pure=False,
+                resources=TRAIN_RESOURCE if run.spec.kind == "train" and trainers else None,
+            )
+        fire_and_forget(future)
+        futures[task_key(run)] = future
+        before = [future]
+    _await_arrival(client, futures, settings.connect_timeout_s)
+
+
+def _function(kind: str) -> Callable[..., Any]:
+    from gan_lab.cluster.tasks import TASKS
+
+    return TASKS[kind]
+
+
+def _has_trainers(client: Client) -> bool:
+    """Whether any worker offers TRAIN; a task that asks for what nobody has would wait for ever."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return any("TRAIN" in worker.get("resources", {}) for worker in workers)
+
+
+def _await_arrival(client: Client, futures: dict[str, Any], patience_s: float) -> None:
+    """Return when the scheduler has the tasks, so that whoever asked may end at once."""
+    missing, started = set(futures), time.monotonic()
+    while True:
+        missing -= set(known_keys(client))
+        missing -= {key for key in missing if futures[key].status in ("finished", "error")}
+        if not missing:
+            return
+        if time.monotonic() - started > patience_s:
+            raise ServiceUnreachable(
+                f"The Dask scheduler did not take {len(missing)} tasks within {patience_s:g} s. "
+                "They are recorded: `gan-lab resume --all` hands them over again."
+            )
+        threading.Event().wait(0.02)
+
+
+def known_keys(client: Client, ended: bool = False) -> list[str]:
+    """Return the keys of the tasks the scheduler has; `ended`: also of those it is to forget yet.
+
+    Raises `ServiceUnreachable`.
+    """
+
+    # By value: a scheduler of somebody else need not have this package.
+    def keys(left_out: tuple[str, ...], dask_scheduler: Any) -> list[str]:
+        return [str(key) for key, ts in dask_scheduler.tasks.items() if ts.state not in left_out]
+
+    try:
+        left_out = ("forgotten",) if ended else ("memory", "erred", "forgotten")
+        return list(client.run_on_scheduler(keys, left_out))
+    except (OSError, TimeoutError) as error:
+        raise ServiceUnreachable(
+            f"The Dask scheduler no longer answers ({type(error).__name__}). Nothing is lost: "
+            "`gan-lab up` finds it or starts another, `gan-lab resume --all` goes on."
+        ) from None
+
+
+def lost(found: Sequence[RunFolder] | None = None) -> list[RunFolder]:
+    """Return the runs that have not ended and that nobody works on or has in a queue."""
+    found = all_runs() if found is None else found
+    waiting = [run for run in found if not run.final and not run.lease.held]
+    if not waiting:
+        return []
+    client = services.find_client()
+    known = set(known_keys(client)) if client else set()
+    return [run for run in waiting if task_key(run) not in known and not run.final]
+
+
+def say_what_is_lost() -> None:
+    """Warn whoever has just connected of the runs that nobody works on."""
+    if missing := lost():
+        log.warning("%s %s", *lost_sentences(len(missing)))
+
+
+@contextmanager
+def telling_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
+    """Warn, once for each, when a task that one waits for in here is lost: it may never end."""
+    ended = threading.Event()
+
+    def look() -> None:
+        told: set[str] = set()
+        pause_s = 0.0
+        while not ended.wait(pause_s):
+            pause_s = LOOK_FOR_LOST_S
+            try:
+                asked = [one for one in waited_for if not one.just_made and one.task_id not in told]
+                for run in lost(asked):
+                    told.add(run.task_id)
+                    log.warning("%s", lost_message(run.task_id))
+            except Exception as error:  # perhaps for a moment only
+                log.debug("Whether anything is lost cannot be said: %s", error)
+
+    threading.Thread(target=look, name="look-for-lost", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
+    """Return where tasks stand, from their folders and, where these are silent, the cluster."""
+    missing: set[str] = set()
+    try:
+        gone = lost(found)
+        if any(run.just_made for run in gone):  # perhaps on its way to the cluster
+            threading.Event().wait(ON_ITS_WAY_S)
+            gone = lost(gone)
+        missing = {run.task_id for run in gone}
+    except ServiceUnreachable as error:
+        log.warning("What waits may be lost: %s", error)
+    told = [run.status() for run in found]
+    return [lost_status(now) if now.task_id in missing else now for now in told]
+
+
+def cancel_run(run: RunFolder) -> None:
+    """Ask a running task to stop; revoke one that waits, and what follows it."""
+    settings = load_settings()
+    if not run.final:
+        run.ask_to_cancel()
+        begun = run.last_event() is not None
+        _revoke(run, settings, "Cancelled" if begun else "Cancelled before it started")
+    for later in all_runs(settings.home):
+        if later.spec.after == run.task_id and not later.final:
+            cancel_run(later)
+
+
+def _revoke(run: RunFolder, settings: Settings, why: str) -> None:
+    """Record a task that nobody works on as cancelled; one that runs sees the flag by itself."""
+    from gan_lab.cluster.recipe import record_cancelled
+
+    owner = f"cancel:{uuid.uuid4().hex}"
+    if run.lease.take(owner, settings.lease_s) is None:
+        return
+    try:
+        if not run.final:
+            run.mend_logs()
+            announcer = Announcer(run, settings)
+            record_cancelled(run, announcer, why)
+            announcer.close()
+    finally:
+        run.lease.drop(owner)
+
+
+# ---- going on with what is lost
+
+
+def resume(task_id: str | None = None) -> list[RunFolder]:
+    """Submit again what is lost, or one named task that is lost, failed or was cancelled.
+
+    What followed it in its chain and waited in vain goes on with it. A run that is done is never
+    run twice. Returns what was submitted. Raises `UnknownTask`, `RequestError` or
+    `ServiceUnreachable`.
+    """
+    settings = load_settings()
+    client = services.get_client(settings)
+    everything = _in_chain_order(all_runs(settings.home))
+    missing = {run.task_id for run in lost(everything)}
+    if task_id is None:
+        for run in everything:
+            if run.task_id in missing and run.cancelling:  # its cluster died before it could stop
+                _revoke(run, settings, "Cancelled")
+    wanted = set(missing)
+    if task_id is not None:
+        wanted = {_resumable(open_run(task_id, settings.home), client).task_id}
+    for run in everything:
+        if run.spec.after in wanted and (_waited_in_vain(run) or run.task_id in missing):
+            wanted.add(run.task_id)
+    taken: list[RunFolder] = []
+    for run in everything:
+        if run.task_id in wanted:
+            try:
+                if _take_up(run, run.task_id in missing, taken, client, settings):
+                    taken.append(run)
+            except RequestError as error:
+                if run.task_id == task_id:
+                    raise
+                log.warning("%s", error)
+    if task_id is not None and not taken:
+        raise RequestError(f"Task {task_id} has been taken up by somebody else meanwhile.")
+    return taken
+
+
+def _take_up(
+    run: RunFolder, was_lost: bool, taken: list[RunFolder], client: Client, settings: Settings
+) -> bool:
+    """Hand a run over behind those `taken` up, unless somebody else has since it was found.
+
+    Raises `RequestError` where the cluster does not let go of what has ended.
+    """
+    _await_let_go(run, client)
+    with run.lease.claim():
+        known = set(known_keys(client))
+        queued = task_key(run) in known
+        ended = run.final if was_lost else run.result_data() is not None
+        if ended or run.lease.held or (queued and not run.final):
+            return False
+        run.reopen()
+        if not queued:  # else its place in the queue, where it was cancelled, is its place again
+            told = was_lost or run.spec.after in {one.task_id for one in taken}
+            hand_over(client, [run], settings, _before(run, told, known, settings))
+        return True
+
+
+def _in_chain_order(found: Sequence[RunFolder]) -> list[RunFolder]:
+    """Return runs oldest first, a link behind the one it waits for: both may be of one moment."""
+    known = {run.task_id: run for run in found}
+
+    def depth(run: RunFolder) -> int:
+        before = known.get(run.spec.after or "")
+        return 0 if before is None else 1 + depth(before)
+
+    return sorted(found, key=lambda run: (run.spec.created, depth(run)))
+
+
+def _resumable(run: RunFolder, client: Client) -> RunFolder:
+    """Return a run that can be submitted again; raises `RequestError` where there is no point."""
+    if run.result_data() is not None:
+        raise RequestError(f"Task {run.task_id} is done: there is nothing to resume.")
+    if not run.final and (run.lease.held or task_key(run) in known_keys(client)):
+        raise RequestError(f"Task {run.task_id} has not ended: there is nothing to resume.")
+    return run
+
+
+def _await_let_go(run: RunFolder, client: Client) -> None:
+    """Wait until worker and scheduler have done with a run that has ended.
+
+    A key that the scheduler holds still, as finished, would be taken for the answer. Raises
+    `RequestError` where it holds it for long.
+    """
+    key, patience = task_key(run), threading.Event()
+    for _ in range(LET_GO_TRIES):
+        waits = key in known_keys(client)  # a worker has it just now, or the queue has it still
+        kept = not waits and key in known_keys(client, ended=True)
+        if not kept and not (run.final and run.lease.held):
+            break
+        patience.wait(0.1)
+    else:
+        raise RequestError(
+            f"Task {run.task_id} has ended, but the cluster keeps its answer for the next of its "
+            "chain, which waits for a worker. Resume it again once that has had one."
+        )
+    for _ in range(LETTING_GO_TRIES):
+        if not (run.final and key in known_keys(client)):
+            break
+        patience.wait(0.1)
+
+
+def _waited_in_vain(run: RunFolder) -> bool:
+    error = run.error_data()
+    return error is not None and error["reason"] == "waited_in_vain"
+
+
+def _before(run: RunFolder, told: bool, known: set[str], settings: Settings) -> list[RunFolder]:
+    """Return the link that a run waits for: if the cluster has it, or to be told how it ended.
+
+    One that ended, and is asked for again by name, does not wait for what has ended as well.
+    """
+    with suppress(UnknownTask):  # cleaned away
+        if run.spec.after is not None:
+            before = open_run(run.spec.after, settings.home)
+            if told if before.final else task_key(before) in known:
+                return [before]
+    return []

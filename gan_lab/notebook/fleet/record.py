@@ -1,0 +1,174 @@
+"""A fleet: one notebook executed for many machines, over night, by a process that needs nobody."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from gan_lab.workspace import runs
+from gan_lab.workspace.fleet_folder import (
+    FleetFolder,
+    FleetRuns,
+    NotebookRecord,
+    State,
+)
+from gan_lab.workspace.runs import RunFolder
+
+LOOK_S = 0.5  # how late a reader sees a change
+
+
+@dataclass(frozen=True)
+class Row:
+    """Where one machine of a fleet stands; `error` is one line, `seconds` its notebook's time."""
+
+    machine_id: str
+    state: State
+    stage: str = ""
+    progress: int = 0
+    epoch: int | None = None
+    loss: float | None = None
+    seconds: float = 0.0
+    message: str = ""
+    error: str | None = None
+    notebook: Path | None = None
+
+
+class FleetRecord:
+    """A handle of one fleet: where its machines stand, and its record."""
+
+    def __init__(self, folder: FleetFolder, process: subprocess.Popen[bytes] | None = None) -> None:
+        self._folder, self._process = folder, process
+        self._runs = FleetRuns(folder.fleet_id, folder.home)
+        self._ended: dict[str, tuple[str | None, Row]] = {}  # what has ended changes no more
+        self.fleet_id, self.folder = folder.fleet_id, folder.path
+        self.plan = folder.plan
+
+    def __repr__(self) -> str:
+        return f"<Fleet {self.fleet_id}: {self.summary()}>"
+
+    @property
+    def report(self) -> Path:
+        """The report as one page; there when the fleet has ended."""
+        return self.folder / runs.FLEET_REPORT_HTML
+
+    @property
+    def running(self) -> bool:
+        """Whether the fleet's process is at work."""
+        if self._process is not None:
+            self._process.poll()  # puts away a child that has ended
+        return self._folder.alive
+
+    def rows(self) -> list[Row]:
+        """Return where each machine stands, in the order of the plan."""
+        alive, by_machine = self._folder.alive, self.by_machine()
+        return [self._row(name, alive, by_machine.get(name, [])) for name in self.plan.machines]
+
+    def _row(self, machine_id: str, alive: bool, found: list[RunFolder]) -> Row:
+        record = self._folder.record(machine_id)
+        state = self._folder.state(record, alive)
+        if record is None:
+            return Row(machine_id, state)
+        ended, row = self._ended.get(machine_id, (None, None))
+        if row is None or record.ended is None or record.ended != ended:
+            row = self._read_row(machine_id, state, record, found)
+            self._ended[machine_id] = (record.ended, row)
+        return row
+
+    def _read_row(
+        self, machine_id: str, state: State, record: NotebookRecord, found: list[RunFolder]
+    ) -> Row:
+        seen = [run.status() for run in found]
+        counted = [one.progress for one in seen if one.status not in ("failure", "revoked")]
+        now = next((one for one in seen if not one.state.final), seen[-1] if seen else None)
+        trained = [one.metadata for one in seen if one.metadata["kind"] == "train"]
+        cells_done = 100 * max(0, record.cell - 1) // max(1, record.cells)
+        message, stage, error = record.error or "", "", record.error
+        if state == "running":
+            stage = now.metadata["kind"] if now else ""
+            cell = f"cell {record.cell} of {record.cells}" if record.cell else "starting its kernel"
+            message = now.message if now else cell
+        elif state == "interrupted":
+            message = error = f"cut off in cell {record.cell}"
+        path = self._folder.notebook(machine_id)
+        return Row(
+            machine_id,
+            state,
+            stage,
+            100 if state == "done" else sum(counted) // len(counted) if counted else cells_done,
+            trained[-1]["epoch"] if trained else None,
+            trained[-1]["loss"] if trained else None,
+            _seconds_since(record.started) if state == "running" else record.seconds,
+            message,
+            error,
+            path if path.exists() else None,
+        )
+
+    def runs(self, machine_id: str) -> list[RunFolder]:
+        """Return the run folders of one machine's tasks in this fleet, oldest first."""
+        return self.by_machine().get(machine_id, [])
+
+    def by_machine(self) -> dict[str, list[RunFolder]]:
+        """Return the run folders of every machine that has tasks, oldest first."""
+        return self._runs.by_machine()
+
+    def counts(self) -> dict[str, int]:
+        """Return how many machines there are in all and in each state that occurs."""
+        states = list(self._folder.states().values())
+        words = ("done", "running", "waiting", "failed", "interrupted", "cancelled")
+        return {"machines": len(states)} | {w: states.count(w) for w in words if w in states}
+
+    def summary(self) -> str:
+        """Return the counts as half a sentence: `2 of 3 done, 1 failed`."""
+        counts = self.counts()
+        total = counts.pop("machines")
+        done = f"{counts.pop('done', 0)} of {total} done"
+        return ", ".join([done, *(f"{number} {word}" for word, number in counts.items())])
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from the fleet's plan to the end of its last notebook (now, while one runs)."""
+        if self.running:
+            return _seconds_since(self.plan.created)
+        records = [self._folder.record(machine_id) for machine_id in self.plan.machines]
+        ends = [record.ended for record in records if record and record.ended]
+        began = datetime.fromisoformat(self.plan.created)
+        last = max(map(datetime.fromisoformat, ends), default=began)
+        return (last - began).total_seconds()
+
+    # ---- following and stopping
+
+    def follow(self) -> Iterator[list[Row]]:
+        """Yield the rows now, whenever something has changed, and once more behind the end."""
+        before: list[Row] | None = None
+        while True:
+            alive = self.running
+            rows = self.rows()
+            if rows != before or not alive:
+                yield rows
+            if not alive:
+                return
+            before = rows
+            time.sleep(LOOK_S)
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until the fleet has ended and its report lies there; raises `TimeoutError` (s)."""
+        until = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while self.running:
+            if time.monotonic() > until:
+                raise TimeoutError(f"Fleet {self.fleet_id} has not ended: {self.summary()}.")
+            time.sleep(LOOK_S)
+        return self
+
+    def stop(self) -> None:
+        """Start no more notebooks; those that run go on to their end."""
+        if self.running:
+            self._folder.ask_to("stop")
+
+
+def _seconds_since(moment: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()

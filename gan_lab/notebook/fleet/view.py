@@ -1,0 +1,40 @@
+"""A fleet as a live table: one row a machine."""
+
+from __future__ import annotations
+
+from gan_lab.notebook import card, overview
+from gan_lab.notebook.card import VALIDATION, WORDS, Word, clock, here
+from gan_lab.notebook.fleet.record import FleetRecord
+from gan_lab.notebook.overview import Line
+from gan_lab.notebook.widgets import View
+
+FLEET_WORDS: dict[str, Word] = {word[1]: word for word in WORDS.values()}
+FLEET_WORDS["interrupted"] = ("!", "interrupted", VALIDATION)
+
+
+def fleet_lines(fleet: FleetRecord) -> list[Line]:
+    """Read one row per machine of a fleet."""
+    return [
+        Line(
+            row.machine_id, row.stage, FLEET_WORDS[row.state], row.progress / 100, row.epoch,
+            row.loss, row.message, {"notebook": here(row.notebook)} if row.notebook else {},
+            time=clock(row.seconds) if row.seconds else "",
+        )
+        for row in fleet.rows()
+    ]  # fmt: skip
+
+
+class FleetTable(View):
+    """The view of a fleet."""
+
+    def __init__(self, fleet: FleetRecord) -> None:
+        super().__init__()
+        self.fleet = fleet
+
+    def over(self) -> bool:
+        """Whether the fleet's process has ended."""
+        return not self.fleet.running
+
+    def now(self) -> card.Shown:
+        """Look at the record of every machine's notebook."""
+        return overview.show(fleet_lines(self.fleet), f"Fleet {self.fleet.fleet_id} · ", "machines")

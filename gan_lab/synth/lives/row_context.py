@@ -1,0 +1,142 @@
+"""What a row's life, age, regime and hour are: all that the networks are told before they speak.
+
+Also the chains that draw it: regimes, steps of time, patterns of missing values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gan_lab.synth.lives.columns import STEP_BINS, Clock, Lives, ranks
+from gan_lab.synth.lives.life_table import START, LifeTable
+from gan_lab.synth.lives.packed import Floats, Ints, Packed
+from gan_lab.synth.lives.regimes import Chain, calendar
+from gan_lab.synth.lives.wear_curve import wear_features
+
+MOST_PATTERNS = 30
+LAGS = (0.5, 0.8, 0.95, 0.98)  # decays of averages of past regimes, over 2 to 50 rows
+DAY_S = 86_400.0
+
+
+@dataclass
+class Situation:
+    """How features are made and situations drawn; `chains` are those that the table needs.
+
+    `span` is the typical life in mean steps, `clocked` whether the time of day plays a part,
+    `patterns` the combinations of missing columns that occur, one set for each of their chains.
+    """
+
+    span: float
+    clocked: bool
+    patterns: list[list[list[int]]]
+    chains: dict[str, Chain] = field(default_factory=dict)
+
+    @classmethod
+    def fit(
+        cls, table: LifeTable, lives: Lives, traits: dict[str, Floats], packed: Packed
+    ) -> Situation:
+        """Count the chains of a table."""
+        ends = packed.starts[1:] - 1
+        span = float(max(np.median(lives.elapsed[ends]), 1.0))
+        clock = table.clock
+        long = clock.date and float(lives.steps.sum()) >= 2 * DAY_S
+        self = cls(span, clock.date and long, [])
+        if table.regimes > 1:
+            context, contexts = self.context(table, traits, lives, packed)
+            self.chains["regime"] = Chain.fit(
+                lives.regime, context, lives.rows, table.regimes, contexts
+            )
+        none = np.zeros(len(lives.regime), dtype=np.int64)
+        if len(clock.steps) > 1:
+            symbols, count = _step_symbols(clock, lives.steps, packed)
+            self.chains["step"] = Chain.fit(symbols, none, lives.rows, count, 1)
+        if lives.missing.any():
+            context = lives.regime if table.regimes <= 10 else none
+            for number, (patterns, symbols) in enumerate(_patterns(lives.missing)):
+                self.patterns.append(patterns.astype(int).tolist())
+                self.chains[f"missing{number}"] = Chain.fit(
+                    symbols, context, lives.rows, len(patterns), int(context.max()) + 1
+                )
+        return self
+
+    def context(
+        self, table: LifeTable, traits: dict[str, Floats], lives: Lives, packed: Packed
+    ) -> tuple[Ints, int]:
+        """Return the hour of the week's kind of day that each row's regime is drawn in."""
+        if not self.clocked:
+            return np.zeros(len(packed.life), dtype=np.int64), 1
+        _, context, contexts = calendar(self.stamps(table, traits, lives, packed))
+        return context, contexts
+
+    def stamps(
+        self, table: LifeTable, traits: dict[str, Floats], lives: Lives, packed: Packed
+    ) -> pd.Series[Any]:
+        """Return the time of each row as the table's own dates."""
+        return table.clock.write(self.seconds(traits, lives, packed))
+
+    def seconds(self, traits: dict[str, Floats], lives: Lives, packed: Packed) -> Floats:
+        """Return the time of each row in the clock's unit."""
+        total = np.cumsum(lives.steps)
+        passed = total - total[packed.starts[packed.life]]
+        return np.asarray(traits[START][packed.life] + passed)
+
+    def features(
+        self, table: LifeTable, lives: Lives, traits: dict[str, Floats], combo: Ints, packed: Packed
+    ) -> NDArray[np.float32]:
+        """Return what is known of each row before it is drawn, (rows, features)."""
+        cap = None
+        if table.wear is not None and table.wear.cap is not None:
+            cap = (table.wear.cap - table.wear.lowest) / table.wear.rate
+        parts: list[NDArray[Any]] = [wear_features(lives.elapsed, lives.remaining, self.span, cap)]
+        if table.regimes > 1:
+            now = np.eye(table.regimes)[lives.regime]
+            parts += [now, packed.averages(now, LAGS)]
+        if self.clocked:
+            parts.append(calendar(self.stamps(table, traits, lives, packed))[0])
+        parts.append(self.told(table, combo)[packed.life])
+        for track in table.life_tracks:
+            values = table.traits[track.name].values
+            scaled = (traits[track.name] - np.mean(values)) / (np.std(values) + 1e-9)
+            parts.append(scaled[packed.life, None])
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+    def told(self, table: LifeTable, combo: Ints) -> NDArray[np.float32]:
+        """Return the conditions of each life that the networks are told, (lives, n)."""
+        tuples = np.array(table.tuples).reshape(len(table.tuples), -1)[combo]
+        parts = [np.eye(table.conditions.widths[group])[tuples[:, group]] for group in table.told]
+        return np.concatenate([np.zeros((len(combo), 0)), *parts], axis=1, dtype=np.float32)
+
+
+def _step_symbols(clock: Clock, steps: Floats, packed: Packed) -> tuple[Ints, int]:
+    """Return which of its levels each step is, or in which sixteenth of all steps where they vary
+    freely; a life's first row counts as its second."""
+    levels, first = np.array(clock.steps), packed.age == 0
+    taken, lone = steps.copy(), first & first[np.r_[1 : len(first), 0]]
+    taken[first] = np.where(lone, levels[0], np.r_[taken[1:], levels[0]])[first]
+    if clock.varying:
+        return (ranks(taken) * STEP_BINS).astype(np.int64), STEP_BINS
+    return np.abs(taken[:, None] - levels).argmin(axis=1), len(levels)
+
+
+def _patterns(missing: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], Ints]]:
+    """Return sets of patterns of missing columns with the one each row has.
+
+    One set where few combinations occur; else one per column, those missing always together as one.
+    """
+    patterns, symbols = np.unique(missing, axis=0, return_inverse=True)
+    if len(patterns) <= MOST_PATTERNS:
+        return [(patterns, symbols.reshape(-1))]
+    masks, column = np.unique(missing, axis=1, return_inverse=True)
+    return [
+        (
+            np.stack([np.zeros_like(column == m, dtype=bool), column.reshape(-1) == m]),
+            mask.astype(np.int64),
+        )
+        for m, mask in enumerate(masks.T)
+        if mask.any()
+    ]

@@ -1,0 +1,93 @@
+"""The model of lives that learns and draws: `fit`, `sample`, and the calibration between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Self
+
+import pandas as pd
+
+from gan_lab.errors import BadParameter
+from gan_lab.schema import GenerateConfig, Roles, TrainConfig
+from gan_lab.synth.lives.calibration import DRAWN_ROWS, FEWEST_LIVES, Calibration, Readings
+from gan_lab.synth.lives.drawing import Drawing
+from gan_lab.synth.lives.fitting import Fitting
+from gan_lab.synth.lives.model import LivesModel
+from gan_lab.synth.network.device import OnCheckpoint, OnEpoch, one_thread
+
+CALIBRATION_SEED = 1 << 20  # away from the seeds that are asked for
+
+
+class SequentialTVAE(LivesModel):
+    """A model of lives, learned from a table and drawn from."""
+
+    @classmethod
+    @one_thread()
+    def fit(
+        cls,
+        table: pd.DataFrame,
+        roles: Roles,
+        config: TrainConfig,
+        on_epoch: OnEpoch | None = None,
+        resume: bytes | None = None,
+        on_checkpoint: OnCheckpoint | None = None,
+    ) -> Self:
+        """Learn the lives of a table; `config.epochs` is the most it may take.
+
+        `on_epoch` is called after every epoch; True stops, and the model fitted so far is returned.
+        `on_checkpoint(epoch, state)` may call `state()` for the bytes that `resume` takes.
+        Raises `BadTable` for a table that cannot be learned from, `TaskFailed` if training
+        diverges.
+        """
+        fitting = Fitting(table, roles, config)
+        fitting.run(on_epoch, resume, on_checkpoint)
+        learned = fitting.table
+        model = cls(
+            learned,
+            fitting.situation,
+            fitting.drivers,
+            fitting.curve,
+            fitting.residual,
+            fitting.population(),
+            Calibration.none(learned.regimes, len(learned.tracks)),
+            config,
+            fitting.facts(),
+            fitting.history,
+        )
+        lives = fitting.lives
+        model._calibrate(Readings(lives.numbers, lives.regime, fitting.packed.life))
+        return model
+
+    def sample(
+        self,
+        rows: int | None = None,
+        lives: int | None = None,
+        seed: int = 0,
+        first_life: int = 1,
+        conditions: GenerateConfig | None = None,
+    ) -> Iterator[pd.DataFrame]:
+        """Draw exactly so many rows, or so many whole lives, in chunks of about 100,000 rows.
+
+        Lives are numbered from `first_life`. Of rows, the last life is observed from its middle on.
+        The same seed gives the same rows. Raises `BadParameter` for a condition that cannot be met.
+        """
+        if (rows is None) == (lives is None):
+            raise BadParameter(f"Ask for rows or for lives, not for rows={rows} and lives={lives}.")
+        if (rows or lives or 0) < 1:
+            raise BadParameter(f"rows={rows}, lives={lives}: ask for at least one.")
+        return Drawing(self, seed, conditions).chunks(rows, lives, first_life)
+
+    def _calibrate(self, seen: Readings) -> None:
+        """Correct what is drawn by what the training lives show, where these are enough."""
+        if seen.life[-1] + 1 < FEWEST_LIVES:
+            return
+        tracks = self.table.tracks
+        steps = [0.0 if track.scale.readings else track.step or 0.0 for track in tracks]
+        drawing = Drawing(self, self.config.seed + CALIBRATION_SEED, None)
+        lives = max(FEWEST_LIVES, round(DRAWN_ROWS / drawing.mean_rows))
+        found = Calibration.fit(drawing.readings(lives), seen, steps, self.table.regimes)
+        if self.drivers:  # what follows them is corrected as it follows the corrected ones
+            self.calibration = found.of(self.drivers.tracks)
+            rest = Calibration.fit(drawing.readings(lives), seen, steps, self.table.regimes)
+            found = rest.with_those(self.calibration, self.drivers.tracks)
+        self.calibration = found

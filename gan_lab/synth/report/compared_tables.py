@@ -1,0 +1,207 @@
+"""The three tables a report compares: synthetic, seen in training, held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BeforeValidator
+
+from gan_lab.errors import BadTable
+from gan_lab.schema import Roles
+from gan_lab.workspace.profiles import Profile
+
+ROWS_MOST = 20_000
+"""Rows of each table that figures are computed on, as whole lives where so many hold enough."""
+LONGEST = ROWS_MOST // 20
+"""Rows of a life that are judged, where lives are so long that few would be left."""
+LEVELS_MOST = 50
+"""A text column with more distinct values is an identifier, not a category."""
+
+Kind = Literal["number", "category"]
+Array = npt.NDArray[np.float64]
+
+
+def _finite(value: Any) -> float | None:
+    return None if value is None or not np.isfinite(value) else round(float(value), 6)
+
+
+Figure = Annotated[float | None, BeforeValidator(_finite)]
+"""A figure of a report: six decimals, None where it cannot be computed."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Synthetic rows beside the rows the model learned from and the rows it has never seen.
+
+    `loose`: the machine has lives, but the synthetic rows were drawn one by one and belong to none;
+    each stands as a life of its own.
+    """
+
+    synthetic: pd.DataFrame
+    train: pd.DataFrame
+    holdout: pd.DataFrame
+    roles: Roles
+    kinds: dict[str, Kind]
+    profile: Profile | None = None
+    seed: int = 0
+    notes: list[str] = field(default_factory=list)
+    loose: bool = False
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The three tables by name."""
+        return {"synthetic": self.synthetic, "train": self.train, "holdout": self.holdout}
+
+    def columns(self, kind: Kind) -> list[str]:
+        """The compared columns of one kind."""
+        return [name for name, each in self.kinds.items() if each == kind]
+
+    def units(self, table: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """Each row's life as a number; without lives each row is its own."""
+        if self.roles.life is None:
+            return np.arange(len(table))
+        return np.unique(table[self.roles.life], return_inverse=True)[1].astype(np.int64)
+
+
+def column_kinds(table: pd.DataFrame, roles: Roles) -> dict[str, Kind]:
+    """Return what each column is compared as; life, time, moments, identifiers, empty ones are not.
+
+    Whole numbers with two values are flags, and so categories.
+    """
+    kinds: dict[str, Kind] = {}
+    for name, column in table.items():
+        known = column.dropna()
+        if name in (roles.life, roles.time) or known.empty:
+            continue
+        if pd.api.types.is_datetime64_any_dtype(column) or column.dtype.kind == "m":
+            continue
+        if pd.api.types.is_numeric_dtype(column) and column.dtype != bool:
+            two = known.nunique() == 2 and (known == known.round()).all()
+            kinds[str(name)] = "category" if two and name != roles.rul else "number"
+        elif known.nunique() <= LEVELS_MOST or name in (roles.state, roles.failure_mode):
+            kinds[str(name)] = "category"
+    return kinds
+
+
+def some_lives(
+    table: pd.DataFrame, roles: Roles, most: int, seed: int, longest: int | None = None
+) -> pd.DataFrame:
+    """Return whole lives, drawn evenly until `most` rows (rows without lives), in order.
+
+    Of lives with more rows than `longest`, a stretch of so many at a random place.
+    """
+    if len(table) <= most and longest is None:
+        return table.reset_index(drop=True)
+    rng = np.random.default_rng(seed)
+    if roles.life is None:
+        kept = np.sort(rng.choice(len(table), most, replace=False))
+        return table.iloc[kept].reset_index(drop=True)
+    life = pd.factorize(table[roles.life])[0]
+    sizes = np.bincount(life)
+    kept = np.minimum(sizes, longest or most)
+    order = rng.permutation(len(sizes))
+    within = np.cumsum(kept[order]) <= most
+    kept[order[max(2, int(within.sum())) :]] = 0
+    start = rng.integers(0, sizes - kept + 1)
+    age = table.groupby(life).cumcount().to_numpy() - start[life]
+    return table[(age >= 0) & (age < kept[life])].reset_index(drop=True)
+
+
+def compare(
+    synthetic: pd.DataFrame,
+    train: pd.DataFrame,
+    holdout: pd.DataFrame,
+    roles: Roles,
+    profile: Profile | None,
+    seed: int,
+) -> Sides:
+    """Bring three tables to one shape and size; raises `BadTable` where they cannot be compared."""
+    loose = roles.life is not None and roles.life not in synthetic.columns
+    if loose:
+        synthetic = synthetic.copy()
+        for name in (roles.life, roles.time):
+            if name and name not in synthetic:
+                synthetic[name] = np.arange(len(synthetic))
+    for name, table in (("synthetic", synthetic), ("training", train), ("held-out", holdout)):
+        if table.empty:
+            if name == "held-out" and roles.life and train[roles.life].nunique() == 1:
+                raise BadTable(
+                    f"There is only one life ({roles.life}={train[roles.life].iloc[0]}), so none "
+                    "could be held out, and rows of one life cannot be judged: import more lives, "
+                    "two at least, and train again."
+                )
+            raise BadTable(
+                f"The {name} table has no rows, so there is nothing to report on. "
+                "Train with a holdout above 0 and generate at least one row."
+            )
+        missing = [column for column in train.columns if column not in table.columns]
+        if missing:
+            raise BadTable(
+                f"The {name} table lacks the columns {', '.join(map(str, missing))}: "
+                "generate it again from a model of this machine."
+            )
+    kinds = column_kinds(pd.concat([train, holdout]), roles)
+    if not kinds:
+        raise BadTable("The table has no column of numbers or categories to compare.")
+    tables: dict[str, pd.DataFrame] = {}
+    notes = []
+    lives = 0 if roles.life is None else train[roles.life].nunique()
+    long = len(train) > max(ROWS_MOST, lives * LONGEST) and lives > 0
+    what = f"stretches of {LONGEST:,}" if long else "whole lives" if lives else "rows"
+    for name, table in (("synthetic", synthetic), ("training", train), ("held-out", holdout)):
+        some = some_lives(table, roles, ROWS_MOST, seed, LONGEST if long else None)
+        if len(some) < len(table):
+            notes.append(f"{len(some):,} of {len(table):,} {name} rows ({what} drawn at random)")
+        tables[name] = _same_types(some, train, kinds)
+    return Sides(
+        tables["synthetic"], tables["training"], tables["held-out"],
+        roles, kinds, profile, seed, notes, loose,
+    )  # fmt: skip
+
+
+def _same_types(table: pd.DataFrame, like: pd.DataFrame, kinds: dict[str, Kind]) -> pd.DataFrame:
+    """Numbers as floats, categories as text: what a column is must not tell the tables apart."""
+    result = table[list(like.columns)].copy()
+    for name, kind in kinds.items():
+        column = result[name]
+        if kind == "number":
+            values = pd.to_numeric(column, errors="coerce").astype(np.float64)
+            result[name] = values.where(np.isfinite(values))
+        elif pd.api.types.is_numeric_dtype(column) and column.dtype != bool:
+            result[name] = column.map(lambda value: None if pd.isna(value) else f"{value:g}")
+        else:
+            result[name] = column.map(lambda value: None if pd.isna(value) else str(value))
+    return result
+
+
+def encoded(sides: Sides, names: list[str] | None = None) -> dict[str, npt.NDArray[np.float32]]:
+    """Return the rows of each table as points: numbers in standard deviations, categories one-hot.
+
+    A missing number stands at the mean, with a flag beside it. Another category counts as much as
+    a standard deviation.
+    """
+    names = names or list(sides.kinds)
+    parts: dict[str, list[Array]] = {name: [] for name in sides.tables}
+    for name in names:
+        if sides.kinds[name] == "number":
+            known = sides.train[name].replace([np.inf, -np.inf], np.nan)
+            centre, scale = known.mean(), known.std()
+            scale = scale if scale > 1e-12 * max(abs(centre), 1.0) else 1.0
+            gaps = any(table[name].isna().any() for table in sides.tables.values())
+            for key, table in sides.tables.items():
+                value = ((table[name] - centre) / scale).clip(-1e6, 1e6)
+                parts[key].append(value.fillna(0.0).to_numpy())
+                if gaps:
+                    parts[key].append(value.isna().to_numpy(np.float64))
+        else:
+            levels = sorted(
+                set().union(*(t[name].dropna().unique() for t in sides.tables.values()))
+            )
+            for key, table in sides.tables.items():
+                for level in levels:
+                    parts[key].append((table[name] == level).to_numpy(np.float64) / np.sqrt(2))
+    return {key: np.stack(each, axis=1).astype(np.float32) for key, each in parts.items()}

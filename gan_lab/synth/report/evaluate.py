@@ -1,0 +1,115 @@
+"""How far synthetic rows can be trusted: one report, against lives the model has never seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+from pydantic import Field
+
+from gan_lab.schema import Message, Roles, utc_now
+from gan_lab.synth.report.compared_tables import compare
+from gan_lab.synth.report.detection import Detection, detection
+from gan_lab.synth.report.fidelity import Fidelity, fidelity
+from gan_lab.synth.report.physics import Physics, physics
+from gan_lab.synth.report.privacy import Privacy, privacy
+from gan_lab.synth.report.utility import LifeFigures, Task, life_figures, utility
+from gan_lab.synth.report.verdict import Verdict, judge
+from gan_lab.workspace.profiles import Profile
+
+OnStep = Callable[[float, str], None]
+
+
+class QualityReport(Message):
+    """Everything a report says; the page and the notebook show nothing else."""
+
+    format: int = 1
+    machine_id: str | None = None
+    created: str = Field(default_factory=utc_now)
+    split: str = Field(description="life or row: what was held out as a whole")
+    rows: dict[str, int] = Field(description="Rows of the tables that were given")
+    lives: dict[str, int] = Field(description="Lives of these tables; empty where there are none")
+    sampling: list[str] = Field(description="Which tables were judged by a part of their rows")
+    verdict: Verdict
+    fidelity: Fidelity
+    utility: list[Task]
+    life_figures: LifeFigures | None
+    privacy: Privacy
+    physics: Physics
+    detection: Detection
+    seconds: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """The figures that models are compared by; see `gan_lab.schema.ReportResult`."""
+        task, lives = self.utility[0] if self.utility else None, self.life_figures
+        shares = [each.share for each in self.privacy.memory.values() if each.share is not None]
+        return {
+            "quality": self.fidelity.synthetic.overall,
+            "utility": task.scores.get("synthetic", {}).get(task.metric) if task else None,
+            "utility_of_lives": lives.r2.get("synthetic") if lives else None,
+            "memory": max(shares, default=None),
+            "detection": self.detection.auc,
+        }
+
+
+def evaluate(
+    synthetic: pd.DataFrame,
+    train: pd.DataFrame,
+    holdout: pd.DataFrame,
+    roles: Roles,
+    profile: Profile | None = None,
+    seed: int = 0,
+    on_step: OnStep | None = None,
+    asked: str = "",
+) -> QualityReport:
+    """Judge synthetic rows against rows the model has seen (`train`) and has not (`holdout`).
+
+    `asked` are the conditions that the rows were drawn under, in words.
+
+    `on_step(share done, what comes next)` is called before each part. The same tables and seed give
+    the same figures. Raises `BadTable` where the tables cannot be compared.
+    """
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(share: float, what: str) -> Iterator[None]:
+        """Announce a part and measure it."""
+        if on_step:
+            on_step(share, what)
+        start = time.perf_counter()
+        yield
+        seconds[what] = round(time.perf_counter() - start, 2)
+
+    tables = {"synthetic": synthetic, "train": train, "holdout": holdout}
+    life = roles.life
+    sides = compare(synthetic, train, holdout, roles, profile, seed)
+    with step(0.05, "fidelity"):
+        alike = fidelity(sides)
+    with step(0.2, "utility"):
+        tasks = utility(sides)
+    with step(0.5, "lives"):
+        in_time = life_figures(sides)
+    with step(0.8, "privacy"):
+        memory = privacy(sides, synthetic, train)
+    with step(0.85, "physics"):
+        laws = physics(sides)
+    with step(0.9, "detection"):
+        told_apart = detection(sides)
+    return QualityReport(
+        machine_id=profile.machine_id if profile else None,
+        split="life" if life else "row",
+        rows={name: len(table) for name, table in tables.items()},
+        lives={n: int(t[life].nunique()) for n, t in tables.items() if life in t} if life else {},
+        sampling=sides.notes,
+        verdict=judge(alike, tasks, in_time, memory, laws, told_apart, sides, asked),
+        fidelity=alike,
+        utility=tasks,
+        life_figures=in_time,
+        privacy=memory,
+        physics=laws,
+        detection=told_apart,
+        seconds=seconds,
+    )

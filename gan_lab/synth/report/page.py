@@ -1,0 +1,205 @@
+"""The page of a report: one self-contained file of HTML, without script, safe to serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
+
+from gan_lab.synth.report.thresholds import THRESHOLDS
+from gan_lab.synth.report.utility import CONTESTANTS, Task
+from gan_lab.synth.report.verdict import HEADLINES
+from gan_lab.synth.report.wording import percent
+
+if TYPE_CHECKING:
+    from gan_lab.synth.report.evaluate import QualityReport
+    from gan_lab.synth.report.fidelity import ColumnFit
+    from gan_lab.synth.report.physics import Curve, Physics
+
+WIDTH, HEIGHT = 240, 110
+MARKS = {"good": "●", "care": "▲", "bad": "■", "note": "○"}  # for who cannot see the colours
+METRICS = {
+    "r2": "R2",
+    "mae": "mean error",
+    "rmse": "RMSE",
+    "phm": "PHM score (0 is best)",
+    "ap": "average precision",
+    "f1": "F1 (macro)",
+}
+DARK = """:root { color-scheme: light dark } body { margin: 0 }
+@media (prefers-color-scheme: dark) { body { background: #14181c } .gl-report { --ink: #e4e8ec;
+--soft: #9aa6b1; --paper: #14181c; --card: #1d2329; --line: #333b43; --bad: #f07167;
+--care: #e0a93b; --good: #6cc08b; --ours: #f09a4a; --real: #7fb2e5 } }"""
+
+
+def render_html(report: QualityReport) -> str:
+    """Return the whole page."""
+    title = escape(f"{report.machine_id or 'Synthetic rows'}: quality report")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title></head><body>{render_fragment(report)}"
+        f"<style>{DARK}</style></body></html>"
+    )
+
+
+def render_fragment(report: QualityReport) -> str:
+    """Return what a notebook shows: the same without the frame of a page."""
+    from jinja2 import Environment, FileSystemLoader
+
+    loader = FileSystemLoader(Path(__file__).parent)
+    page = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return page.get_template("report.html.jinja").render(
+        report=report,
+        tiles=_tiles(report),
+        marks=MARKS,
+        headlines=HEADLINES,
+        varying=[column for column in report.fidelity.columns if not _constant(column)],
+        constant=[column.name for column in report.fidelity.columns if _constant(column)],
+        extremes=_extremes(report.physics),
+        names=METRICS,
+        contestants=CONTESTANTS,
+        thresholds=THRESHOLDS,
+        metrics=_metrics,
+        number=number,
+        percent=percent,
+        bar=_bar,
+        fan=_fan,
+        picture=_picture,
+    )
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a figure as people read it; a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:,.{digits if abs(value) < 10 else min(digits, 1)}f}"
+
+
+def _tiles(report: QualityReport) -> list[tuple[str, str, str, str]]:
+    """The figures to look at first, at most five: name, ours, what real rows reach, what it is."""
+    fit = report.fidelity
+    tiles = [
+        (
+            "Quality",
+            number(fit.synthetic.overall),
+            number(fit.real.overall),
+            "SDMetrics, 1 is best;",
+        )
+    ]
+    for task in report.utility[:1]:
+        scores = [task.scores.get(side, {}).get(task.metric) for side in ("synthetic", "real")]
+        said = f"{METRICS[task.metric]} on {task.target};"
+        tiles.append(("Utility of rows", number(scores[0], 2), number(scores[1], 2), said))
+    lives = report.life_figures
+    if lives is not None and lives.r2:
+        found = (number(lives.r2.get("synthetic"), 2), number(lives.r2.get("real"), 2))
+        tiles.append(("Utility of lives", *found, f"R2 on windows of {lives.width};"))
+    if report.privacy.memory:
+        view, worst = max(report.privacy.memory.items(), key=lambda item: item[1].share or 0)
+        said = f"of {view} nearer to seen than unseen ones;"
+        tiles.append(("Memory", percent(worst.share), "50 %", said))
+    auc, real = report.detection.auc, report.detection.real
+    if auc is not None:
+        compared = "" if real is None else number(real, 2)
+        tiles.append(("Detection", number(auc, 2), compared, "AUC of a classifier, 0.5 is blind;"))
+    return tiles
+
+
+def _constant(column: ColumnFit) -> bool:
+    """Whether all rows, real and synthetic, lie in one place."""
+    shares = column.histogram
+    return max(shares.real, default=1.0) == max(shares.synthetic, default=1.0) == 1.0
+
+
+def _extremes(physics: Physics) -> list[tuple[str, list[Any]]]:
+    """The figures of each column that a machine bounds, the columns farthest from real first."""
+    upper, lower = (
+        {t.column: t for t in physics.tails if t.end == end} for end in ("upper", "lower")
+    )
+    steps = {s.column: s for s in physics.steps}
+    ranges = {r.column: r for r in physics.ranges}
+    parts: list[dict[str, Any]] = [ranges, upper, lower, *([steps] if steps else [])]
+
+    def far(found: Any) -> float:
+        return abs((found.synthetic or 0) - (found.real or 0)) if found else 0.0
+
+    rows = [(name, [part.get(name) for part in parts]) for name in ranges]
+    return sorted(rows, key=lambda row: -max(map(far, row[1])))
+
+
+def _metrics(task: Task) -> list[str]:
+    return [name for name in METRICS if any(name in found for found in task.scores.values())]
+
+
+def _bar(value: float | None, name: str) -> Markup:
+    length = 120 * min(max(value or 0.0, 0.0), 1.0)
+    colour = {"synthetic": "var(--ours)", "real": "var(--real)"}.get(name, "var(--line)")
+    return Markup(
+        '<svg style="width:120px" viewBox="0 0 120 10"><rect width="{:.1f}" height="10" rx="2" '
+        'style="fill:{}"/></svg>'
+    ).format(length, colour)
+
+
+def _figure(name: str, note: str, inside: list[str], ends: tuple[str, str], what: str) -> Markup:
+    """A drawing under its name and a note, with the two ends of its axis."""
+    return Markup(
+        '<figure><figcaption><b title="{0}">{0}</b><span class="soft">{1}</span></figcaption>'
+        '<svg viewBox="0 0 {2} {3}" role="img" aria-label="{4}">{5}<text x="0" y="{6}">{7}</text>'
+        '<text x="{2}" y="{6}" text-anchor="end">{8}</text></svg></figure>'
+    ).format(name, note, WIDTH, HEIGHT, what, Markup("".join(inside)), HEIGHT - 2, *ends)
+
+
+def _picture(column: ColumnFit) -> Markup:
+    """A histogram with its name and its score."""
+    shares = column.histogram
+    top = max([*shares.real, *shares.synthetic, 1e-9])
+    floor, count = HEIGHT - 16, max(len(shares.real), 1)
+    step = WIDTH / count
+    bars, line = [], []
+    for spot, (real, ours) in enumerate(zip(shares.real, shares.synthetic, strict=True)):
+        left, heights = spot * step, [floor * share / top * 0.94 for share in (real, ours)]
+        bars.append(
+            f'<rect x="{left:.1f}" y="{floor - heights[0]:.1f}" width="{step - 0.6:.1f}" '
+            f'height="{heights[0]:.1f}" style="fill:var(--real);opacity:.55"/>'
+        )
+        line.append(
+            f"{left:.1f},{floor - heights[1]:.1f} {left + step:.1f},{floor - heights[1]:.1f}"
+        )
+    bars.append(
+        f'<polyline points="{" ".join(line)}" style="fill:none;stroke:var(--ours);stroke-width:2"/>'
+    )
+    ends = shares.edges or shares.levels or [""]
+    low, high = (each if isinstance(each, str) else f"{each:.6g}" for each in (ends[0], ends[-1]))
+    note = f"{number(column.score, 2)} ({number(column.real_score, 2)})"
+    return _figure(column.name, note, bars, (low, high), f"Distribution of {column.name}")
+
+
+def _fan(curve: Curve) -> Markup:
+    """Quantile bands over remaining useful life, failure on the right."""
+    known = [v for band in (*curve.real, *curve.synthetic) for v in band if v is not None]
+    if not known:
+        return Markup("")
+    low, high = min(known), max(known)
+    floor, span = HEIGHT - 16, (high - low) or 1.0
+    most = max(value for value in curve.rul if value is not None) or 1.0
+
+    def points(band: list[Any]) -> list[str]:
+        return [
+            f"{WIDTH * (1 - (rul or 0.0) / most):.1f},{4 + (floor - 8) * (high - v) / span:.1f}"
+            for rul, v in zip(curve.rul, band, strict=True)
+            if v is not None
+        ]
+
+    parts = []
+    for bands, colour in ((curve.real, "--real"), (curve.synthetic, "--ours")):
+        area = " ".join([*points(bands[0]), *reversed(points(bands[2]))])
+        middle = " ".join(points(bands[1]))
+        parts.append(f'<polygon points="{area}" style="fill:var({colour});opacity:.22"/>')
+        parts.append(
+            f'<polyline points="{middle}" style="fill:none;stroke:var({colour});stroke-width:2"/>'
+        )
+    note = f"{low:.6g} to {high:.6g}"
+    what = f"{curve.column} over remaining useful life"
+    return _figure(curve.column, note, parts, (f"{most:.0f} left", "failure"), what)

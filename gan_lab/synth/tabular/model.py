@@ -1,0 +1,224 @@
+"""The model of plain tables: a TVAE (Xu et al. 2019, arXiv:1907.00503) with a fast epoch loop.
+
+A table, a configuration and `on_epoch` in, a fitted model out, rows out of that. Rows are drawn
+cell by cell from the decoder's softmax, latent codes from a prior fitted to those of the training
+rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gan_lab.errors import BadParameter, BadTable
+from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
+from gan_lab.synth.network.build import build_network, check_names, fingerprint
+from gan_lab.synth.network.device import OnCheckpoint, OnEpoch, one_thread
+from gan_lab.synth.network.encoding import Encoding
+from gan_lab.synth.network.latent_prior import Prior
+from gan_lab.synth.network.model_file import load_file, part, save_file
+from gan_lab.synth.network.tvae_network import Batch, Network, moved
+from gan_lab.synth.tabular.training import train
+
+CHUNK_ROWS = 25_000
+PRIOR_COMPONENTS, PRIOR_ROWS = 20, 20_000
+
+
+class TabularTVAE:
+    """A fitted model of rows without order."""
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        network: Network,
+        prior: Prior,
+        roles: Roles,
+        config: TrainConfig,
+        history: list[Epoch],
+    ) -> None:
+        self.encoding, self.network, self.prior = encoding, network, prior
+        self.roles, self.config, self.history = roles, config, history
+
+    @classmethod
+    @one_thread()
+    def fit(
+        cls,
+        table: pd.DataFrame,
+        roles: Roles,
+        config: TrainConfig,
+        on_epoch: OnEpoch | None = None,
+        resume: bytes | None = None,
+        on_checkpoint: OnCheckpoint | None = None,
+    ) -> Self:
+        """Learn the rows of a table, all columns but the life.
+
+        `on_epoch` is called after every epoch; True stops, and the model fitted so far is returned.
+        `on_checkpoint(epoch, state)` may call `state()` for the bytes that `resume` takes.
+        Raises `BadTable` for a table that cannot be learned from, `TaskFailed` if training
+        diverges.
+        """
+        table = table.drop(columns=[roles.life] if roles.life in table.columns else [])
+        _check_table(table)
+        encoding = Encoding.fit(table)
+        if not encoding.varies:
+            raise BadTable("Every column of the table is constant: there is nothing to learn.")
+        encoded = encoding.encode(table)
+        network = build_network(encoding, config)
+        rows, validation = _split(network.batch(encoded), config)
+        history = train(
+            network,
+            rows,
+            config,
+            validation,
+            on_epoch,
+            resume,
+            on_checkpoint,
+            fingerprint(table, roles, config),
+        )
+        prior = _fit_prior(network, rows, config)
+        _calibrate(network, prior, rows, config.seed)
+        return cls(encoding, network, prior, roles, config, history)
+
+    def sample(
+        self,
+        rows: int | None = None,
+        lives: int | None = None,
+        seed: int = 0,
+        first_life: int = 1,
+        conditions: GenerateConfig | None = None,
+    ) -> Iterator[pd.DataFrame]:
+        """Draw rows, in chunks of 25,000 so that memory stays constant; same seed, same rows.
+
+        Raises `BadParameter` for lives and conditions, which a model of plain rows cannot honour.
+        """
+        _check_request(rows, lives, conditions)
+        return self._chunks(10_000 if rows is None else rows, seed)
+
+    def _chunks(self, rows: int, seed: int) -> Iterator[pd.DataFrame]:
+        for number, start in enumerate(range(0, rows, CHUNK_ROWS)):
+            size = min(CHUNK_ROWS, rows - start)
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+            z = self.prior.sample(size, generator)
+            encoded = self.network.draw(z, generator)
+            chunk = self.encoding.decode(encoded, np.random.default_rng([seed, number]))
+            chunk.index = pd.RangeIndex(start, start + size)
+            yield chunk
+
+    def save(self, path: Path) -> None:
+        """Write the model as one sealed file (safetensors: tensors and JSON, no pickle)."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"prior.{k}": v for k, v in self.prior.tensors().items()}
+        meta = {
+            "model": "tabular",
+            "encoding": self.encoding.to_json(),
+            "roles": self.roles.model_dump(),
+            "config": self.config.model_dump(),
+            "history": [
+                [getattr(epoch, name) for name in Epoch.__slots__] for epoch in self.history
+            ],
+        }
+        save_file(path, tensors, meta)
+
+    def export_sdv(self, path: Path) -> None:
+        """Write a file that SDV loads and samples from without this package; see `export`."""
+        from gan_lab.synth.tabular.sdv_export import export_sdv
+
+        export_sdv(self.encoding, self.network, self.prior, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a model; raises `BadParameter` for a file that is missing, altered or of another
+        kind."""
+        tensors, meta = load_file(path)
+        if meta.get("model") != "tabular":
+            raise BadParameter(f"The model file {path} holds no model of plain tables.")
+        config = TrainConfig.model_validate(meta["config"])
+        encoding = Encoding.from_json(meta["encoding"])
+        network = build_network(encoding, config)
+        network.load_state_dict(part(tensors, "network."))
+        network.eval()
+        return cls(
+            encoding,
+            network,
+            Prior(config.embedding_dim, **part(tensors, "prior.")),
+            Roles.model_validate(meta["roles"]),
+            config,
+            [Epoch(*values) for values in meta["history"]],
+        )
+
+
+def _check_table(table: pd.DataFrame) -> None:
+    rows, columns = table.shape
+    if not columns:
+        raise BadTable("The table has no columns to learn.")
+    check_names(table)
+    if rows < max(2, columns):
+        raise BadTable(
+            f"The table has {rows:,} rows and {columns} columns: fewer rows than columns cannot be "
+            "learned from. Add rows or drop columns."
+        )
+
+
+def _split(rows: Batch, config: TrainConfig) -> tuple[Batch, Batch | None]:
+    """Return the rows to learn and those kept apart to watch the loss."""
+    kept = int(len(rows) * config.validation)
+    if kept < 1 or len(rows) - kept < 2:
+        return rows, None
+    generator = torch.Generator().manual_seed(config.seed)
+    order = torch.randperm(len(rows), generator=generator)
+    return rows[order[kept:]], rows[order[:kept]]
+
+
+@torch.no_grad()
+def _fit_prior(network: Network, rows: Batch, config: TrainConfig) -> Prior:
+    if config.prior == "normal":
+        return Prior.normal(config.embedding_dim)
+    generator = torch.Generator().manual_seed(config.seed)
+    some = torch.randperm(len(rows), generator=generator)[:PRIOR_ROWS]
+    mu, log_variance = network.encode(rows[some])
+    return Prior.fit(mu, log_variance, PRIOR_COMPONENTS, config.seed)
+
+
+@torch.no_grad()
+def _calibrate(network: Network, prior: Prior, rows: Batch, seed: int) -> None:
+    """Shift the logits of the cells until each is drawn as often as it occurs.
+
+    A prior that reaches too little of where the rows of a rare class lie would else halve it
+    (prior shift, Saerens et al. 2002).
+    """
+    last = network.decoder[-1]
+    assert isinstance(last, torch.nn.Linear)
+    drawn_rows = min(PRIOR_ROWS, max(5_000, 4 * len(rows)))
+    z = moved(prior.sample(drawn_rows, torch.Generator().manual_seed(seed)), network.device)
+    real = torch.bincount(rows.cells.flatten(), minlength=network.layout.cells) / len(rows)
+    bias, logits = last.bias[network.layout.deviations :], network.decode(z)[1]
+    for bucket in network.layout.buckets:
+        place = slice(bucket.start, bucket.stop)
+        part, wanted = bucket.of(logits), real[place].view(len(bucket.groups), bucket.width)
+        odds = (part - part.amax(dim=2, keepdim=True)).exp_()
+        for _ in range(3):
+            drawn = torch.einsum("rgc,rg->gc", odds, 1 / odds.sum(dim=2)) / drawn_rows
+            shift = torch.where(wanted * drawn > 0, wanted / drawn, 1.0).log().clamp(-2, 2)
+            odds *= shift.exp()
+            bias[place] += shift.flatten()
+
+
+def _check_request(rows: int | None, lives: int | None, conditions: GenerateConfig | None) -> None:
+    asked = conditions.lives if conditions and conditions.lives else lives  # of all splits
+    if asked is not None:
+        raise BadParameter(
+            f"lives={asked} was asked of a model of plain rows. Ask for rows, or train a "
+            "sequential model."
+        )
+    for name, value in (conditions.conditions if conditions else {}).items():
+        raise BadParameter(
+            f"{name}={value} was asked of a model of plain rows, which cannot honour it. "
+            "Leave it out, or train a sequential model."
+        )
+    if rows is not None and rows < 1:
+        raise BadParameter(f"rows={rows} cannot be drawn. Ask for at least one row.")

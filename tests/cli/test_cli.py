@@ -1,0 +1,179 @@
+"""The command line as a person meets it: what is printed where, and with which exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gan_lab.cli import main
+from gan_lab.wire.connection import connect
+
+
+def gan_lab(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from gan_lab.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+
+def refused(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The same within this process, which has imported what a new one imports for a second."""
+    command, out, err = list(map(str, arguments)), io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
+        main(command)
+    assert isinstance(left.value.code, int)
+    return subprocess.CompletedProcess(command, left.value.code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace without services: what is refused must be refused without them."""
+    for folder in ("runs", "notebooks", "data/machines"):
+        (tmp_path / folder).mkdir(parents=True)
+    root = Path(__file__).parents[2]
+    profile = "data/machines/motor_siemens_001.yaml"
+    (tmp_path / profile).write_text((root / profile).read_text())
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    return tmp_path
+
+
+def assert_refused(run: subprocess.CompletedProcess[str], workspace: Path, *words: str) -> None:
+    assert run.returncode == 2, run.stderr
+    assert run.stdout == ""
+    assert "Traceback" not in run.stderr
+    assert [word for word in words if word not in run.stderr] == []
+    left = [path for path in (workspace / "runs").rglob("*") if path.is_file()]
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "motor_simens_001"], ["motor_simens_001", "motor_siemens_001"]),
+        (["train", "motor_siemens_001"], ["gan-lab seed motor_siemens_001"]),
+        (["generate", "motor_siemens_001"], ["gan-lab train motor_siemens_001"]),
+        (["report", "motor_siemens_001"], ["gan-lab"]),
+        (["train", "motor_siemens_001", "--epochs", "0"], ["0"]),
+        (["train", "motor_siemens_001", "--epochs", "-1"], ["-1"]),
+        (["train", "motor_siemens_001", "--epochs", "1.5"], ["1.5"]),
+        (["train", "motor_siemens_001", "--epochs", "many"], ["many"]),
+        (["seed", "motor_siemens_001", "--rows", "0"], ["0"]),
+        (["seed", "../../etc/passwd"], ["../../etc/passwd", "lower-case"]),
+        (["seed", "Motor 1"], ["Motor 1", "lower-case"]),
+        (["seed", "motor_siemens_001", "--failure-mode", "bearing"], ["bearing", "NAME=0.3"]),
+        (["seed", "motor_siemens_001", "--failure-mode", "rust=0.5"], ["rust"]),
+        (["task", "11111111-2222-3333-4444-555555555555"], ["11111111"]),
+        (["watch", "nothing"], ["nothing"]),
+        (["fleet", "turbine_*"], ["turbine_*"]),
+        (["resume"], ["--all"]),
+        (["sead", "motor_siemens_001"], ["sead"]),
+    ],
+)
+def test_wrong_requests_are_sentences(
+    arguments: list[str], words: list[str], workspace: Path
+) -> None:
+    assert_refused(refused(*arguments), workspace, *words)
+
+
+def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
+    good = pd.DataFrame({"unit": np.repeat([1, 2, 3, 4], 25), "x": np.linspace(0, 1, 100)})
+    good.to_parquet(folder / "good.parquet")
+    (folder / "empty.parquet").write_bytes(b"")
+    (folder / "empty.csv").write_bytes(b"")
+    whole = (folder / "good.parquet").read_bytes()
+    (folder / "truncated.parquet").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.parquet").write_text("unit;x\n1;2\n")
+    good.assign(x=np.nan).to_parquet(folder / "missing.parquet")
+    good.assign(x=good["x"].where(good["x"] < 0.9, np.inf)).to_parquet(folder / "infinite.parquet")
+    names = ["empty.parquet", "empty.csv", "truncated.parquet", "text.parquet"]
+    files = {name: (folder / name, name) for name in names}
+    files["missing.parquet"] = (folder / "missing.parquet", "x")
+    files["infinite.parquet"] = (folder / "infinite.parquet", "x")
+    files["nowhere.csv"] = (folder / "nowhere.csv", "nowhere.csv")
+    return files
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "empty.parquet",
+        "empty.csv",
+        "truncated.parquet",
+        "text.parquet",
+        "missing.parquet",
+        "infinite.parquet",
+        "nowhere.csv",
+    ],
+)
+def test_files_that_cannot_be_used_leave_nothing(name: str, workspace: Path) -> None:
+    path, word = bad_files(workspace)[name]
+    assert_refused(refused("import", "press_7", path), workspace, word)
+    assert not (workspace / "data/machines/press_7.yaml").exists()
+    assert list(workspace.glob("data/seed/*")) == []
+
+
+def test_a_column_that_is_not_there_is_named(workspace: Path) -> None:
+    path, _ = bad_files(workspace)["missing.parquet"]
+    good = path.with_name("good.parquet")
+    assert_refused(refused("import", "press_7", good, "--life", "unti"), workspace, "unti", "unit")
+
+
+def test_import_refuses_what_no_model_learns(workspace: Path) -> None:
+    table = pd.DataFrame({"unit": np.repeat([1, 2], 25), "x": [[1, 2]] * 50})
+    table.to_parquet(workspace / "lists.parquet")
+    run = refused("import", "press_7", workspace / "lists.parquet", "--columns", "unit,x")
+    assert_refused(run, workspace, "'x'", "cannot be modelled")
+
+
+def test_import_shows_up_among_the_machines(workspace: Path) -> None:
+    bad_files(workspace)
+    rows = pd.DataFrame({"unit": np.repeat(np.arange(8), 25), "x": np.linspace(0, 1, 200)})
+    rows.to_csv(workspace / "press.csv", index=False)
+    imported = gan_lab("import", "press_7", workspace / "press.csv", "--life", "unit", "--json")
+    assert imported.returncode == 0, imported.stderr
+    assert json.loads(imported.stdout)["rows"] == 200
+    listed = json.loads(gan_lab("machines", "--json").stdout)
+    assert [row["machine_id"] for row in listed] == ["motor_siemens_001", "press_7"]
+
+
+@pytest.mark.slow
+def test_unreachable_services_are_status_3(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")
+    monkeypatch.setenv("GAN_LAB_REDIS_URL", "redis://127.0.0.1:9/2")
+    monkeypatch.setenv("GAN_LAB_CONNECT_TIMEOUT_S", "1")
+    run = gan_lab("seed", "motor_siemens_001")
+    assert (run.returncode, "Traceback" in run.stderr) == (3, False)
+    assert "127.0.0.1:9" in run.stderr
+
+
+@pytest.mark.slow
+def test_a_task_from_request_to_result(lab_home: Path) -> None:
+    made = gan_lab("seed", "pump_grundfos_cr3_004", "--rows", "2000", "--json")
+    assert made.returncode == 0, made.stderr
+    status = json.loads(made.stdout)
+    assert (status["status"], status["result"]["samples_generated"]) == ("success", 2000)
+
+    shown = json.loads(gan_lab("task", status["task_id"][:8], "--json").stdout)
+    assert shown == status
+    lines = gan_lab("watch", status["task_id"], "--json").stdout.splitlines()
+    assert [json.loads(line)["seq"] for line in lines] == list(range(1, len(lines) + 1))
+
+    told = gan_lab("seed", "pump_grundfos_cr3_004", "--rows", "1000", "--detach")
+    assert told.returncode == 0
+    waited = gan_lab("watch", told.stdout.strip())
+    assert waited.returncode == 0
+    assert "100%" in waited.stderr
+    services = json.loads(gan_lab("status", "--json").stdout)
+    assert connect(services["redis_url"]).ping()  # programs connect by it
+    assert "redis://:***@" in gan_lab("status").stdout  # and people pass that on
+    assert services["scheduler_address"].startswith("tls://127.0.0.1")

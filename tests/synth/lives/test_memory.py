@@ -1,0 +1,159 @@
+"""What rows owe to those before them: memory by regime, what stands still, and what forgets."""
+
+import numpy as np
+import pytest
+
+import gan_lab.synth.lives.memory as past_module
+from gan_lab.synth.lives.dependence import Dependence
+from gan_lab.synth.lives.memory import PAST, Past, past_of, same_regime_past_of
+from gan_lab.synth.lives.packed import Floats, Ints, Packed
+from gan_lab.synth.lives.population import Population, evenly
+from gan_lab.synth.lives.variance import Scatter, entries
+
+LIMITS = np.full(2, -np.inf), np.full(2, np.inf)
+
+
+@pytest.fixture(scope="module")
+def packed() -> Packed:
+    return Packed(np.random.default_rng(0).integers(80, 200, 40))
+
+
+@pytest.fixture(scope="module")
+def regime(packed: Packed) -> Ints:
+    rng = np.random.default_rng(1)
+    return np.cumsum(rng.random(len(packed.life)) < 0.15) % 2
+
+
+def autoregressive(packed: Packed, regime: Ints, by_regime: tuple[float, float]) -> Floats:
+    """Each regime goes on where it was last: own memory, own coefficient."""
+    rng = np.random.default_rng(2)
+    found = rng.normal(size=(len(packed.life), 2))
+    last: dict[tuple[int, int], Floats] = {}
+    for row, (life, now) in enumerate(zip(packed.life.tolist(), regime.tolist(), strict=True)):
+        found[row] += by_regime[now] * last.get((life, now), np.zeros(2))
+        last[life, now] = found[row]
+    return found
+
+
+def fit(residual: Floats, packed: Packed, regime: Ints, still: list[list[bool]]) -> Past:
+    return Past.fit(residual, packed, regime, np.array(still), packed.life % 4 == 0)
+
+
+def test_the_past_in_a_regime_is_that_of_its_own_rows(packed: Packed, regime: Ints) -> None:
+    values = np.random.default_rng(3).normal(size=(len(regime), 1))
+    found = same_regime_past_of(values, packed, regime)
+    for row in np.random.default_rng(4).integers(len(regime), size=50):
+        before = np.flatnonzero((packed.life == packed.life[row]) & (regime == regime[row]))
+        mine = values[before[before < row], 0]
+        for place, decay in enumerate(PAST):
+            mean = mine[0] if len(mine) else 0.0
+            for value in mine[1:]:
+                mean = decay * mean + (1 - decay) * value
+            assert found[row, place] == pytest.approx(mean)
+
+
+def test_regimes_remember_each_in_its_own_way(packed: Packed, regime: Ints) -> None:
+    residual = autoregressive(packed, regime, (0.9, -0.7))
+    past = fit(residual, packed, regime, [[False] * 2] * 2)
+    innovation = past.innovations(residual, packed, regime)
+    assert innovation.var(axis=0) == pytest.approx([1.0, 1.0], abs=0.06)
+    pooled = fit(residual, packed, np.zeros_like(regime), [[False] * 2])
+    blind = pooled.innovations(residual, packed, np.zeros_like(regime))
+    assert (blind.var(axis=0) > 1.2).all()  # what one memory for all would leave unsaid
+
+
+@pytest.mark.parametrize("by_regime", [(0.9, -0.7), (0.8, 0.8), (0.0, 0.0)])
+def test_drawing_undoes_what_fitting_did(
+    packed: Packed, regime: Ints, by_regime: tuple[float, float]
+) -> None:
+    residual = autoregressive(packed, regime, by_regime)
+    past = fit(residual, packed, regime, [[False] * 2] * 2)
+    innovation = past.innovations(residual, packed, regime)[packed.index]
+    again = past.together(innovation, packed, regime[packed.index], *LIMITS)[packed.place]
+    np.testing.assert_allclose(again, residual, atol=1e-9)
+
+
+def test_of_many_rows_some_lives_tell_and_blocks_agree(
+    packed: Packed, regime: Ints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    residual = autoregressive(packed, regime, (0.9, -0.7))
+    whole = fit(residual, packed, regime, [[False] * 2] * 2)
+    unblocked = whole.innovations(residual, packed, regime)
+    monkeypatch.setattr(past_module, "BLOCK_ROWS", 500)
+    again = whole.innovations(residual, packed, regime)
+    np.testing.assert_allclose(again, unblocked, atol=1e-12)
+    monkeypatch.setattr(past_module, "FIT_ROWS", 1_500)
+    for asked in (packed.life % 4 == 0, packed.life == 7):  # few are held out, and still decide
+        some = Past.fit(residual, packed, regime, np.zeros((2, 2), dtype=bool), asked)
+        assert some.innovations(residual, packed, regime).var() < 1.2
+
+
+def test_a_shock_dies_away_though_regimes_take_turns() -> None:
+    packed = Packed(np.full(10, 400))
+    regime = packed.age % 2
+    wild = np.zeros((2, 16, 2))
+    wild[0, 0, 1] = wild[1, 1, 0] = 2.0  # each by itself forgets at once, in turns they double
+    past = Past(wild, np.zeros((2, 2), dtype=bool))._calmed(packed, regime)
+    shock = np.zeros((len(regime), 2))
+    shock[:10] = 1.0
+    drawn = past.together(shock, packed, regime[packed.index], *LIMITS)
+    assert np.abs(drawn[-100:]).max() <= 1.0
+
+
+def test_dependence_lets_nothing_of_what_stands_still_into_other_columns() -> None:
+    rng = np.random.default_rng(8)
+    regime = np.repeat([0, 1], [2_000, 15])  # too few rows to know the second one's spread
+    values = rng.normal(size=(len(regime), 3))
+    values[:, 1] += values[:, 0]
+    values[regime == 1, 0] = 0.0
+    dependence = Dependence.fit(values, regime, 2)
+    still = np.array([[False] * 3, [True, False, False]])
+    alone = dependence.alone(values, regime)
+    alone[regime == 1, 0] = 5.0  # what a network draws there, which nobody shall see
+    np.testing.assert_allclose(dependence.together(alone, regime, still), values, atol=1e-6)
+
+
+def test_what_stands_still_stays_so_and_is_remembered(packed: Packed, regime: Ints) -> None:
+    residual = autoregressive(packed, regime, (0.9, 0.9))
+    residual[regime == 1, 0] = 0.0
+    past = fit(residual, packed, regime, [[False, False], [True, False]])
+    noise = np.random.default_rng(5).normal(size=residual.shape)
+    drawn = past.together(noise[packed.index], packed, regime[packed.index], *LIMITS)
+    drawn = drawn[packed.place]
+    assert (drawn[regime == 1, 0] == 0).all()
+    running = regime == 0
+    before = same_regime_past_of(drawn, packed, regime)[:, 0]
+    later = running & (before != 0)
+    assert np.corrcoef(before[later], drawn[later, 0])[0, 1] == pytest.approx(0.9, abs=0.04)
+
+
+def test_rows_that_enter_a_regime_scatter_as_they_did(packed: Packed, regime: Ints) -> None:
+    entered = entries(regime, packed)
+    assert (entered[packed.age == 0] == -1).all()
+    assert set(np.unique(entered)) == {-1, 0, 1, 2}
+    spread = np.array([1.0, 3.0, 1.0, 5.0])[entered]  # usual, entering 0, entering 1, first
+    residual = np.random.default_rng(6).normal(size=(len(regime), 1)) * spread[:, None]
+    hidden = np.zeros((len(regime), 3), dtype=np.float32)
+    scatter = Scatter.fit(
+        hidden, residual, packed.life % 4 == 0, entered, regime, 2, np.array([False])
+    )
+    found = scatter.deviation(hidden, entered)[:, 0]
+    for kind, least, most in ((0, 0.9, 1.1), (1, 2.5, 3.3), (2, 0.9, 1.1), (-1, 2.8, 5.2)):
+        assert least < found[entered == kind].mean() < most
+
+
+def test_few_lives_are_spread_evenly() -> None:
+    points = evenly(20, 3, np.random.default_rng(0))
+    assert (np.sort((points * 20).astype(int), axis=0) == np.arange(20)[:, None]).all()
+    one = np.eye(1)[None]
+    lives = Population(np.ones(1), np.zeros((1, 1)), one, np.array([[0.0], [9.0]]))
+    rng, which = np.random.default_rng(1), np.tile([0, 1], 20)
+    means = np.array([lives.draw(which, rng)[which == 1, 0].mean() for _ in range(50)])
+    assert means.mean() == pytest.approx(9.0, abs=0.05)
+    assert means.std() < 0.1  # of independent ones 0.22
+
+
+def test_nothing_is_said_of_the_past_of_noise(packed: Packed, regime: Ints) -> None:
+    residual = np.random.default_rng(7).normal(size=(len(regime), 2))
+    assert not fit(residual, packed, regime, [[False] * 2] * 2)
+    assert not past_of(residual, packed)[packed.age == 0].any()
