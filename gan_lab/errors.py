@@ -6,6 +6,13 @@ it crosses process boundaries on its way from a worker to the person who asked.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+MAX_VALUE_LETTERS = 60  # of a wrong value that a sentence repeats
+
 
 class GanLabError(Exception):
     """An error whose text is meant for the person who asked."""
@@ -131,3 +138,21 @@ class TaskCancelled(GanLabError):
 
     http_status = 409
     reason = "task_cancelled"
+
+
+def validation_problems(error: ValidationError, whole: str = "it") -> list[str]:
+    """Say everything pydantic found wrong, one phrase each: the field, its value and the reason.
+
+    `whole`: what to call the thing itself where no single field is to blame.
+    """
+    problems = []
+    for item in error.errors():
+        field = ".".join(map(str, item["loc"])) or whole
+        reason = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "missing":
+            problems.append(f"{field}: is missing; add it")
+            continue
+        if item["type"] == "extra_forbidden":
+            reason = "no such field; remove it"
+        problems.append(f"{field}={repr(item['input'])[:MAX_VALUE_LETTERS]}: {reason}")
+    return problems

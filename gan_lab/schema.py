@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from gan_lab.errors import BadParameter
+from gan_lab.errors import BadParameter, validation_problems
 
 Kind = Literal["seed", "train", "generate", "report"]
 Stage = Literal[
@@ -269,11 +269,7 @@ def configure(kind: str, options: dict[str, Any]) -> Config:
     try:
         config = CONFIGS[kind].model_validate(options)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or kind}={item['input']!r}: "
-            f"{item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors()
-        )
+        wrong = "; ".join(validation_problems(error, kind))
         raise BadParameter(f"Cannot {kind} with {wrong}.") from None
     if isinstance(config, GenerateConfig) and not config.splits:
         raise BadParameter("Cannot generate with train=0, val=0, test=0: ask for at least one row.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gan_lab.errors import BadParameter
+from gan_lab.errors import BadParameter, validation_problems
 
 WORKSPACE_FOLDERS = ("data", "runs", "notebooks")
 
@@ -108,8 +108,5 @@ def load_settings() -> Settings:
     try:
         return Settings(home=home, _env_file=home / ".env")
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}={item['input']!r}: {item['msg']}"
-            for item in error.errors()
-        )
+        wrong = "; ".join(validation_problems(error))
         raise BadParameter(f"A setting has a wrong value: {wrong}.") from None

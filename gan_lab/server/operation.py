@@ -16,7 +16,7 @@ from jupyter_server.base.handlers import APIHandler
 from pydantic import BaseModel, ValidationError
 from tornado import web
 
-from gan_lab.errors import BadParameter, GanLabError, TooLarge
+from gan_lab.errors import BadParameter, GanLabError, TooLarge, validation_problems
 from gan_lab.server.shared import Shared
 
 METHODS = ("get", "post", "delete")
@@ -129,7 +129,9 @@ class LabHandler(APIHandler):
             text = json.dumps(given, allow_nan=False)
             fields = model.model_validate_json(text, strict=True).model_dump(exclude_unset=True)
         except ValidationError as error:
-            raise BadParameter(f"The body cannot be used: {explain(error)}.") from None
+            raise BadParameter(
+                f"The body cannot be used: {'; '.join(validation_problems(error))}."
+            ) from None
         except (ValueError, RecursionError) as error:
             raise BadParameter(f"The body is not JSON of finite numbers: {error}.") from None
         return fields
@@ -141,7 +143,9 @@ class LabHandler(APIHandler):
         try:
             return model.model_validate(ours)
         except ValidationError as error:
-            raise BadParameter(f"The URL's parameters cannot be used: {explain(error)}.") from None
+            raise BadParameter(
+                f"The URL's parameters cannot be used: {'; '.join(validation_problems(error))}."
+            ) from None
 
     async def read(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Run what only reads folders, off the loop."""
@@ -180,14 +184,6 @@ class LabHandler(APIHandler):
         if not self.reached:
             self.set_header("Connection", "close")  # refused before the body was read
         self.finish(json.dumps(answer))
-
-
-def explain(error: ValidationError) -> str:
-    """Say everything that is wrong: where, the value, why."""
-    return "; ".join(
-        f"{'.'.join(map(str, item['loc'])) or 'it'}={str(item['input'])[:60]!r}: {item['msg']}"
-        for item in error.errors()
-    )
 
 
 def _number(text: str) -> float:

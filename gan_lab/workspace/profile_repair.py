@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from gan_lab.errors import BadParameter, BadProfile
+from gan_lab.errors import BadParameter, BadProfile, validation_problems
 from gan_lab.workspace.formulas import formula_names
 from gan_lab.workspace.profiles import (
     CATEGORIES,
@@ -21,7 +21,6 @@ from gan_lab.workspace.profiles import (
     Sensor,
     profile_path,
     read_yaml,
-    validation_problems,
     write_profile,
 )
 
@@ -96,7 +95,7 @@ def _check(fields: dict[str, Any]) -> tuple[Profile, list[str]]:
                 readable.pop(part, None)
         readable.setdefault("machine_id", "unreadable")
         rest = Profile.model_validate(readable)
-        return rest, [*validation_problems(error), *profile_problems(rest, unreadable)]
+        return rest, [*validation_problems(error, "profile"), *profile_problems(rest, unreadable)]
 
 
 def add_profile(path: Path, replace: bool = False) -> tuple[Profile, list[str]]:

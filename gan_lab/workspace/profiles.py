@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from gan_lab.errors import BadParameter, BadProfile, UnknownMachine
+from gan_lab.errors import BadParameter, BadProfile, UnknownMachine, validation_problems
 from gan_lab.schema import Message, Roles
 from gan_lab.settings import find_workspace
 
@@ -231,22 +231,8 @@ def parse_profile(content: Any, source: str) -> Profile:
     try:
         return Profile.model_validate(content)
     except ValidationError as error:
-        problems = validation_problems(error)
+        problems = validation_problems(error, "profile")
         raise BadProfile(f"The profile {source} cannot be used; correct:", problems) from None
-
-
-def validation_problems(error: ValidationError) -> list[str]:
-    """Return what is wrong with the fields of a profile: field, value and reason, a line each."""
-    problems = []
-    for item in error.errors():
-        field = ".".join(map(str, item["loc"])) or "profile"
-        if item["type"] == "missing":
-            problems.append(f"{field}: is missing; add it.")
-        elif item["type"] == "extra_forbidden":
-            problems.append(f"{field}={str(item['input'])[:60]!r}: no such field; remove it.")
-        else:
-            problems.append(f"{field}={str(item['input'])[:60]!r}: {item['msg']}")
-    return problems
 
 
 def _unknown(machine_id: str) -> str:

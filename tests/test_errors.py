@@ -1,0 +1,69 @@
+"""Errors: what pydantic finds wrong is said in one way, and every error crosses a process."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from gan_lab import errors
+
+
+class Pump(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    flow: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _short(cls, name: str) -> str:
+        if len(name) > 9:
+            raise ValueError("the name has more than 9 letters")
+        return name
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, ["name: is missing; add it"]),
+        ({"name": "p", "colour": "red"}, ["colour='red': no such field; remove it"]),
+        ({"name": "p" * 200}, [f"name='{'p' * 59}: the name has more than 9 letters"]),
+        ([1], ["pump=[1]: Input should be a valid dictionary or instance of Pump"]),
+        (
+            {"name": 3, "flow": {"in": "much"}},
+            [
+                "name=3: Input should be a valid string",
+                "flow.in='much': Input should be a valid number, unable to parse string as a number",
+            ],
+        ),
+    ],
+)
+def test_everything_wrong_is_said_field_value_and_reason(given: object, said: list[str]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Pump.model_validate(given)
+    assert errors.validation_problems(caught.value, "pump") == said
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in vars(errors).values() if isinstance(kind, type)],
+    ids=lambda kind: kind.__name__,
+)
+def test_an_error_survives_the_way_from_a_worker(kind: type[Exception]) -> None:
+    sent = kind("What happened.")
+    received = pickle.loads(pickle.dumps(sent))
+    assert type(received) is kind and str(received) == "What happened."
+
+
+def test_a_bad_profile_keeps_its_problems_on_the_way() -> None:
+    received = pickle.loads(pickle.dumps(errors.BadProfile("Correct:", ["life: is missing"])))
+    assert received.problems == ["life: is missing"]
+    assert str(received) == "Correct:\n- life: is missing"
+
+
+def test_front_ends_find_status_and_reason_in_the_class() -> None:
+    assert (errors.NoModel.exit_status, errors.NoModel.http_status) == (2, 409)
+    assert errors.ServiceUnreachable.exit_status == 3
+    assert issubclass(errors.TaskRefused, errors.TaskFailed)
+    assert errors.TaskRefused.exit_status == errors.RequestError.exit_status
