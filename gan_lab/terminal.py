@@ -13,20 +13,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from gan_lab.schema import Event
+from gan_lab.task_states import BY_NAME
 from gan_lab.wire.follow import follow
 from gan_lab.workspace.runs import RunFolder
 
 LINE_EVERY_S = 5.0  # where there is no terminal, one line now and then
 WAITING = "waiting for a worker"
-
-STATE_STYLE = {
-    "running": "cyan",
-    "success": "green",
-    "failure": "red",
-    "revoked": "yellow",
-    "pending": "dim",
-    "unknown": "magenta",
-}
 
 
 def console() -> Console:
@@ -131,5 +123,5 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     text = str(value).replace("[", r"\[")
-    style = STATE_STYLE.get(text) if name in ("status", "state") else None
-    return f"[{style}]{text}[/]" if style else text
+    state = BY_NAME.get(text) if name in ("status", "state") else None
+    return f"[{state.terminal}]{text}[/]" if state else text

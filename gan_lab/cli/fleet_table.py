@@ -18,16 +18,9 @@ from gan_lab.notebook.fleet.figures import duration, figure
 from gan_lab.notebook.fleet.fleet import Fleet
 from gan_lab.notebook.fleet.record import Row
 from gan_lab.notebook.fleet.report import NOTHING
+from gan_lab.task_states import BY_NAME, TASK_STATES
 from gan_lab.terminal import console
 
-STATES = {
-    "running": "cyan",
-    "failed": "red",
-    "interrupted": "red",
-    "cancelled": "yellow",
-    "done": "green",
-    "waiting": "dim",
-}  # in the order in which a person wants to see them
 EXIT_FAILED = 1
 
 
@@ -93,14 +86,13 @@ def _table(fleet: Fleet, screen: Console) -> None:
 
 def table(fleet: Fleet, rows: list[Row], most: int) -> Group:
     """Return the fleet as a table of at most so many rows, those that matter first, and a line."""
-    order = list(STATES)
-    shown = sorted(rows, key=lambda row: order.index(row.state))[:most]
+    shown = sorted(rows, key=lambda row: TASK_STATES.index(BY_NAME[row.state]))[:most]
     view = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     for name in ("machine", "state", "progress", "loss", "time"):
         view.add_column(name, no_wrap=True)
     view.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
     for row in shown:
-        tone = STATES[row.state]
+        tone = BY_NAME[row.state].terminal
         view.add_row(
             row.machine_id,
             Text(row.state, tone),

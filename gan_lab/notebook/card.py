@@ -20,28 +20,16 @@ from statistics import fmean, median
 from typing import NamedTuple
 
 from gan_lab.schema import State, TaskStatus
+from gan_lab.task_states import BLUE, GREEN, GREY, VERMILION, TaskState, state_of
 from gan_lab.workspace.runs import LOSS_COLUMNS, LOSSES, REPORT_HTML, RunFolder, done_runs
 
-# Okabe and Ito's blue, vermilion and green: told apart by colour-blind readers, and each at least
-# 3 : 1 against white and against JupyterLab's dark #111.
-TRAINING, VALIDATION, GOOD, QUIET = "#0f7fc4", "#d55e00", "#009e73", "#7d7d7d"
+TRAINING, VALIDATION, GOOD, QUIET = BLUE, VERMILION, GREEN, GREY
 FONT = "font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif"
 NUMBERS = "font-variant-numeric:tabular-nums"
 MUTED = "opacity:.65"
 SMALL = "font-size:11px;line-height:16px"
 BREAKS = "overflow-wrap:anywhere"  # of paths; an id in a table stays whole
 
-Word = tuple[str, str, str]  # sign, word and colour of a state: never told by colour alone
-WORDS: dict[State, Word] = {
-    State.PENDING: ("○", "waiting", QUIET),
-    State.RUNNING: ("●", "running", TRAINING),
-    State.RETRY: ("●", "running again", TRAINING),
-    State.SUCCESS: ("✓", "done", GOOD),
-    State.FAILURE: ("✕", "failed", VALIDATION),
-    State.REVOKED: ("■", "cancelled", QUIET),
-    State.UNKNOWN: ("?", "unknown", QUIET),
-}
-CANCELLING: Word = ("●", "cancelling", QUIET)
 TREND_EPOCHS = 10
 FIGURES = {"samples_generated": "rows", "quality": "quality", "verdict": "verdict"}
 WIDTH, CURVE_HEIGHT, CURVE_POINTS = 640, 120, 400
@@ -72,9 +60,9 @@ class Snapshot:
     elapsed_s: float
 
     @property
-    def word(self) -> Word:
+    def state(self) -> TaskState:
         """The state."""
-        return word_of(self.status)
+        return state_of(self.status)
 
     @property
     def share(self) -> float:
@@ -147,14 +135,14 @@ def _moment(timestamp: str) -> datetime:
 
 def show(shot: Snapshot) -> Shown:
     """Return a run as it is shown."""
-    sign, word, colour = shot.word
+    state = shot.state
     spec, status = shot.run.spec, shot.status
     left, made = outcome(status) | _quality(shot), files(shot.run, status)
     head = (
         f'<div style="{FONT};font-size:14px;line-height:22px;display:flex;gap:10px">'
         f"<b>{escape(spec.machine_id)}</b> <span>{spec.kind}</span> "
-        f'<b style="color:{colour};{NUMBERS}">'
-        f"{sign} {word}{'' if status.state.final else f' {shot.share:.0%}'}</b></div>"
+        f'<b style="color:{state.colour};{NUMBERS}">'
+        f"{state.symbol} {state.word}{'' if status.state.final else f' {shot.share:.0%}'}</b></div>"
     )
     above = columns(shot.facts) + _message(shot)
     below = columns(left) + _failure(shot)
@@ -163,7 +151,7 @@ def show(shot: Snapshot) -> Shown:
     legend = _legend(shot) if svg else ""
     full = round(24 * shot.share)
     lines = [
-        f"{spec.machine_id} · {spec.kind} · {sign} {word}",
+        f"{spec.machine_id} · {spec.kind} · {state.symbol} {state.word}",
         f"{'█' * full}{'░' * (24 - full)} {shot.share:4.0%}  {status.message}",
         *(joined(pairs) for pairs in (shot.facts, left) if pairs),
         *made.values(),
@@ -172,20 +160,15 @@ def show(shot: Snapshot) -> Shown:
     return Shown(
         head,
         shot.share,
-        colour,
+        state.colour,
         # In a live page an image would flicker, and a widget's links lead nowhere.
         body=page(above, legend, svg, below),
-        html=page(head, bar(shot.share, colour), above, legend, _image(svg), below, opened),
+        html=page(head, bar(shot.share, state.colour), above, legend, _image(svg), below, opened),
         text="\n".join(lines),
     )
 
 
 # ---- words
-
-
-def word_of(status: TaskStatus) -> Word:
-    """Return sign, word and colour of a state."""
-    return CANCELLING if status.metadata["cancelling"] else WORDS[status.state]
 
 
 def share_of(status: TaskStatus) -> float:
@@ -302,7 +285,7 @@ def _message(shot: Snapshot) -> str:
         return ""
     else:
         message = status.message
-    told = message.lower() == shot.word[1]
+    told = message.lower() == shot.state.word
     return "" if told else f'<div style="{MUTED}">{escape(message)}</div>'
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from gan_lab.errors import BadParameter
-from gan_lab.notebook.card import number, page, report_on, word_of
+from gan_lab.notebook.card import number, page, report_on
 from gan_lab.notebook.overview import WIDE, html_table
 from gan_lab.notebook.plots import COLOURS, Picture, image_tag, loss_curve
+from gan_lab.task_states import state_of
 from gan_lab.workspace.runs import RunFolder, open_run
 
 FIGURES = ("quality", "utility", "utility_of_lives", "memory", "detection")
@@ -76,7 +77,7 @@ def _facts(run: RunFolder, differing: list[str]) -> dict[str, Any]:
     known = not losses.empty
     return {
         "machine": run.spec.machine_id,
-        "state": word_of(run.status())[1],
+        "state": state_of(run.status()).word,
         **{name: run.spec.config.get(name) for name in differing},
         "epochs done": len(losses),
         "final loss": float(losses["loss"].iloc[-1]) if known else None,

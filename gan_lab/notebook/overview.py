@@ -16,9 +16,7 @@ from gan_lab.notebook.card import (
     MUTED,
     QUIET,
     SMALL,
-    WORDS,
     Shown,
-    Word,
     bar,
     files,
     joined,
@@ -27,19 +25,14 @@ from gan_lab.notebook.card import (
     outcome,
     page,
     share_of,
-    word_of,
 )
 from gan_lab.schema import State
+from gan_lab.task_states import BY_NAME, TASK_STATES, TaskState, state_of
 from gan_lab.workspace.runs import RunFolder, open_run
 
 WIDE = 960
 ROWS_SHOWN = 500
 TASKS_SHOWN = 100
-# What is at work first, then what waits, then what needs a look, then what is done.
-ORDER = (
-    *("running", "running again", "cancelling", "waiting"),
-    *("failed", "interrupted", "unknown", "cancelled", "done"),
-)
 FIGURE = re.compile(r"[\d.,:\u2212\u202f]*")
 
 
@@ -49,7 +42,7 @@ class Line:
 
     machine_id: str
     kind: str
-    word: Word
+    state: TaskState
     share: float
     epoch: int | None
     loss: float | None
@@ -58,11 +51,6 @@ class Line:
     run: str = ""
     time: str = ""
     started: str = ""
-
-    @property
-    def state(self) -> str:
-        """The word of the state."""
-        return self.word[1]
 
 
 def run_line(run: RunFolder) -> Line:
@@ -77,17 +65,17 @@ def run_line(run: RunFolder) -> Line:
         told = stage == "training" and not status.state.final  # by the figures
         message = "" if told else status.message
     return Line(
-        run.spec.machine_id, run.spec.kind, word_of(status), share_of(status), epoch, loss,
+        run.spec.machine_id, run.spec.kind, state_of(status), share_of(status), epoch, loss,
         message, files(run, status), run=run.task_id[:8],
     )  # fmt: skip
 
 
 def show(lines: Sequence[Line], title: str = "", what: str = "runs") -> Shown:
     """Return runs as they are shown: what is at work first, the order within a state stays."""
-    lines = sorted(lines, key=lambda line: ORDER.index(line.state))
+    lines = sorted(lines, key=lambda line: TASK_STATES.index(line.state))
     counted, share = summary(lines, what), total_share(lines)
     head = f'<div style="font-size:14px;line-height:22px"><b>{escape(title)}</b>{counted}</div>'
-    colour = lines[0].word[2] if lines else QUIET
+    colour = lines[0].state.colour if lines else QUIET
     return Shown(
         page(head),
         share,
@@ -100,21 +88,21 @@ def show(lines: Sequence[Line], title: str = "", what: str = "runs") -> Shown:
 
 def total_share(lines: Sequence[Line]) -> float:
     """How much of all the work is behind us, from 0 to 1; what failed is behind us too."""
-    over = ("done", "failed", "cancelled")
-    return sum(1.0 if line.state in over else line.share for line in lines) / max(1, len(lines))
+    return sum(1.0 if line.state.ended else line.share for line in lines) / max(1, len(lines))
 
 
 def summary(lines: Sequence[Line], what: str = "runs") -> str:
     """Return the counts as a sentence: `50 runs: 2 running, 40 waiting, 8 done`."""
     counts = Counter(line.state for line in lines)
-    words = ", ".join(f"{counts[word]} {word}" for word in ORDER if word in counts)
+    words = ", ".join(f"{counts[state]} {state.word}" for state in TASK_STATES if state in counts)
     what = what.removesuffix("s") if len(lines) == 1 else what
     return f"{len(lines)} {what}: {words}" if lines else "Nothing yet"
 
 
 def _text(line: Line) -> str:
+    symbol, word = line.state.symbol, line.state.word
     return (
-        f"{line.word[0]} {line.machine_id:<34} {line.kind:<9}{line.state:<11}{line.share:5.0%}  "
+        f"{symbol} {line.machine_id:<34} {line.kind:<9}{word:<11}{line.share:5.0%}  "
         f"{'' if line.epoch is None else line.epoch:>9} {number(line.loss):>9}  {line.message}"
     ).rstrip()
 
@@ -131,14 +119,14 @@ def table(lines: Sequence[Line], live: bool = False) -> str:
 
 
 def _cells(line: Line, live: bool) -> dict[str, str]:
-    sign, word, colour = line.word
+    state = line.state
     message = f'<span style="{MUTED}">{escape(line.message[:120])}</span> ' if line.message else ""
     return {
         "machine": escape(line.machine_id),
         "task": escape(line.kind),
         "run": f'<code style="white-space:nowrap">{line.run}</code>' if line.run else "",
-        "state": f'<span style="color:{colour}">{sign} {word}</span>',
-        "progress": bar(line.share, colour, "90px", "6px"),
+        "state": f'<span style="color:{state.colour}">{state.symbol} {state.word}</span>',
+        "progress": bar(line.share, state.colour, "90px", "6px"),
         "epoch": "" if line.epoch is None else str(line.epoch),
         "loss": number(line.loss),
         "time": line.time,
@@ -193,7 +181,7 @@ def _task_line(row: dict[str, Any]) -> Line:
     started = f"{datetime.fromisoformat(row['created']).astimezone():%d %b %H:%M}"
     line = replace(run_line(open_run(row["task_id"])), started=started)
     if row["status"] == State.UNKNOWN.status:
-        return replace(line, word=WORDS[State.UNKNOWN], message=row["message"])
+        return replace(line, state=BY_NAME["lost"], message=row["message"])
     return line
 
 

@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, FrameLocator, Page, expect
 
 from gan_lab.settings import Settings
+from gan_lab.task_states import BY_NAME
 from gan_lab.wire.announce import Announcer
 from gan_lab.workspace.runs import RunFolder
 from tests.browser.conftest import SCREENSHOTS, Lab, wait_for_kernel
@@ -70,12 +71,12 @@ def test_a_hundred_tasks_in_all_states(page: Page, history: tuple[Path, list[Run
     expect(page.locator(ROWS)).to_have_count(100)
     for place, state in enumerate(STATES):
         count = len(runs[place :: len(STATES)])
-        expect(page.get_by_role("button", name=f"{state} {count}")).to_be_visible()
+        expect(page.get_by_role("button", name=f"{BY_NAME[state].word} {count}")).to_be_visible()
     screenshot(page, "monitor")
     assert page.locator("table").evaluate(BEYOND) < 1  # the margin stays free
 
     # Filters, which stay with the address.
-    page.get_by_role("button", name="failure").click()
+    page.get_by_role("button", name="failed").click()
     expect(page.locator(ROWS)).to_have_count(17)
     expect(page.locator(f"{ROWS} td.says").first).to_have_text(SENTENCE)
     assert page.locator("td.says b").count() == 0  # text, never markup
@@ -143,7 +144,7 @@ def test_jupyterlab_opens_on_the_workspaces_cluster_in_our_layout(
     frame(page, "/individual-task-stream").locator("canvas").first.wait_for()
     screenshot(page, "jupyterlab-layout")
     subprocess.run([sys.executable, "-c", CANCEL, task_id], env=lab.env, check=True)
-    expect(row).to_contain_text("revoked")
+    expect(row).to_contain_text("cancelled")
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     # All of it came through Jupyter, which lets nobody in without its login.
     place = page.locator("iframe[src$='/lab']").get_attribute("src") or ""

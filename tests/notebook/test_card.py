@@ -85,9 +85,9 @@ def test_a_failure_is_a_sentence_with_its_traceback_one_click_away(
 def test_cancelling_and_cancelled_are_told_apart(new_run: Callable[..., RunFolder]) -> None:
     run = new_run()
     run.ask_to_cancel()
-    assert card.look(run).word[1] == "cancelling"
+    assert card.look(run).state.word == "cancelling"
     run.cancelled()
-    assert card.look(run).word[1] == "cancelled"
+    assert card.look(run).state.word == "cancelled"
 
 
 def test_the_curve_spans_all_epochs_asked_for_and_ends_at_the_newest(

@@ -7,8 +7,9 @@ from typing import get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from gan_lab.cluster.monitor.run_index import STATES, Picture, RunIndex
+from gan_lab.cluster.monitor.run_index import Picture, RunIndex
 from gan_lab.schema import Kind
+from gan_lab.task_states import STATUS_NAMES
 
 COUNTERS = {
     "work_ms": ("gan_lab_task_seconds", "Seconds that ended tasks were at work", 1000),
@@ -38,7 +39,7 @@ class LabCollector:
             return
         tasks = GaugeMetricFamily("gan_lab_tasks", "Tasks in the record", labels=["kind", "state"])
         for kind in get_args(Kind):
-            for state in STATES:
+            for state in STATUS_NAMES:
                 tasks.add_metric([kind, state], picture.kinds[kind, state])
         yield tasks
         for what, (name, words, unit) in COUNTERS.items():

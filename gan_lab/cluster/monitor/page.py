@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,11 @@ from distributed.http.utils import RequestHandler
 from prometheus_client import REGISTRY
 
 from gan_lab.cluster.monitor.metrics import LabCollector
-from gan_lab.cluster.monitor.run_index import STATES, Picture, RunIndex, Standing
+from gan_lab.cluster.monitor.run_index import Picture, RunIndex, Standing
 from gan_lab.cluster.task_names import lost_message
 from gan_lab.errors import GanLabError
 from gan_lab.settings import find_workspace
+from gan_lab.task_states import BY_NAME, STATUS_NAMES
 from gan_lab.workspace.runs import LOSS_COLUMNS, open_run
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def select(picture: Picture, state: str = "", machine: str = "", fleet: str = ""
     ]
     return {
         "complete": picture.complete,
-        "states": {name: picture.states[name] for name in STATES},
+        "states": {name: picture.states[name] for name in STATUS_NAMES},
         "fleets": picture.fleets,
         "fitting": len(fitting),
         "rows": [
@@ -91,7 +93,11 @@ class PageHandler(_Handler):
         pages = map(escape, template_variables(self.server)["pages"])
         links = "".join(f'<li><a href="{page}">{page.title()}</a></li>' for page in pages)
         self.set_header("Content-Security-Policy", POLICY.format(nonce=nonce))
+        states = {name: asdict(BY_NAME[name]) for name in (*STATUS_NAMES, "cancelling")}
+        colours = [f".{name} {{ color: {one['colour']}; }}" for name, one in states.items()]
         page = PAGE.read_text().replace("<!-- pages -->", links)
+        page = page.replace("/* colours of the states */", " ".join(colours))
+        page = page.replace("/* the states */", json.dumps(states))
         self.write(page.replace("<script>", f'<script nonce="{nonce}">'))
 
 

@@ -20,13 +20,13 @@ from gan_lab.cluster.task_names import task_key
 from gan_lab.errors import GanLabError
 from gan_lab.schema import FINAL_STAGES, Event, State
 from gan_lab.settings import load_settings
+from gan_lab.task_states import STATUS_NAMES
 from gan_lab.wire.connection import answers, redis_url
 from gan_lab.workspace.runs import EVENTS, RESUMED, RunFolder, run_paths, runs_folder
 
 Row = dict[str, Any]
 Standing = Literal["waiting", "executing"] | None  # of a task on the scheduler; None: has not ours
 
-STATES = ("running", "pending", "lost", "failure", "revoked", "success")  # as one reads them
 FRESH_S = 0.9  # how old the picture may be that a request is answered from
 WAITING_EVERY_S = 5.0  # how often a run is looked at that waits
 ENDED_EVERY_S = 60.0  # and one that has ended
@@ -181,7 +181,7 @@ class RunIndex:
         self._changed = False
         rows = [seen.row for seen in list(self._known.values())]
         rows.sort(key=lambda row: row["created"], reverse=True)
-        rows.sort(key=lambda row: STATES.index(row["state"]))
+        rows.sort(key=lambda row: STATUS_NAMES.index(row["state"]))
         totals: Counter[tuple[str, str]] = Counter()
         for counts in list(self._counted.values()):
             totals.update(counts)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from gan_lab.task_states import TASK_STATES
 from gan_lab.workspace import runs
 from gan_lab.workspace.fleet_folder import (
     FleetFolder,
@@ -119,8 +120,8 @@ class FleetRecord:
     def counts(self) -> dict[str, int]:
         """Return how many machines there are in all and in each state that occurs."""
         states = list(self._folder.states().values())
-        words = ("done", "running", "waiting", "failed", "interrupted", "cancelled")
-        return {"machines": len(states)} | {w: states.count(w) for w in words if w in states}
+        found = {one.word: states.count(one.word) for one in TASK_STATES if one.word in states}
+        return {"machines": len(states)} | found
 
     def summary(self) -> str:
         """Return the counts as half a sentence: `2 of 3 done, 1 failed`."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from gan_lab.notebook import card, overview
-from gan_lab.notebook.card import VALIDATION, WORDS, Word, clock, here
+from gan_lab.notebook.card import clock, here
 from gan_lab.notebook.fleet.record import FleetRecord
 from gan_lab.notebook.overview import Line
 from gan_lab.notebook.widgets import View
-
-FLEET_WORDS: dict[str, Word] = {word[1]: word for word in WORDS.values()}
-FLEET_WORDS["interrupted"] = ("!", "interrupted", VALIDATION)
+from gan_lab.task_states import BY_NAME
 
 
 def fleet_lines(fleet: FleetRecord) -> list[Line]:
     """Read one row per machine of a fleet."""
     return [
         Line(
-            row.machine_id, row.stage, FLEET_WORDS[row.state], row.progress / 100, row.epoch,
+            row.machine_id, row.stage, BY_NAME[row.state], row.progress / 100, row.epoch,
             row.loss, row.message, {"notebook": here(row.notebook)} if row.notebook else {},
             time=clock(row.seconds) if row.seconds else "",
         )
