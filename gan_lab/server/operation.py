@@ -129,9 +129,8 @@ class LabHandler(APIHandler):
             text = json.dumps(given, allow_nan=False)
             fields = model.model_validate_json(text, strict=True).model_dump(exclude_unset=True)
         except ValidationError as error:
-            raise BadParameter(
-                f"The body cannot be used: {'; '.join(validation_problems(error))}."
-            ) from None
+            wrong = "; ".join(validation_problems(error))
+            raise BadParameter(f"The body cannot be used: {wrong}.") from None
         except (ValueError, RecursionError) as error:
             raise BadParameter(f"The body is not JSON of finite numbers: {error}.") from None
         return fields
@@ -143,9 +142,8 @@ class LabHandler(APIHandler):
         try:
             return model.model_validate(ours)
         except ValidationError as error:
-            raise BadParameter(
-                f"The URL's parameters cannot be used: {'; '.join(validation_problems(error))}."
-            ) from None
+            wrong = "; ".join(validation_problems(error))
+            raise BadParameter(f"The URL's parameters cannot be used: {wrong}.") from None
 
     async def read(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Run what only reads folders, off the loop."""
