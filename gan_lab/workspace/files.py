@@ -20,19 +20,30 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def write_beside(path: Path, data: bytes | str, mode: int = 0o644) -> None:
-    """Write a whole file beside its place and move it there, so that no reader sees half of it."""
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; the file takes its place when the block ends.
+
+    So no reader sees half of a file, and an exception inside leaves what was there untouched.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with naming(path), os.fdopen(descriptor, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
+        with naming(path):
+            yield beside
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_beside(path: Path, data: bytes | str, mode: int = 0o644) -> None:
+    """Write a whole file as `written_beside` does."""
+    with written_beside(path) as beside:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
 
 
 def read_text(path: Path) -> str | None:

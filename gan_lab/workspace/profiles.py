@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from difflib import get_close_matches
 from functools import lru_cache
@@ -15,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator
 from gan_lab.errors import BadParameter, BadProfile, UnknownMachine, validation_problems
 from gan_lab.schema import Message, Roles
 from gan_lab.settings import find_workspace
+from gan_lab.workspace.files import write_beside
 
 CATEGORIES = (
     "motor", "pump", "fan", "compressor", "cnc", "hydraulic", "conveyor", "robot", "transformer",
@@ -200,16 +200,11 @@ def _read_profile(path: Path, *as_of: int) -> Profile:
 
 
 def write_profile(profile: Profile) -> Path:
-    """Write a machine's profile, beside and moved into place; returns its path."""
+    """Write a machine's profile, whole or not at all; returns its path."""
     path = profile_path(profile.machine_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     content = profile.model_dump(mode="json", exclude_defaults=True)
-    beside.write_text(
-        yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100),
-        encoding="utf-8",
-    )
-    beside.replace(path)
+    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    write_beside(path, text)
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 from gan_lab.errors import BadTable, GanLabError, NoSeedData
 from gan_lab.schema import Roles, utc_now
 from gan_lab.settings import find_workspace
-from gan_lab.workspace.files import naming
+from gan_lab.workspace.files import naming, written_beside
 from gan_lab.workspace.profiles import check_machine_id
 
 LATE_LIFE = 0.2
@@ -49,16 +48,10 @@ def read_seed(machine_id: str) -> pd.DataFrame:
 
 
 def write_seed(machine_id: str, table: pd.DataFrame) -> Path:
-    """Write a machine's seed table, beside and moved into place; returns its path."""
+    """Write a machine's seed table, whole or not at all; returns its path."""
     path = seed_path(machine_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with naming(path):
-            table.to_parquet(beside, index=False)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_beside(path) as beside:
+        table.to_parquet(beside, index=False)
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from gan_lab.synth.importing.column_survey import (
 from gan_lab.synth.importing.life_order import settle_lives
 from gan_lab.synth.importing.one_table import FileTable, must_have
 from gan_lab.synth.importing.sources import ParquetSource
+from gan_lab.workspace.files import written_beside
 from gan_lab.workspace.profiles import (
     Imported,
     OperatingState,
@@ -151,9 +151,7 @@ def import_table(
     notes = [*table.notes, *notes_on(kept)]
     if not roles.life and (units := [name for name in kept if LIFE.match(name)]):
         notes.append(f"Without a life the rows have no order: is it {units[0]!r} (--life)?")
-    beside = seed_path(machine_id).with_name(f".{machine_id}.{os.getpid()}.parquet")
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with written_beside(seed_path(machine_id)) as beside:
         outliers = write_converted(table.chunks(), kept, beside, notes)
         roles, lives, rows = settle_lives(beside, roles, failure, notes)
         if pq.read_schema(beside).names != list(kept):  # with a rul or lives made
@@ -163,11 +161,7 @@ def import_table(
             files=[str(path) for path in table.paths], rows=rows, lives=lives,
             columns=pq.read_schema(beside).names, left_out=left_out, notes=notes,
         )  # fmt: skip
-        profile = profile_from(machine_id, kept, roles, imported)
-        write_profile(profile)
-        beside.replace(seed_path(machine_id))
-    finally:
-        beside.unlink(missing_ok=True)
+        write_profile(profile_from(machine_id, kept, roles, imported))
     return ImportSummary(
         machine_id=machine_id, rows=rows, lives=lives, seed_path=str(seed_path(machine_id)),
         columns=[_summary(column, roles, outliers.get(name, 0)) for name, column in kept.items()],

@@ -6,7 +6,6 @@ tests/synth/test_sdv_contract.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from gan_lab.errors import GanLabError
 from gan_lab.synth.network.encoding import DATE, Column, Encoding
 from gan_lab.synth.network.latent_prior import Prior
 from gan_lab.synth.network.tvae_network import Network
+from gan_lab.workspace.files import written_beside
 
 ASSUMED = (
     "TVAESynthesizer(metadata) with update_transformers, preprocess and fit_processed_data",
@@ -73,13 +73,12 @@ def export_sdv(encoding: Encoding, network: Network, prior: Prior, path: Path) -
     except Exception as error:
         raise GanLabError(f"SDV cannot describe this table: {error}") from error
     synthesizer._model, synthesizer._fitted = rows, True
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     cloudpickle.register_pickle_by_value(gan_lab)
     try:
-        synthesizer.save(beside)
+        with written_beside(path) as beside:
+            synthesizer.save(beside)
     finally:
         cloudpickle.unregister_pickle_by_value(gan_lab)
-    beside.replace(path)
 
 
 def _describe(column: Column) -> dict[str, str]:

@@ -388,10 +388,10 @@ def test_a_machine_is_not_replaced_unless_asked(tmp_path: Path) -> None:
 MEASURE = """
 import sys
 from pathlib import Path
-from gan_lab.synth import imports, readers
-readers.BLOCK_BYTES //= 8  # what is read ahead is less than the shorter file
+from gan_lab.synth.importing import importer, sources
+sources.BLOCK_BYTES //= 8  # what is read ahead is less than the shorter file
 for number, path in enumerate(sys.argv[1:]):
-    rows = imports.import_table(f"mine_{number}", [path], life="unit").rows
+    rows = importer.import_table(f"mine_{number}", [path], life="unit").rows
     print(rows, Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 
