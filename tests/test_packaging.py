@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ["torch", "sdv", "distributed", "papermill", "ipywidgets"]
+FILES = {r"^notebooks/[^/]+\.ipynb$": " notebooks/*.ipynb"}  # as pre-commit and as Make say it
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -68,3 +69,32 @@ def test_public_names_exist() -> None:
     import gan_lab
 
     assert [name for name in gan_lab.__all__ if not getattr(gan_lab, name, None)] == []
+
+
+def test_pre_commit_runs_what_make_lint_runs() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.M)
+    assert recipe is not None
+    # Make says nothing where nothing is wrong; pre-commit does so by itself.
+    commands = [line.strip().partition(" >/dev/null")[0] for line in recipe[1].splitlines()]
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = [hook["entry"] + FILES.get(hook.get("files"), "") for hook in repository["hooks"]]
+    assert hooks == [command.replace("$(BIN)", ".venv/bin") for command in commands]
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    import gan_lab
+
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## \[(.+?)\]( - \d{4}-\d\d-\d\d)?$", changelog, re.M)
+    assert [versions[0], versions[1][0]] == [("Unreleased", ""), gan_lab.__version__]
+    assert all(date for _, date in versions[1:])
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", changelog, re.M)) <= kinds
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    path = "gan_lab/py.typed"
+    assert (ROOT / path).exists()
+    ignored = subprocess.run(["git", "check-ignore", path], cwd=ROOT, capture_output=True)
+    assert ignored.returncode != 0, "hatch leaves out of the wheel what git ignores"

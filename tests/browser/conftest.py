@@ -185,16 +185,18 @@ def _address(server: subprocess.Popen[bytes], private: Path) -> str:
     raise RuntimeError(f"JupyterLab did not start:\n{(private / 'log').read_text()}")
 
 
+def find_chromium() -> str:
+    """Return Chromium's path; fails, never skips, where there is none."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    pytest.fail("These tests need Chromium: install it (on Debian: apt-get install chromium).")
+
+
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Chromium; fails where there is none."""
-    path = (
-        shutil.which("chromium")
-        or shutil.which("chromium-browser")
-        or shutil.which("google-chrome")
-    )
-    if path is None:
-        pytest.fail("These tests need Chromium: install it (on Debian: apt-get install chromium).")
+    path = find_chromium()
     expect.set_options(timeout=PATIENCE_MS)  # of what is expected of pages; by default 5 s
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
