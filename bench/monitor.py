@@ -25,7 +25,8 @@ import psutil
 
 from gan_lab.cluster.monitor.run_index import ASKED_WITHIN_S
 from gan_lab.cluster.services.valkey import ValkeyChild
-from gan_lab.workspace.runs import RunFolder, run_paths, runs_folder
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import run_paths, runs_folder
 from tests.cluster.history import make_history, serve_dashboard
 
 ENDED = ("success", "success", "success", "failure", "revoked", "success")

@@ -25,7 +25,8 @@ from gan_lab.cluster import services
 from gan_lab.schema import TaskSpec
 from gan_lab.settings import load_settings
 from gan_lab.wire.announce import Announcer
-from gan_lab.workspace.runs import RunFolder, create_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import create_run
 from tests.conftest import make_workspace
 from tests.server.conftest import JupyterProcess
 

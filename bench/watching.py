@@ -17,7 +17,8 @@ from gan_lab.notebook import widgets
 from gan_lab.schema import Epoch, TaskSpec
 from gan_lab.settings import load_settings
 from gan_lab.wire.announce import Announcer
-from gan_lab.workspace.runs import RunFolder, create_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import create_run
 
 ROOT = Path(__file__).parents[1]
 PUBLISH_TO_TRAIT_P95_MS = 20

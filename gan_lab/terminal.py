@@ -15,7 +15,7 @@ from rich.table import Table
 from gan_lab.schema import Event
 from gan_lab.task_states import BY_NAME
 from gan_lab.wire.follow import follow
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 
 LINE_EVERY_S = 5.0  # where there is no terminal, one line now and then
 WAITING = "waiting for a worker"

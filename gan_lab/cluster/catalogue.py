@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from gan_lab.errors import NoModel, NoSeedData
 from gan_lab.workspace.profiles import load_profile, profile_ids
-from gan_lab.workspace.runs import RunFolder, all_runs
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import all_runs
 
 if TYPE_CHECKING:
     import pandas as pd

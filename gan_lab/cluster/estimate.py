@@ -23,7 +23,8 @@ from gan_lab.schema import (
     TrainConfig,
 )
 from gan_lab.workspace.profiles import load_profile
-from gan_lab.workspace.runs import RunFolder, all_runs
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import all_runs
 
 MOST_REMEMBERED = 20  # the newest runs of a kind
 # Before there is a history: measured on two cores of a shared server of 2024, see bench/server.py.

@@ -12,8 +12,9 @@ from gan_lab.schema import (
     Roles,
     TrainConfig,
 )
-from gan_lab.workspace import runs
-from gan_lab.workspace.runs import RunFolder, done_runs, open_run
+from gan_lab.workspace import run_folder
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import done_runs, open_run
 
 MODELS = {
     "tabular": "gan_lab.synth.tabular.model:TabularTVAE",
@@ -72,7 +73,7 @@ def load_model(run: RunFolder) -> Any:
     """Return the model that a training left; raises `BadParameter` for a bad file."""
     from gan_lab.synth.network.model_file import load_file
 
-    path = run.path / runs.MODEL
+    path = run.path / run_folder.MODEL
     return model_class(str(load_file(path)[1].get("model"))).load(path)
 
 

@@ -20,7 +20,8 @@ from gan_lab.errors import RequestError, ServiceUnreachable, UnknownTask
 from gan_lab.schema import TaskStatus
 from gan_lab.settings import Settings, load_settings
 from gan_lab.wire.announce import Announcer
-from gan_lab.workspace.runs import RunFolder, all_runs, open_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import all_runs, open_run
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -24,7 +24,8 @@ from gan_lab.notify import tell_task_ended
 from gan_lab.schema import CONFIGS, Config, Stage, State, TaskSpec
 from gan_lab.settings import Settings
 from gan_lab.wire.announce import Announcer
-from gan_lab.workspace.runs import RunFolder, open_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import open_run
 
 log = logging.getLogger(__name__)
 

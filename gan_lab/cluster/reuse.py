@@ -8,7 +8,8 @@ from pathlib import Path
 from gan_lab.errors import GanLabError
 from gan_lab.schema import State, TaskSpec
 from gan_lab.workspace.fleet_folder import FleetRuns
-from gan_lab.workspace.runs import RunFolder, all_runs
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import all_runs
 
 
 def attach(

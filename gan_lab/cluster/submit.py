@@ -31,7 +31,8 @@ from gan_lab.schema import CONFIGS, GenerateConfig, Kind, TaskSpec, TaskStatus, 
 from gan_lab.settings import Settings, load_settings
 from gan_lab.wire.follow import follow
 from gan_lab.workspace.profiles import load_profile
-from gan_lab.workspace.runs import RunFolder, all_runs, create_run, open_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import all_runs, create_run, open_run
 
 if TYPE_CHECKING:
     import pandas as pd

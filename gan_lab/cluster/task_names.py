@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gan_lab.schema import State, TaskStatus
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 
 
 def task_key(run: RunFolder) -> str:

@@ -26,10 +26,10 @@ from gan_lab.schema import (
     TrainResult,
 )
 from gan_lab.settings import Settings
-from gan_lab.workspace import runs
+from gan_lab.workspace import run_folder
 from gan_lab.workspace.files import write_beside
 from gan_lab.workspace.profiles import load_profile
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 
 MEGABYTE = 1e6
 
@@ -115,11 +115,11 @@ def _train(work: Work) -> dict[str, Any]:
     facts = {"epoch": epochs, "loss": loss}
     notes = model.notes() if kind == "sequential" else []  # regimes and drivers that were found
     work.say("writing", epochs, config.epochs, " ".join(["Saving the model.", *notes]), **facts)
-    model.save(work.run.path / runs.MODEL)
+    model.save(work.run.path / run_folder.MODEL)
     work.run.drop_checkpoints()
     return TrainResult(
         machine_id=work.spec.machine_id,
-        model_path=str(work.run.path / runs.MODEL),
+        model_path=str(work.run.path / run_folder.MODEL),
         epochs_completed=epochs,
         training_time_seconds=round(progress.seconds_before + time.perf_counter() - started, 3),
         final_loss=loss,
@@ -239,9 +239,9 @@ def _report(work: Work) -> dict[str, Any]:
     )  # fmt: skip
     work.check()
     work.say("writing", 99, 100, "Writing the report")
-    path = work.run.path / runs.REPORT_JSON
+    path = work.run.path / run_folder.REPORT_JSON
     write_beside(path, report.model_dump_json(indent=2))
-    write_beside(work.run.path / runs.REPORT_HTML, render_html(report))
+    write_beside(work.run.path / run_folder.REPORT_HTML, render_html(report))
     return ReportResult(
         machine_id=machine_id,
         level=report.verdict.level,

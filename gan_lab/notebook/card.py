@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 from gan_lab.schema import State, TaskStatus
 from gan_lab.task_states import BLUE, GREEN, GREY, VERMILION, TaskState, state_of
-from gan_lab.workspace.runs import LOSS_COLUMNS, LOSSES, REPORT_HTML, RunFolder, done_runs
+from gan_lab.workspace.run_folder import LOSS_COLUMNS, LOSSES, REPORT_HTML, RunFolder
+from gan_lab.workspace.runs import done_runs
 
 TRAINING, VALIDATION, GOOD, QUIET = BLUE, VERMILION, GREEN, GREY
 FONT = "font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif"

@@ -13,7 +13,8 @@ from gan_lab.notebook.card import number, page, report_on
 from gan_lab.notebook.overview import WIDE, html_table
 from gan_lab.notebook.plots import COLOURS, Picture, image_tag, loss_curve
 from gan_lab.task_states import state_of
-from gan_lab.workspace.runs import RunFolder, open_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import open_run
 
 FIGURES = ("quality", "utility", "utility_of_lives", "memory", "detection")
 

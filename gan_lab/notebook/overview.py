@@ -28,7 +28,8 @@ from gan_lab.notebook.card import (
 )
 from gan_lab.schema import State
 from gan_lab.task_states import BY_NAME, TASK_STATES, TaskState, state_of
-from gan_lab.workspace.runs import RunFolder, open_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import open_run
 
 WIDE = 960
 ROWS_SHOWN = 500

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from gan_lab.schema import Roles
     from gan_lab.workspace.profiles import Profile
-    from gan_lab.workspace.runs import RunFolder
+    from gan_lab.workspace.run_folder import RunFolder
 
 COLOURS = (TRAINING, VALIDATION, GOOD, "#b56fa0", QUIET)
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), "-.", (0, (7, 2, 1, 2, 1, 2)))

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_lab.workspace.profiles import load_profile
-from gan_lab.workspace.runs import REPORT_HTML, REPORT_JSON, RunFolder, all_runs, done_runs
+from gan_lab.workspace.run_folder import REPORT_HTML, REPORT_JSON, RunFolder
+from gan_lab.workspace.runs import all_runs, done_runs
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,7 @@ from gan_lab.errors import BadParameter, GanLabError
 from gan_lab.notebook import card, overview
 from gan_lab.terminal import in_headless_notebook
 from gan_lab.wire.follow import Doorbell
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 
 REDRAW_S, TABLE_REDRAW_S = 0.2, 0.5
 RESTING = 9  # times as long as a drawing took: the kernel is there for others

@@ -12,7 +12,8 @@ from gan_lab.errors import GanLabError, ServiceUnreachable
 from gan_lab.schema import TaskStatus
 from gan_lab.settings import Settings, load_settings
 from gan_lab.wire.broadcast import Broadcast
-from gan_lab.workspace.runs import RunFolder, all_runs, open_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import all_runs, open_run
 
 THREADS = 4
 KNOWN_FOR_S = 2.0  # how long one answer of the cluster about its queue is good

@@ -20,7 +20,8 @@ from tornado import web, websocket
 from gan_lab.errors import BadParameter, GanLabError, UnknownTask
 from gan_lab.schema import Event, State
 from gan_lab.wire.broadcast import TooSlow
-from gan_lab.workspace.runs import RunFolder, open_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import open_run
 
 PING_S = 20.0
 SLOW_S = 10.0  # a message that the client's side does not take for so long

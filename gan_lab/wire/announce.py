@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_lab.schema import Event, Stage, State
 from gan_lab.settings import Settings
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import redis

@@ -12,7 +12,7 @@ from gan_lab.schema import Event
 from gan_lab.settings import Settings, load_settings
 from gan_lab.wire.connection import RECONNECT_S, channel, connection_options, redis_url
 from gan_lab.wire.follow import CHECK_FOLDER_S
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from gan_lab.schema import Event
 from gan_lab.settings import Settings, load_settings
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import redis

@@ -25,11 +25,20 @@ from gan_lab.errors import (
     UnknownTask,
 )
 from gan_lab.schema import Message, utc_now
-from gan_lab.workspace import runs
 from gan_lab.workspace.files import write_beside
-from gan_lab.workspace.runs import SPEC, RunFolder, run_paths, runs_folder
+from gan_lab.workspace.run_folder import SPEC, RunFolder
+from gan_lab.workspace.runs import REMOVED, run_paths, runs_folder
 
 FORMAT = 1
+FLEETS = "fleets"
+PLAN = "plan.json"
+TABLE = "fleet.csv"
+REPORT = "fleet-report.ipynb"
+REPORT_HTML = "fleet-report.html"
+LOG = "fleet.log"
+STOP = "stop"
+RECORDS = ".records"  # one small file per notebook: where it stands
+LOCK = ".lock"  # held by the fleet's process while it lives
 Outcome = Literal["done", "failed", "cancelled"]
 State = Literal["waiting", "running", "interrupted", "done", "failed", "cancelled"]
 
@@ -73,7 +82,7 @@ class FleetFolder:
     @cached_property
     def plan(self) -> FleetPlan:
         """What was asked for."""
-        return FleetPlan.model_validate_json((self.path / runs.FLEET_PLAN).read_text())
+        return FleetPlan.model_validate_json((self.path / PLAN).read_text())
 
     @property
     def home(self) -> Path:
@@ -86,26 +95,26 @@ class FleetFolder:
 
     def write_plan(self, plan: FleetPlan) -> None:
         """Make the folder with its plan."""
-        write_beside(self.path / runs.FLEET_PLAN, plan.model_dump_json(indent=2))
+        write_beside(self.path / PLAN, plan.model_dump_json(indent=2))
 
     # ---- where each notebook stands
 
     def record(self, machine_id: str) -> NotebookRecord | None:
         """Return where a notebook stands; None where it has not begun."""
         try:
-            text = (self.path / runs.FLEET_RECORDS / f"{machine_id}.json").read_text()
+            text = (self.path / RECORDS / f"{machine_id}.json").read_text()
         except FileNotFoundError:
             return None
         return NotebookRecord.model_validate_json(text)
 
     def write_record(self, machine_id: str, record: NotebookRecord) -> None:
         """Say where a notebook stands; only by the process that executes it, or behind its end."""
-        path = self.path / runs.FLEET_RECORDS / f"{machine_id}.json"
+        path = self.path / RECORDS / f"{machine_id}.json"
         write_beside(path, record.model_dump_json(exclude_none=True))
 
     def forget_record(self, machine_id: str) -> None:
         """Take a notebook's record back, because it is run again."""
-        (self.path / runs.FLEET_RECORDS / f"{machine_id}.json").unlink(missing_ok=True)
+        (self.path / RECORDS / f"{machine_id}.json").unlink(missing_ok=True)
 
     def state(self, record: NotebookRecord | None, alive: bool) -> State:
         """Return the word for a notebook with this record in a fleet whose process lives or not."""
@@ -126,24 +135,24 @@ class FleetFolder:
     def asked_to(self) -> str | None:
         """What somebody asked of a running fleet: `stop` (start no more), `cancel`, or None."""
         try:
-            return (self.path / runs.FLEET_STOP).read_text()
+            return (self.path / STOP).read_text()
         except FileNotFoundError:
             return None
 
     def ask_to(self, word: Literal["stop", "cancel"]) -> None:
         """Raise the flag that the fleet's process reads."""
-        write_beside(self.path / runs.FLEET_STOP, word)
+        write_beside(self.path / STOP, word)
 
     def unask(self) -> None:
         """Take the flag back."""
-        (self.path / runs.FLEET_STOP).unlink(missing_ok=True)
+        (self.path / STOP).unlink(missing_ok=True)
 
     # ---- whose it is
 
     @property
     def alive(self) -> bool:
         """Whether a process is at work on this fleet."""
-        descriptor = os.open(self.path / runs.FLEET_LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path / LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -157,7 +166,7 @@ class FleetFolder:
 
         It can be handed to a child. Raises `RequestError` where another process has it.
         """
-        descriptor = os.open(self.path / runs.FLEET_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         for _ in range(20):  # another reader's short look must not turn us away
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -175,7 +184,7 @@ class FleetFolder:
 
         Raises `RequestError` where it is still at work.
         """
-        aside = runs_folder(self.home) / runs.REMOVED.format(self.fleet_id)
+        aside = runs_folder(self.home) / REMOVED.format(self.fleet_id)
         descriptor = self.take()
         try:
             self.path.rename(aside)
@@ -186,7 +195,7 @@ class FleetFolder:
 
 def fleet_folders(home: Path | None = None) -> list[FleetFolder]:
     """Return every fleet of the workspace, newest first."""
-    plans = (runs_folder(home) / runs.FLEETS).glob(f"*/{runs.FLEET_PLAN}")
+    plans = (runs_folder(home) / FLEETS).glob(f"*/{PLAN}")
     return [FleetFolder(path.parent) for path in sorted(plans, reverse=True)]
 
 

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, ConsoleMessage, FrameLocator, Page, exp
 from gan_lab.settings import Settings
 from gan_lab.task_states import BY_NAME
 from gan_lab.wire.announce import Announcer
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 from tests.browser.conftest import SCREENSHOTS, Lab, wait_for_kernel
 from tests.cluster.history import FLEETS, SENTENCE, STATES, make_history, pending, serve_dashboard
 

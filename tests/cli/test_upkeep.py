@@ -29,7 +29,8 @@ from gan_lab.schema import Kind, ServiceRecord, TaskSpec
 from gan_lab.server.shared import Standing
 from gan_lab.settings import load_settings
 from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, fleet_folders
-from gan_lab.workspace.runs import RunFolder, all_runs, create_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import all_runs, create_run
 from gan_lab.workspace.service_record import write_services
 from gan_lab.workspace.tables import SplitWriter
 from tests.cluster.history import FLEETS, SENTENCE, STATES, make_history

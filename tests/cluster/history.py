@@ -20,7 +20,8 @@ from gan_lab.errors import TaskFailed
 from gan_lab.schema import Epoch, Kind, TaskSpec
 from gan_lab.settings import Settings
 from gan_lab.wire.announce import Announcer
-from gan_lab.workspace.runs import RunFolder, create_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import create_run
 
 STATES = ("success", "failure", "revoked", "running", "pending", "lost")
 KINDS: tuple[Kind, ...] = ("train", "seed", "generate", "report")

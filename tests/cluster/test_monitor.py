@@ -31,7 +31,7 @@ from gan_lab.cluster.submit import FLEET
 from gan_lab.cluster.task_names import task_key
 from gan_lab.settings import load_settings
 from gan_lab.wire.announce import Announcer
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 from tests.cluster.history import (
     FLEETS,
     KINDS,
@@ -284,7 +284,7 @@ def test_a_task_whose_worker_died_is_not_told_as_running(
     (run,) = make_history(tmp_path, 1, ("lost",))
     index = RunIndex(tmp_path, nobody)
     code = (
-        "import sys; from pathlib import Path; from gan_lab.workspace.runs import RunFolder; "
+        "import sys; from pathlib import Path; from gan_lab.workspace.run_folder import RunFolder; "
         "RunFolder(Path(sys.argv[1])).lease.take('it', 3600); print('held', flush=True); input()"
     )
     command = [sys.executable, "-c", code, str(run.path)]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from gan_lab.cluster.queue import _in_chain_order
 from gan_lab.schema import Kind, TaskSpec
-from gan_lab.workspace.runs import RunFolder, all_runs, create_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import all_runs, create_run
 
 
 def test_a_link_comes_behind_the_one_it_waits_for_though_both_are_of_one_moment(

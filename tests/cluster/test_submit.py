@@ -46,7 +46,8 @@ from gan_lab.synth.simulator.simulate import simulate
 from gan_lab.synth.tabular.model import TabularTVAE
 from gan_lab.wire.follow import follow
 from gan_lab.workspace.profiles import load_profile
-from gan_lab.workspace.runs import MODEL, RunFolder, all_runs, create_run
+from gan_lab.workspace.run_folder import MODEL, RunFolder
+from gan_lab.workspace.runs import all_runs, create_run
 
 SMALL = {"model": "tabular", "batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
 MACHINE = "motor_abb_m3bp_002"

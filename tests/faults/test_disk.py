@@ -25,7 +25,8 @@ from gan_lab.synth.simulator.simulate import simulate
 from gan_lab.wire.announce import Announcer
 from gan_lab.workspace.files import write_beside
 from gan_lab.workspace.profiles import load_profile
-from gan_lab.workspace.runs import RunFolder, create_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import create_run
 from gan_lab.workspace.tables import read_parquet, seed_path, write_seed
 from tests.conftest import make_workspace
 

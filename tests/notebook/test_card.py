@@ -8,7 +8,7 @@ from gan_lab.notebook import card
 from gan_lab.schema import Epoch
 from gan_lab.settings import load_settings
 from gan_lab.wire.announce import Announcer
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 from tests.notebook.writer import train
 
 

@@ -11,7 +11,7 @@ from gan_lab.errors import BadParameter, UnknownMachine
 from gan_lab.notebook.compare import compare
 from gan_lab.notebook.overview import Tasks
 from gan_lab.notebook.widgets import watch
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.notebook.writer import train
 

@@ -37,7 +37,7 @@ from gan_lab.notebook.fleet.report import report_html
 from gan_lab.notify import notify
 from gan_lab.settings import load_settings
 from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, NotebookRecord, find_fleet
-from gan_lab.workspace.runs import REPORT_JSON, RunFolder
+from gan_lab.workspace.run_folder import REPORT_JSON, RunFolder
 
 ROOT = Path(__file__).parent.parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"

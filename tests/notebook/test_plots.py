@@ -11,7 +11,7 @@ from matplotlib import image
 from gan_lab.notebook import plots
 from gan_lab.notebook.card import GOOD, QUIET, TRAINING, VALIDATION
 from gan_lab.schema import Roles
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 from tests.notebook.writer import train
 
 ROLES = Roles(life="unit", time="cycle", rul="rul")

@@ -17,7 +17,7 @@ from gan_lab.schema import Roles
 from gan_lab.synth.report.evaluate import QualityReport, evaluate
 from gan_lab.synth.report.page import render_html
 from gan_lab.workspace.files import write_beside
-from gan_lab.workspace.runs import REPORT_HTML, REPORT_JSON, RunFolder
+from gan_lab.workspace.run_folder import REPORT_HTML, REPORT_JSON, RunFolder
 
 MACHINE = "motor_siemens_001"
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from gan_lab.errors import BadParameter
 from gan_lab.notebook import card
 from gan_lab.notebook.widgets import WIDGET, watch
 from gan_lab.wire.connection import channel
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 from tests.notebook.writer import train, training
 
 COUNT = """

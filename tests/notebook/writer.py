@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from gan_lab.schema import Epoch
 from gan_lab.settings import load_settings
 from gan_lab.wire.announce import Announcer
-from gan_lab.workspace.runs import RunFolder, open_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import open_run
 
 
 def training(run: RunFolder, epochs: int, asked: int | None = None) -> Iterator[int]:

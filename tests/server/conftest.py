@@ -20,7 +20,8 @@ import pytest
 
 from gan_lab.cluster.services.valkey import ValkeyChild
 from gan_lab.schema import TaskSpec
-from gan_lab.workspace.runs import RunFolder, create_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import create_run
 from tests.conftest import make_workspace
 
 START_S = 60

@@ -17,7 +17,8 @@ import yaml
 from gan_lab.schema import TaskSpec
 from gan_lab.server.app import ROUTES
 from gan_lab.workspace.files import write_beside
-from gan_lab.workspace.runs import RunFolder, create_run
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import create_run
 from tests.server.conftest import Actor, JupyterProcess
 
 MACHINE = "motor_siemens_001"

@@ -16,7 +16,8 @@ from gan_lab.settings import Settings, load_settings
 from gan_lab.wire.announce import Announcer
 from gan_lab.wire.connection import channel, connect, stream_key
 from gan_lab.wire.follow import follow
-from gan_lab.workspace.runs import EVENTS, RunFolder, create_run
+from gan_lab.workspace.run_folder import EVENTS, RunFolder
+from gan_lab.workspace.runs import create_run
 
 
 @pytest.fixture(scope="module")

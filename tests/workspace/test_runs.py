@@ -13,8 +13,9 @@ import pytest
 
 from gan_lab.errors import BadParameter, TaskCancelled, TaskFailed, UnknownTask
 from gan_lab.schema import Epoch, Event, State, TaskSpec
-from gan_lab.workspace import runs, service_record
-from gan_lab.workspace.runs import RunFolder, all_runs, create_run, newest_run, open_run
+from gan_lab.workspace import run_folder, service_record
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import all_runs, create_run, newest_run, open_run
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def epoch(number: int) -> Epoch:
 def test_a_line_torn_by_a_kill_is_skipped_and_then_cut_off(run: RunFolder) -> None:
     run.append_event(event(run, 1))
     run.append_epoch(epoch(1))
-    for name in (runs.EVENTS, runs.LOSSES):
+    for name in (run_folder.EVENTS, run_folder.LOSSES):
         with (run.path / name).open("ab") as file:
             file.write(b'{"torn": ')
     assert [one.seq for one in run.events()] == [1]
@@ -123,7 +124,7 @@ def test_only_one_of_many_gets_the_lease(run: RunFolder) -> None:
 
 def test_the_lease_of_a_dead_process_is_taken_at_once(run: RunFolder) -> None:
     program = (
-        "import sys, pathlib; from gan_lab.workspace.runs import RunFolder;"
+        "import sys, pathlib; from gan_lab.workspace.run_folder import RunFolder;"
         "print(RunFolder(pathlib.Path(sys.argv[1])).lease.take('dead', 1e6))"
     )
     asked = [sys.executable, "-c", program, str(run.path)]
@@ -145,7 +146,7 @@ def test_checkpoints_keep_two_and_skip_what_is_damaged(run: RunFolder) -> None:
         run.append_epoch(epoch(number))
     for number in (3, 6, 9):
         run.save_checkpoint(number, f"state {number}".encode())
-    files = sorted((run.path / runs.CHECKPOINTS).iterdir())
+    files = sorted((run.path / run_folder.CHECKPOINTS).iterdir())
     assert [path.name[:8] for path in files] == ["00000006", "00000009"]
     assert run.load_checkpoint() == (9, b"state 9")
     files[1].write_bytes(b"state X")
@@ -171,8 +172,8 @@ def test_runs_are_found_by_the_beginning_of_their_id(tmp_path: Path) -> None:
 
 
 def test_a_run_of_another_format_is_refused_with_a_sentence(run: RunFolder, tmp_path: Path) -> None:
-    spec = json.loads((run.path / runs.SPEC).read_text())
-    (run.path / runs.SPEC).write_text(json.dumps({**spec, "format": 0, "other": 1}))
+    spec = json.loads((run.path / run_folder.SPEC).read_text())
+    (run.path / run_folder.SPEC).write_text(json.dumps({**spec, "format": 0, "other": 1}))
     with pytest.raises(UnknownTask, match="format 0; this version reads format 1"):
         open_run(run.task_id, tmp_path)
     assert all_runs(tmp_path) == []

@@ -27,7 +27,8 @@ from gan_lab.cluster.task_names import lost_message
 from gan_lab.errors import GanLabError
 from gan_lab.settings import find_workspace
 from gan_lab.task_states import BY_NAME, STATUS_NAMES
-from gan_lab.workspace.runs import LOSS_COLUMNS, open_run
+from gan_lab.workspace.run_folder import LOSS_COLUMNS
+from gan_lab.workspace.runs import open_run
 
 if TYPE_CHECKING:
     from distributed import Scheduler

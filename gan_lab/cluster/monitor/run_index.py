@@ -22,7 +22,8 @@ from gan_lab.schema import FINAL_STAGES, Event, State
 from gan_lab.settings import load_settings
 from gan_lab.task_states import STATUS_NAMES
 from gan_lab.wire.connection import answers, redis_url
-from gan_lab.workspace.runs import EVENTS, RESUMED, RunFolder, run_paths, runs_folder
+from gan_lab.workspace.run_folder import EVENTS, RESUMED, RunFolder
+from gan_lab.workspace.runs import run_paths, runs_folder
 
 Row = dict[str, Any]
 Standing = Literal["waiting", "executing"] | None  # of a task on the scheduler; None: has not ours

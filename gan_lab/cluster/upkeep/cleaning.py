@@ -14,7 +14,8 @@ from gan_lab.errors import BadParameter, RequestError
 from gan_lab.workspace.files import folder_bytes
 from gan_lab.workspace.fleet_folder import FleetFolder, fleet_folders
 from gan_lab.workspace.profiles import profile_ids
-from gan_lab.workspace.runs import REMOVED, RunFolder, all_runs, remove_run, runs_folder
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import REMOVED, all_runs, remove_run, runs_folder
 from gan_lab.workspace.tables import manifest
 
 Past = RunFolder | FleetFolder

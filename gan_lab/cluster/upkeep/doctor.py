@@ -29,7 +29,8 @@ from gan_lab.errors import GanLabError
 from gan_lab.settings import Settings
 from gan_lab.workspace import service_record
 from gan_lab.workspace.files import folder_bytes
-from gan_lab.workspace.runs import RunFolder, run_paths, runs_folder
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import run_paths, runs_folder
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from gan_lab.workspace import runs
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace import run_folder
+from gan_lab.workspace.run_folder import RunFolder
 
 FIGURES = {
     "final_loss": "final loss",
@@ -47,7 +47,7 @@ def figures(found: Iterable[RunFolder]) -> dict[str, Any]:
 
 def _judged(run: RunFolder) -> dict[str, Any]:
     """Read the figures a fleet is compared by from a quality report."""
-    report = json.loads((run.path / runs.REPORT_JSON).read_text())
+    report = json.loads((run.path / run_folder.REPORT_JSON).read_text())
     verdict, privacy = report["verdict"], report["privacy"]
     shares = [each["share"] for each in privacy["memory"].values() if each["share"] is not None]
     facts = {"verdict": verdict["level"], "privacy": max(shares, default=None)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gan_lab.errors import BadParameter, UnknownMachine
 from gan_lab.settings import Settings, load_settings
-from gan_lab.workspace import runs
+from gan_lab.workspace import fleet_folder
 from gan_lab.workspace.fleet_folder import (
     FleetFolder,
     FleetPlan,
@@ -62,7 +62,7 @@ def run_fleet(
         )
     check_parameters(path, wanted)
     fleet_id = new_fleet_id()
-    folder = FleetFolder(runs_folder(settings.home) / runs.FLEETS / fleet_id)
+    folder = FleetFolder(runs_folder(settings.home) / fleet_folder.FLEETS / fleet_id)
     plan = FleetPlan(
         fleet_id=fleet_id,
         notebook=str(path),
@@ -211,7 +211,7 @@ def _launch(folder: FleetFolder, lock: int, kernels: int) -> subprocess.Popen[by
         str(folder.path),
         str(kernels),
     ]
-    with (folder.path / runs.FLEET_LOG).open("ab") as log:
+    with (folder.path / fleet_folder.LOG).open("ab") as log:
         return subprocess.Popen(
             command,
             cwd=folder.home,

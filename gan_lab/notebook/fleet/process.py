@@ -29,7 +29,7 @@ from gan_lab.notebook.fleet.fleet import cancel_tasks
 from gan_lab.notebook.fleet.spare_kernel import import_for_kernels
 from gan_lab.schema import utc_now
 from gan_lab.settings import load_settings
-from gan_lab.workspace import runs
+from gan_lab.workspace import fleet_folder
 from gan_lab.workspace.files import write_beside
 from gan_lab.workspace.fleet_folder import FleetFolder, NotebookRecord
 
@@ -167,7 +167,7 @@ def write_table(folder: FleetFolder) -> None:
     from gan_lab.notebook.fleet.fleet import Fleet
 
     text = Fleet(folder).status().to_csv(index=False)
-    write_beside(folder.path / runs.FLEET_TABLE, text)
+    write_beside(folder.path / fleet_folder.TABLE, text)
 
 
 def write_report(folder: FleetFolder) -> None:
@@ -177,8 +177,8 @@ def write_report(folder: FleetFolder) -> None:
     from gan_lab.notebook.fleet.report import report_html
 
     write_table(folder)
-    fleet, output = Fleet(folder), folder.path / runs.FLEET_REPORT
-    source = folder.home / "notebooks" / runs.FLEET_REPORT
+    fleet, output = Fleet(folder), folder.path / fleet_folder.REPORT
+    source = folder.home / "notebooks" / fleet_folder.REPORT
     title = f"Fleet {folder.fleet_id}"
     html = page(title, report_html(fleet))
     try:
@@ -187,7 +187,7 @@ def write_report(folder: FleetFolder) -> None:
             html = notebook_page(output, title)
     except Exception:
         log.exception("the report's notebook failed; its page is made without it")
-    write_beside(folder.path / runs.FLEET_REPORT_HTML, html)
+    write_beside(folder.path / fleet_folder.REPORT_HTML, html)
 
 
 def tell_the_end(folder: FleetFolder) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Self
 
 from gan_lab.task_states import TASK_STATES
-from gan_lab.workspace import runs
+from gan_lab.workspace import fleet_folder
 from gan_lab.workspace.fleet_folder import (
     FleetFolder,
     FleetRuns,
     NotebookRecord,
     State,
 )
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace.run_folder import RunFolder
 
 LOOK_S = 0.5  # how late a reader sees a change
 
@@ -55,7 +55,7 @@ class FleetRecord:
     @property
     def report(self) -> Path:
         """The report as one page; there when the fleet has ended."""
-        return self.folder / runs.FLEET_REPORT_HTML
+        return self.folder / fleet_folder.REPORT_HTML
 
     @property
     def running(self) -> bool:

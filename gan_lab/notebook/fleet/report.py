@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from gan_lab.workspace import runs
-from gan_lab.workspace.runs import RunFolder
+from gan_lab.workspace import fleet_folder, run_folder
+from gan_lab.workspace.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from gan_lab.notebook.fleet.record import FleetRecord, Row
@@ -121,7 +121,7 @@ def report_html(fleet: FleetRecord) -> str:
         f"<style>{STYLE}</style><div class='fleet'>"
         f"<h1 class='{tone}'>{escaped(headline(fleet, table))}</h1>"
         f"<p>Fleet {fleet.fleet_id}, {escaped(Path(fleet.plan.notebook).name)}, {spent}: "
-        f"{escaped(fleet.summary())}. <a href='{runs.FLEET_TABLE}'>{runs.FLEET_TABLE}</a></p>"
+        f"{escaped(fleet.summary())}. <a href='{fleet_folder.TABLE}'>{fleet_folder.TABLE}</a></p>"
         f"<div class='cards'>{cards}</div></div>"
     )
 
@@ -148,7 +148,7 @@ def _card(one: Entry, odd: list[str]) -> str:
         lines.append(_thumbnail(row.notebook))
         links = {"read the notebook": f"{row.machine_id}.html", "open it": row.notebook.name}
     if "report" in newest and newest["report"].report_html() is not None:
-        links["quality report"] = f"../../{newest['report'].task_id}/{runs.REPORT_HTML}"
+        links["quality report"] = f"../../{newest['report'].task_id}/{run_folder.REPORT_HTML}"
     shown_links = ", ".join(f"<a href='{where}'>{what}</a>" for what, where in links.items())
     return f"<article>{''.join(lines)}<p>{shown_links}</p></article>"
 

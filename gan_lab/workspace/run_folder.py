@@ -1,0 +1,381 @@
+"""Run folders: the record of every task, from which its status is computed.
+
+A run folder has one writer at a time, the holder of its lease, and any number of readers. Whole
+files are written beside and moved into place; logs grow by whole lines, and a line torn by a kill
+is cut off by the next writer and skipped by readers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan_lab import errors
+from gan_lab.errors import (
+    GanLabError,
+    RequestError,
+    TaskCancelled,
+    TaskFailed,
+    TaskRefused,
+    UnknownTask,
+)
+from gan_lab.schema import Epoch, Event, State, TaskSpec, TaskStatus, utc_now
+from gan_lab.workspace.files import naming, read_text, whole_lines, write_all, write_beside
+from gan_lab.workspace.lease import LEASE, Lease
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+RESERVE_BYTES = 65_536
+JUST_MADE_S = 15.0  # a task so young may still be on its way to the cluster
+RESUMED = "RESUMED"  # in a log: a task that had ended or was lost was handed over again
+
+SPEC = "task.json"
+EVENTS = "events.jsonl"
+LOSSES = "losses.csv"
+RESULT = "result.json"
+ERROR = "error.json"
+ENVIRONMENT = "environment.json"
+RESERVE = "reserve"
+LOG = "log.jsonl"
+CANCEL = "cancel"
+CANCELLED = "cancelled"
+DONE = "DONE"
+MODEL = "model.safetensors"
+REPORT_JSON = "report.json"
+REPORT_HTML = "report.html"
+CHECKPOINTS = "checkpoints"
+
+LOSS_COLUMNS = [
+    "epoch",
+    "loss",
+    "reconstruction",
+    "kl",
+    "validation",
+    "seconds",
+    "rows_per_second",
+]
+
+
+@lru_cache(maxsize=50_000)
+def _read_spec(run: Path, changed_ns: int) -> TaskSpec:
+    """Read a request, once for all who look through all runs."""
+    text = (run / SPEC).read_text()
+    written = json.loads(text).get("format")
+    if written != FORMAT:
+        raise UnknownTask(
+            f"Task {run.name} was recorded in format {written}; this version reads format "
+            f"{FORMAT}. Read it with the version of gan_lab that wrote it."
+        )
+    return TaskSpec.model_validate_json(text)
+
+
+class EventReader:
+    """Reads a growing event log from where it stopped, line by whole line."""
+
+    def __init__(self, path: Path, after: int) -> None:
+        self._path, self._after, self._offset = path, after, 0
+
+    def read(self) -> list[Event]:
+        """Return the events that came since the last call."""
+        lines, self._offset = whole_lines(self._path, self._offset)
+        events = [Event.model_validate_json(line) for line in lines]
+        return [event for event in events if event.seq > self._after]
+
+
+class RunFolder:
+    """One task's folder under `runs/`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.task_id = path.name
+        self.lease = Lease(path)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.task_id}>"
+
+    @cached_property
+    def spec(self) -> TaskSpec:
+        """What was asked for; raises `UnknownTask` where there is no readable request."""
+        try:
+            return _read_spec(self.path, (self.path / SPEC).stat().st_mtime_ns)
+        except FileNotFoundError:
+            raise UnknownTask(
+                f"No task {self.task_id} under {self.path.parent}: see `gan-lab tasks`."
+            ) from None
+
+    # ---- reading
+
+    def events(self, after: int = 0) -> list[Event]:
+        """Return the events whose `seq` is greater than `after`, in order."""
+        return self.event_reader(after).read()
+
+    def event_reader(self, after: int = 0) -> EventReader:
+        """Return a reader that gives each event once, as the log grows."""
+        return EventReader(self.path / EVENTS, after)
+
+    def last_event(self) -> Event | None:
+        """Return the newest event, reading only the end of the log."""
+        path, tail = self.path / EVENTS, 4096
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return None
+        while True:
+            lines, _ = whole_lines(path, max(0, size - tail))
+            if len(lines) > 1 or tail >= size:  # the first line of a tail may be half a line
+                return Event.model_validate_json(lines[-1]) if lines else None
+            tail *= 8
+
+    def loss_rows(self) -> list[list[float | None]]:
+        """Return one row per epoch with a cell for each of `LOSS_COLUMNS`."""
+        lines, _ = whole_lines(self.path / LOSSES)
+        return [
+            [float(cell) if cell else None for cell in line.decode().split(",")] for line in lines
+        ]
+
+    def losses(self) -> pd.DataFrame:
+        """Return one row per epoch: epoch, losses (nats per row), seconds, rows per second."""
+        import pandas as pd
+
+        table = pd.DataFrame(self.loss_rows(), columns=LOSS_COLUMNS, dtype=float)
+        return table.astype({"epoch": int})
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return the lines of the task's log: its changes of state, and what its workers said."""
+        return [json.loads(line) for line in whole_lines(self.path / LOG)[0]]
+
+    def result_data(self) -> dict[str, Any] | None:
+        """Return the result of a run that is done."""
+        text = read_text(self.path / RESULT) if (self.path / DONE).exists() else None
+        return None if text is None else json.loads(text)
+
+    def report_html(self) -> str | None:
+        """Return the page of a report, None where there is none."""
+        return read_text(self.path / REPORT_HTML)
+
+    def error_data(self) -> dict[str, str] | None:
+        """Return the error of a failed run: `type`, `message`, `traceback`, `reason`."""
+        text = read_text(self.path / ERROR)
+        return None if text is None else json.loads(text)
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether somebody asked this run to stop."""
+        return (self.path / CANCEL).exists()
+
+    @property
+    def just_made(self) -> bool:
+        """Whether it is so young that it may still be on its way to the cluster."""
+        born = datetime.fromisoformat(self.spec.created)
+        return (datetime.now(UTC) - born).total_seconds() < JUST_MADE_S
+
+    @property
+    def final(self) -> bool:
+        """Whether the run has ended, one way or another."""
+        return any((self.path / name).exists() for name in (DONE, ERROR, CANCELLED))
+
+    def status(self) -> TaskStatus:
+        """Compute where the task stands from what lies in its folder."""
+        spec, event, error = self.spec, self.last_event(), None
+        result = self.result_data()
+        if result is not None:
+            state, message = State.SUCCESS, "Done"
+        elif (failure := self.error_data()) is not None:
+            state, message = State.FAILURE, failure["message"]
+            error = failure["message"]
+        elif (self.path / CANCELLED).exists():
+            state, message = State.REVOKED, "Cancelled"
+        elif event is None:
+            state, message = State.PENDING, f"Waiting for {self._waits_for()}"
+        elif event.final or not self.lease.held:
+            state, message = State.RETRY, "Nobody works on it: waiting for a worker"
+        else:
+            state, message = event.status, event.message
+        if state.final and event is not None and event.final:
+            message = event.message
+        elif not state.final and self.cancelling:
+            message = "Cancelling"
+        done = state is State.SUCCESS
+        metadata: dict[str, Any] = {
+            "machine_id": spec.machine_id,
+            "kind": spec.kind,
+            "created": spec.created,
+            "fleet_id": spec.fleet_id,
+            "after": spec.after,
+            "cancelling": not state.final and self.cancelling,
+            "stage": event.stage if event else None,
+            "epoch": event.epoch if event else None,
+            "loss": event.loss if event else None,
+            "attempt": event.attempt if event else 0,
+            "updated": event.timestamp if event else spec.created,
+        }
+        return TaskStatus(
+            task_id=self.task_id,
+            status=state.status,
+            state=state,
+            progress=100 if done else (event.progress if event else 0),
+            current=event.current if event else 0,
+            total=event.total if event else 0,
+            message=message,
+            result=result,
+            error=error,
+            metadata=metadata,
+        )
+
+    def _waits_for(self) -> str:
+        if self.spec.after is not None:
+            before = RunFolder(self.path.with_name(self.spec.after))
+            with suppress(UnknownTask):
+                if not before.final:
+                    return f"{before.spec.kind} ({before.task_id[:8]})"
+        return "a worker"
+
+    def raise_for_end(self) -> dict[str, Any] | None:
+        """Return the result of a run that is done, None while it goes on.
+
+        Raises `TaskFailed` with the sentence of the failure (`TaskRefused` where the request was
+        wrong, which only the task could find out), or `TaskCancelled`.
+        """
+        status = self.status()
+        if status.state is State.FAILURE:
+            known = getattr(errors, (self.error_data() or {}).get("type", ""), TaskFailed)
+            ended = TaskRefused if issubclass(known, RequestError) else TaskFailed
+            raise ended(f"{self._label} failed: {status.error}")
+        if status.state is State.REVOKED:
+            raise TaskCancelled(f"{self._label} was cancelled.")
+        return status.result
+
+    @property
+    def _label(self) -> str:
+        return f"Task {self.spec.kind} of {self.spec.machine_id} ({self.task_id})"
+
+    def environment(self) -> dict[str, Any]:
+        """Return what the run was made with: host, threads, hash of the seed table."""
+        text = read_text(self.path / ENVIRONMENT)
+        return {} if text is None else json.loads(text)
+
+    # ---- writing; only by the holder of the lease, except for the cancel flag
+
+    def append_event(self, event: Event) -> None:
+        """Add one event to the log, as one whole line."""
+        self._append(EVENTS, event.model_dump_json(exclude_none=True))
+
+    def append_epoch(self, epoch: Epoch) -> None:
+        """Add one epoch to the loss history."""
+        cells = (getattr(epoch, name) for name in LOSS_COLUMNS)
+        self._append(LOSSES, ",".join("" if cell is None else f"{cell:.7g}" for cell in cells))
+
+    def keep_losses(self, epochs: int) -> None:
+        """Cut the loss history behind so many epochs: training goes on from there."""
+        lines, _ = whole_lines(self.path / LOSSES)
+        kept = lines[:epochs]
+        write_beside(self.path / LOSSES, b"".join(line + b"\n" for line in kept))
+
+    def mend_logs(self) -> None:
+        """Cut off a line that a killed writer left unfinished."""
+        for name in (EVENTS, LOSSES, LOG):
+            path = self.path / name
+            _, end = whole_lines(path)
+            if path.exists() and path.stat().st_size > end:
+                os.truncate(path, end)
+
+    def record_environment(self, **facts: Any) -> None:
+        """Add facts to what the run was made with."""
+        facts = {**self.environment(), **facts}
+        write_beside(self.path / ENVIRONMENT, json.dumps(facts, indent=2))
+
+    def reserve(self) -> None:
+        """Keep a little room, so that the reason of a full disk can still be written down."""
+        write_beside(self.path / RESERVE, bytes(RESERVE_BYTES))
+
+    def release_reserve(self) -> None:
+        """Give that room back."""
+        (self.path / RESERVE).unlink(missing_ok=True)
+
+    def append_log(self, **fields: Any) -> None:
+        """Add one line of JSON to the task's log: when, which task, and these fields.
+
+        The log is not the record: where it cannot be written, the task goes on.
+        """
+        spec = self.spec
+        about = {"time": utc_now(), "task_id": self.task_id, "fleet_id": spec.fleet_id}
+        about |= {"kind": spec.kind, "machine_id": spec.machine_id}
+        with suppress(OSError):
+            self._append(LOG, json.dumps(about | fields, default=str))
+
+    def _append(self, name: str, line: str) -> None:
+        path = self.path / name
+        with naming(path), path.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                write_all(file, line.encode() + b"\n")
+            except OSError:
+                file.truncate(end)
+                raise
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Record the result; `DONE` is written last."""
+        write_beside(self.path / RESULT, json.dumps(result, indent=2))
+        write_beside(self.path / DONE, "")
+
+    def fail(self, error: BaseException, traceback_text: str = "") -> None:
+        """Record the failure with its sentence, its type and its traceback."""
+        message = str(error) or type(error).__name__
+        if not isinstance(error, GanLabError):
+            message = f"{type(error).__name__}: {message}"
+        reason = getattr(error, "reason", "error")
+        self.release_reserve()
+        kind = type(error).__name__
+        record = {"type": kind, "reason": reason, "message": message, "traceback": traceback_text}
+        write_beside(self.path / ERROR, json.dumps(record, indent=2))
+
+    def ask_to_cancel(self) -> None:
+        """Raise the flag that a running task reads."""
+        write_beside(self.path / CANCEL, "")
+
+    def cancelled(self) -> None:
+        """Record that the task was stopped."""
+        write_beside(self.path / CANCELLED, "")
+
+    def reopen(self) -> None:
+        """Take back an end, a flag and a dead lease, so that the task can be run again."""
+        for name in (ERROR, CANCELLED, CANCEL, LEASE):
+            (self.path / name).unlink(missing_ok=True)
+        self.append_log(state=RESUMED, message="Taken up again")
+
+    # ---- checkpoints
+
+    def save_checkpoint(self, epoch: int, state: bytes) -> None:
+        """Save a training's whole state, its hash in the name; the last two are kept."""
+        folder = self.path / CHECKPOINTS
+        write_beside(folder / f"{epoch:08d}-{_short_hash(state)}.safetensors", state)
+        for old in sorted(folder.glob("*.safetensors"))[:-2]:
+            old.unlink(missing_ok=True)
+
+    def load_checkpoint(self) -> tuple[int, bytes] | None:
+        """Return (epoch, state) of the newest whole checkpoint whose losses are all recorded."""
+        epochs = len(whole_lines(self.path / LOSSES)[0])
+        for path in sorted((self.path / CHECKPOINTS).glob("*.safetensors"), reverse=True):
+            epoch, _, expected = path.stem.partition("-")
+            state = path.read_bytes()
+            if int(epoch) <= epochs and _short_hash(state) == expected:
+                return int(epoch), state
+        return None
+
+    def drop_checkpoints(self, keep: int = 0) -> None:
+        """Remove the checkpoints, of a training that has ended well or all but that of an epoch."""
+        for path in (self.path / CHECKPOINTS).glob("*.safetensors"):
+            if int(path.stem.partition("-")[0]) != keep:
+                path.unlink(missing_ok=True)
+
+
+def _short_hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
