@@ -14,8 +14,9 @@ from gan_lab.schema import Epoch, Roles, TrainConfig
 from gan_lab.synth.lives.sequential import SequentialTVAE
 from gan_lab.synth.network.build import build_network
 from gan_lab.synth.network.encoding import Encoding
+from gan_lab.synth.network.schedule import OneCycle
+from gan_lab.synth.network.training import Trainer, TvaeObjective
 from gan_lab.synth.tabular.model import TabularTVAE
-from gan_lab.synth.tabular.training import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 LIFE_ROLES = Roles(life="unit", time="cycle", rul="rul")
@@ -92,14 +93,16 @@ def test_no_batch_waits_for_the_gpu() -> None:
     table = make_rows()
     encoding = Encoding.fit(table)
     network = build_network(encoding, config)
-    trainer = Trainer(network, network.batch(encoding.encode(table)), config, None, "")
+    rows = network.batch(encoding.encode(table))
+    objective = TvaeObjective(network, rows, rows[:0], config, config.loss_factor)
+    trainer = Trainer(objective, OneCycle(10, config.learning_rate), config, seed=0)
     trainer.run_epoch()  # first use of a kernel may wait for its loading
     chosen = torch.arange(200, device="cuda")
     generator = torch.Generator().manual_seed(0)
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(5):
-            trainer._step(trainer.rows[chosen], generator, 0.5)
+            trainer.step(chosen, generator, 50)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

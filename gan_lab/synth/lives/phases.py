@@ -1,168 +1,100 @@
-"""One phase of a training: epochs at a steady rate until held-out lives say enough, then a
-cool-down.
+"""The phases of a training of lives: the degradation curve, then the network of what it leaves.
 
-The schedule is warm-up, steady, decay (Hu et al. 2024, arXiv:2404.06395): when the held-out loss
-has not improved for `patience` epochs, the best weights are taken back and the rate falls to
-nothing over a third as many epochs again. Without held-out lives the steady part is as long as
-planned.
+Both hold their rate until held-out lives say enough, see `EarlyStopping`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gan_lab.errors import BadParameter, TaskFailed
 from gan_lab.schema import TrainConfig
-from gan_lab.synth.network.adam import Adam, Group
-from gan_lab.synth.network.device import epoch_generator
-from gan_lab.synth.network.model_file import part
+from gan_lab.synth.lives.wear_curve import Curve, CurveData, Embeddings, curve_losses
+from gan_lab.synth.network.schedule import EarlyStopping
+from gan_lab.synth.network.training import VALIDATION_ROWS, Objective, Trainer, TvaeObjective
+from gan_lab.synth.network.tvae_network import Batch, Network
 
-FASTER = 4.0  # times the rate, for parameters that belong to one column
-Loss = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
-Figures = tuple[float, float, float | None]
-
-
-@dataclass
-class Plan:
-    """How long a phase may take and what decides it.
-
-    `most` epochs at most; `steady` epochs at the full rate where no held-out lives decide; `least`
-    improvement of the held-out loss that counts (nats a row).
-    """
-
-    most: int
-    steady: int
-    patience: int
-    least: float
-    rate: float
+STEADY_STEPS = (1_500, 1_000)  # of each phase where no held-out lives decide
+PATIENCE_STEPS = (200, 140)  # of each phase
+MIN_DELTA = (0.002, 0.0003)  # nats a row and column, of each phase
+COMMON_STEPS = 100  # in which the curve learns conditions, before it learns how lives differ
+CURVE_RATE = 5e-3
+HELD_RATE = 0.5  # of the highest of one cycle: a phase holds its rate, a cycle only touches it
+ELBO_SHARE = 0.5  # of `loss_factor`: SDV's default is then the evidence lower bound itself
 
 
-@dataclass
-class Phase:
-    """A module, its loss of chosen rows (reconstruction and KL, nats a row), and where it
-    stands."""
+class CurveObjective(Objective):
+    """The loss of the degradation curve; the embeddings of lives are inferred anew before each
+    epoch, and after `common_steps` the curve learns how lives differ."""
 
-    module: nn.Module
-    loss: Loss
-    validate: Callable[[], float | None]
-    rows: int
-    plan: Plan
-    config: TrainConfig
-    salt: int
-    factor: float = 1.0
-    before_epoch: Callable[[], None] = lambda: None
-    after_step: Callable[[], None] = lambda: None
-    faster: tuple[str, ...] = ()
-    half: bool = False  # matrix products in bfloat16
-    epoch: int = 0
-    best: float = math.inf
-    best_epoch: int = 0
-    cooling_from: int | None = None
-    kept: dict[str, Tensor] = field(default_factory=dict)
+    fast = ("log_sigma",)
 
-    def __post_init__(self) -> None:
-        fast = {name for name, _ in self.module.named_parameters() if name in self.faster}
-        slow = [p for name, p in self.module.named_parameters() if name not in fast]
-        quick = [p for name, p in self.module.named_parameters() if name in fast]
-        self.optimizer = Adam([Group(slow, self.config.l2scale), Group(quick, pace=FASTER)])
-        self.steps = math.ceil(self.rows / self.config.batch_size)
-        self.device = next(self.module.parameters()).device
+    def __init__(
+        self, curve: Curve, data: CurveData, held_out: CurveData, config: TrainConfig, epochs: int
+    ) -> None:
+        super().__init__(curve, len(data.life))
+        self.curve, self.data, self.held_out, self.seed = curve, data, held_out, config.seed
+        self.steps = math.ceil(self.rows / config.batch_size)
+        # Without conditions there is nothing to learn first but which life has which length.
+        conditions = data.told.shape[1]
+        self.common_steps = min(COMMON_STEPS, 0.2 * epochs * self.steps) if conditions else 0
+        self.embeddings: Embeddings
 
-    @property
-    def finished(self) -> bool:
-        """Whether the cool-down is over, or the epochs are spent."""
-        cooled = self.cooling_from is not None and self.epoch >= self._cool_until
-        return cooled or self.epoch >= self.plan.most
+    def before_epoch(self, epoch: int) -> None:
+        """Infer the embeddings, given the curve as it is."""
+        common = epoch * self.steps < self.common_steps
+        self.curve.tell_apart(not common)
+        found = Embeddings.nobody if common else Embeddings.infer
+        self.embeddings = found(self.curve, self.data)
+        self.curve.level_share.copy_(self.embeddings.level_share)
 
-    @property
-    def _cool_until(self) -> int:
-        assert self.cooling_from is not None
-        return self.cooling_from + max(2, math.ceil(self.cooling_from / 3))
+    def losses(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return reconstruction and KL of the chosen rows, nats a row."""
+        return curve_losses(self.curve, self.data, self.embeddings, chosen, generator)
 
-    def run_epoch(self) -> Figures:
-        """Run one epoch and return mean reconstruction, KL, and the held-out loss."""
-        self.module.train()
-        self.before_epoch()
-        generator = epoch_generator(self.config.seed * 7 + self.salt, self.epoch)
-        order = torch.randperm(self.rows, generator=generator)
-        sums = torch.zeros(2, device=self.device)
-        for step, chosen in enumerate(order.split(self.config.batch_size)):
-            self.optimizer.zero_grad()
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                reconstruction, kl = self.loss(chosen, generator)
-            (self.factor * reconstruction + kl).backward()
-            self.optimizer.step(self.plan.rate * self._rate(self.epoch + step / self.steps))
-            self.after_step()
-            sums += torch.stack([reconstruction.detach(), kl.detach()]) * len(chosen)
-        self.epoch += 1
-        reconstruction_mean, kl_mean = (sums / self.rows).tolist()
-        if not math.isfinite(reconstruction_mean + kl_mean):
-            raise TaskFailed(
-                f"The loss became {reconstruction_mean} in epoch {self.epoch}: training has "
-                "diverged. Look for extreme values in the table."
-            )
-        self.module.eval()
-        with torch.no_grad():
-            validation = self.validate()
-        self._decide(validation)
-        return reconstruction_mean, kl_mean, validation
+    def validation(self) -> float | None:
+        """Return the loss of held-out lives, nats a row; None where there are none."""
+        if not len(self.held_out.rows):
+            return None
+        generator = torch.Generator().manual_seed(self.seed)
+        found = Embeddings.infer(self.curve, self.held_out, self.embeddings.follows)
+        chosen = torch.randperm(len(self.held_out.life), generator=generator)[:VALIDATION_ROWS]
+        return float(sum(curve_losses(self.curve, self.held_out, found, chosen, generator)))
 
-    def _rate(self, epoch: float) -> float:
-        """Return the share of the full learning rate at this point of the phase."""
-        warm = min(1.0, 0.1 + 0.9 * epoch / min(2.0, 0.1 * self.plan.most + 0.1))
-        if self.cooling_from is None:
-            return warm
-        through = (epoch - self.cooling_from) / (self._cool_until - self.cooling_from)
-        return max(0.5 * (1 + math.cos(math.pi * min(through, 1.0))), 0.01) * warm
 
-    def _decide(self, validation: float | None) -> None:
-        """Begin the cool-down where held-out lives, the plan or the epochs left ask for it."""
-        if self.cooling_from is not None:
-            return
-        if validation is not None and validation < self.best - self.plan.least:
-            self.best, self.best_epoch = validation, self.epoch
-            self.kept = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
-        enough = (
-            self.epoch >= self.plan.steady
-            if validation is None
-            else self.epoch - self.best_epoch >= self.plan.patience
-        )
-        if enough or self.epoch + max(2, math.ceil(self.epoch / 3)) >= self.plan.most:
-            if self.kept and enough:
-                self.module.load_state_dict(self.kept)
-            self.kept, self.cooling_from = {}, self.epoch
+def curve_trainer(
+    curve: Curve, data: CurveData, held_out: CurveData, config: TrainConfig,
+    epochs: int, size: tuple[float, float],
+) -> Trainer:  # fmt: skip
+    """Return the first phase; `size` as in `early_stopping`."""
+    schedule = early_stopping(0, epochs, CURVE_RATE, size, config)
+    objective = CurveObjective(curve, data, held_out, config, epochs)
+    return Trainer(objective, schedule, config, (config.seed * 7 + 1) * 1_000_003)
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, float | int | None]]:
-        """Return tensors and numbers from which `restore` goes on bit for bit."""
-        tensors = {f"module.{k}": v for k, v in self.module.state_dict().items()}
-        tensors |= {f"kept.{k}": v for k, v in self.kept.items()}
-        tensors |= {f"optimizer.{k}": v for k, v in self.optimizer.state().items()}
-        return tensors, {
-            "epoch": self.epoch,
-            "best": self.best if math.isfinite(self.best) else None,
-            "best_epoch": self.best_epoch,
-            "cooling_from": self.cooling_from,
-            "half": self.half,
-        }
 
-    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, float | int | None]) -> None:
-        """Go back to a state that was saved."""
+def network_trainer(
+    network: Network, batch: Batch, held_out: Batch, config: TrainConfig,
+    epochs: int, size: tuple[float, float],
+) -> Trainer:  # fmt: skip
+    """Return the second phase; `size` as in `early_stopping`."""
+    schedule = early_stopping(1, epochs, HELD_RATE * config.learning_rate, size, config)
+    factor = config.loss_factor * ELBO_SHARE
+    objective = TvaeObjective(network, batch, held_out, config, factor)
+    return Trainer(objective, schedule, config, (config.seed * 7 + 2) * 1_000_003)
 
-        try:
-            self.module.load_state_dict(part(tensors, "module."))
-            self.optimizer.restore(part(tensors, "optimizer."))
-        except (RuntimeError, KeyError):
-            raise BadParameter(
-                "The checkpoint belongs to another table or configuration. Start the training anew."
-            ) from None
-        self.kept = part(tensors, "kept.")
-        best, cooling = numbers["best"], numbers["cooling_from"]
-        self.epoch, self.best_epoch = int(numbers["epoch"] or 0), int(numbers["best_epoch"] or 0)
-        self.best = math.inf if best is None else float(best)
-        self.cooling_from = None if cooling is None else int(cooling)
-        self.half = bool(numbers["half"])  # as it began, on whatever processor
+
+def early_stopping(
+    phase: int, epochs: int, rate: float, size: tuple[float, float], config: TrainConfig
+) -> EarlyStopping:
+    """Return the schedule of a phase (0 or 1) of at most so many epochs; `size` says how many rows
+    an epoch has, and how many columns each of them."""
+    steps = max(1, math.ceil(size[0] / config.batch_size))
+    return EarlyStopping(
+        epochs,
+        rate,
+        steady=max(2, math.ceil(STEADY_STEPS[phase] / steps)),
+        patience=max(2, math.ceil(PATIENCE_STEPS[phase] / steps)),
+        min_delta=MIN_DELTA[phase] * size[1],
+    )

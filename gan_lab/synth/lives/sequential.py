@@ -13,7 +13,8 @@ from gan_lab.synth.lives.calibration import DRAWN_ROWS, FEWEST_LIVES, Calibratio
 from gan_lab.synth.lives.drawing import Drawing
 from gan_lab.synth.lives.fitting import Fitting
 from gan_lab.synth.lives.model import LivesModel
-from gan_lab.synth.network.device import OnCheckpoint, OnEpoch, one_thread
+from gan_lab.synth.network.device import one_thread
+from gan_lab.synth.network.training import OnCheckpoint, OnEpoch
 
 CALIBRATION_SEED = 1 << 20  # away from the seeds that are asked for
 

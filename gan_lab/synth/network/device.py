@@ -1,18 +1,14 @@
-"""Where a network is computed: device, threads, precision, and the generator of an epoch."""
+"""Where a network is computed: device, threads and precision."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from threadpoolctl import threadpool_limits
 
 from gan_lab.errors import BadParameter
-from gan_lab.schema import Epoch
-
-OnEpoch = Callable[[Epoch], bool]
-OnCheckpoint = Callable[[int, Callable[[], bytes]], None]
 
 
 def choose_device(name: str) -> torch.device:
@@ -49,9 +45,3 @@ def use_bfloat16(precision: str, device: torch.device) -> bool:
     if precision == "auto":
         return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
     return precision == "bfloat16"
-
-
-def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """Return the generator of one epoch, so that an epoch is the same whether or not it was
-    resumed, on whatever device."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)

@@ -8,6 +8,7 @@ rows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Self
 
@@ -18,12 +19,19 @@ import torch
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.network.build import build_network, check_names, fingerprint
-from gan_lab.synth.network.device import OnCheckpoint, OnEpoch, one_thread
+from gan_lab.synth.network.device import one_thread
 from gan_lab.synth.network.encoding import Encoding
 from gan_lab.synth.network.latent_prior import Prior
 from gan_lab.synth.network.model_file import load_file, part, save_file
+from gan_lab.synth.network.schedule import OneCycle, planned_epochs
+from gan_lab.synth.network.training import (
+    OnCheckpoint,
+    OnEpoch,
+    Trainer,
+    Training,
+    TvaeObjective,
+)
 from gan_lab.synth.network.tvae_network import Batch, Network, moved
-from gan_lab.synth.tabular.training import train
 
 CHUNK_ROWS = 25_000
 PRIOR_COMPONENTS, PRIOR_ROWS = 20, 20_000
@@ -69,20 +77,16 @@ class TabularTVAE:
             raise BadTable("Every column of the table is constant: there is nothing to learn.")
         encoded = encoding.encode(table)
         network = build_network(encoding, config)
-        rows, validation = _split(network.batch(encoded), config)
-        history = train(
-            network,
-            rows,
-            config,
-            validation,
-            on_epoch,
-            resume,
-            on_checkpoint,
-            fingerprint(table, roles, config),
-        )
+        rows, held_out = _split(network.batch(encoded), config)
+        epochs, name = planned_epochs(len(rows), config), fingerprint(table, roles, config)
+        training = Training(name, len(rows), epochs, on_epoch, resume, on_checkpoint)
+        objective = TvaeObjective(network, rows, held_out, config, config.loss_factor)
+        schedule = OneCycle(epochs, config.learning_rate, config.kl_warmup)
+        training.run(Trainer(objective, schedule, config, config.seed * 1_000_003 + 1))
+        network.eval()
         prior = _fit_prior(network, rows, config)
         _calibrate(network, prior, rows, config.seed)
-        return cls(encoding, network, prior, roles, config, history)
+        return cls(encoding, network, prior, roles, config, training.history)
 
     def sample(
         self,
@@ -118,9 +122,7 @@ class TabularTVAE:
             "encoding": self.encoding.to_json(),
             "roles": self.roles.model_dump(),
             "config": self.config.model_dump(),
-            "history": [
-                [getattr(epoch, name) for name in Epoch.__slots__] for epoch in self.history
-            ],
+            "history": [astuple(epoch) for epoch in self.history],
         }
         save_file(path, tensors, meta)
 
@@ -164,11 +166,11 @@ def _check_table(table: pd.DataFrame) -> None:
         )
 
 
-def _split(rows: Batch, config: TrainConfig) -> tuple[Batch, Batch | None]:
+def _split(rows: Batch, config: TrainConfig) -> tuple[Batch, Batch]:
     """Return the rows to learn and those kept apart to watch the loss."""
     kept = int(len(rows) * config.validation)
     if kept < 1 or len(rows) - kept < 2:
-        return rows, None
+        return rows, rows[:0]
     generator = torch.Generator().manual_seed(config.seed)
     order = torch.randperm(len(rows), generator=generator)
     return rows[order[kept:]], rows[order[:kept]]

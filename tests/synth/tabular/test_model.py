@@ -11,10 +11,7 @@ import torch
 
 from gan_lab.errors import BadParameter, BadTable, TaskFailed
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
-from gan_lab.synth.network.latent_prior import Prior
-from gan_lab.synth.network.tvae_network import Bucket, cross_entropy
 from gan_lab.synth.tabular.model import CHUNK_ROWS, TabularTVAE
-from gan_lab.synth.tabular.training import one_cycle, planned_epochs
 
 QUICK = TrainConfig(epochs=6, batch_size=200, embedding_dim=16, compress_dims=(32,))
 
@@ -127,22 +124,6 @@ def test_epochs_say_what_happened(table: pd.DataFrame) -> None:
     assert last.loss == pytest.approx(config.loss_factor * last.reconstruction + last.kl)
     assert last.validation is not None and np.isfinite(last.validation)
     assert last.rows_per_second > 0 and last.seconds > 0
-
-
-def test_max_steps_limits_epochs_only_where_they_are_more() -> None:
-    config = TrainConfig(epochs=300, batch_size=500, max_steps=1000)
-    assert planned_epochs(1_700, config) == 250
-    assert planned_epochs(16_138, config) == 31
-    assert planned_epochs(900, config) == 300
-
-
-def test_epochs_that_someone_asked_for_are_not_cut() -> None:
-    assert planned_epochs(16_138, TrainConfig()) == 37
-    assert planned_epochs(16_138, TrainConfig(epochs=300)) == 300
-    asked = TrainConfig.model_validate_json('{"epochs": 300, "max_steps": 1000}')
-    assert planned_epochs(16_138, asked) == 31
-    for config in (TrainConfig(), TrainConfig(epochs=300), asked):  # as a task's record keeps them
-        assert TrainConfig.model_validate_json(config.model_dump_json()) == config
 
 
 def test_a_saved_model_draws_the_same_rows(model: TabularTVAE, tmp_path: Path) -> None:
@@ -259,41 +240,3 @@ def test_the_gpu_path_runs_on_a_named_device(table: pd.DataFrame) -> None:
     assert auto.network.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(BadParameter, match="device='abacus'"):
         TabularTVAE.fit(table, Roles(), QUICK.model_copy(update={"device": "abacus"}))
-
-
-def test_grouped_cross_entropy_is_torchs_own() -> None:
-    torch.manual_seed(0)
-    logits = (torch.randn(40, 11, dtype=torch.float64) * 30).requires_grad_()
-    taken = torch.randint(0, 3, (40, 2)), torch.randint(0, 5, (40, 1))
-    cells = torch.cat([taken[0] + torch.tensor([0, 3]), taken[1] + 6], dim=1)
-    ours = cross_entropy(logits, cells, [Bucket(0, [0, 1], 3), Bucket(6, [2], 5)])
-    (gradient,) = torch.autograd.grad(ours, logits)
-    parts = [(0, 3, taken[0][:, 0]), (3, 6, taken[0][:, 1]), (6, 11, taken[1][:, 0])]
-    theirs = sum(
-        (
-            torch.nn.functional.cross_entropy(logits[:, a:b], target, reduction="sum")
-            for a, b, target in parts
-        ),
-        start=torch.zeros((), dtype=torch.float64),
-    )
-    torch.testing.assert_close(ours, theirs)
-    torch.testing.assert_close(gradient, torch.autograd.grad(theirs, logits)[0])
-
-
-def test_the_prior_follows_codes_that_are_not_normal() -> None:
-    torch.manual_seed(0)
-    side = torch.randint(0, 2, (4000,)) * 2 - 1
-    mu = torch.stack([2.0 * side, -2.0 * side, torch.zeros(4000)], dim=1)
-    prior = Prior.fit(mu, torch.full_like(mu, -4.0) * torch.tensor([1, 1, 0]), 5, seed=0)
-    drawn = prior.sample(4000, torch.Generator().manual_seed(0))
-    assert prior.dims.tolist() == [0, 1]
-    assert (drawn[:, 0] * drawn[:, 1] < 0).float().mean() > 0.99
-    assert drawn[:, 2].std().item() == pytest.approx(1, abs=0.05)
-
-
-def test_the_schedule_rises_and_falls() -> None:
-    rates = [one_cycle(step / 100) for step in range(101)]
-    top = rates.index(max(rates))
-    assert max(rates) == pytest.approx(1) and 10 <= top <= 20
-    assert rates[:top] == sorted(rates[:top]) and rates[top:] == sorted(rates[top:], reverse=True)
-    assert rates[-1] < 0.01
