@@ -1,0 +1,184 @@
+"""Which lives there are: how each one fails, how long it lasts, and when its rows are taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from math import gamma, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan_lab.errors import BadParameter
+from gan_lab.schema import SeedConfig
+from gan_lab.workspace.profiles import Life, Profile
+from gan_lab.workspace.tables import LATE_LIFE
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FIRST_START = np.datetime64("2015-01-01T00:00:00", "s")
+START_SPREAD_H = 4 * 8766  # lives begin within four years
+MIN_LIFE_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Rows:
+    """When each row was taken: lives lie one after another, each from its start to its failure.
+
+    `starts`, `lengths` and `life_h` (hours from start to failure) have an entry for each life, the
+    rest one for each row; `step_s` is the time since the row before, 0 at the start of a life.
+    """
+
+    life: Ints
+    starts: Ints
+    lengths: Ints
+    rul_h: Floats
+    life_h: Floats
+    step_s: Floats
+    timestamp: NDArray[np.datetime64]
+
+    @property
+    def progress(self) -> Floats:
+        """The share of its life that has passed at each row, 1 at failure."""
+        whole: Floats = self.life_h[self.life]
+        left = np.divide(self.rul_h, whole, out=np.zeros_like(self.rul_h), where=whole > 0)
+        passed: Floats = np.maximum(1 - left, 0.0)
+        return passed
+
+
+def plan_lives(
+    profile: Profile, config: SeedConfig, rng: np.random.Generator
+) -> tuple[Ints, Ints, float]:
+    """Return each life's failure mode and number of rows, and the interval between rows (h)."""
+    assert profile.life is not None and profile.interval_s is not None
+    interval_h = profile.interval_s / 3600
+    shares = choose_shares(
+        {name: mode.share for name, mode in profile.failure_modes.items()},
+        config.failure_modes,
+        "failure mode",
+    )
+    usual = round(config.rows * interval_h / profile.life.mean_h)
+    count = config.lives or max(1, min(4, config.rows // 25), usual)
+    lives_of_mode = apportion(count, shares)
+    modes = rng.permutation(np.repeat(np.arange(len(shares)), lives_of_mode))
+    hours = draw_life_hours(profile.life, count, rng)
+    total = config.rows
+    if config.lives is not None:
+        total = max(MIN_LIFE_ROWS * count, round(float(hours.sum()) / interval_h))
+    rows_of_mode = apportion(total, np.where(lives_of_mode > 0, shares, 0))
+    lengths = np.zeros(count, dtype=np.int64)
+    for mode in np.unique(modes):
+        lengths[modes == mode] = apportion(
+            int(rows_of_mode[mode]), hours[modes == mode], MIN_LIFE_ROWS
+        )
+    stretch = max(1, round(float(hours.sum()) / (total * interval_h)))
+    return modes, lengths, interval_h * stretch
+
+
+def draw_life_hours(life: Life, count: int, rng: np.random.Generator) -> Floats:
+    """Draw hours to failure, Weibull with the given shape, mean and spread.
+
+    Three parameters (IEC 61649:2008): mean = location + scale G(1 + 1/k), spread = scale
+    sqrt(G(1 + 2/k) - G(1 + 1/k)^2), G the gamma function; the location is the life nobody misses.
+    """
+    first, second = gamma(1 + 1 / life.shape), gamma(1 + 2 / life.shape)
+    scale = life.spread_h / sqrt(second - first**2)
+    location = max(0.0, life.mean_h - scale * first)
+    return location + scale * rng.weibull(life.shape, count)
+
+
+def lay_rows(
+    lengths: Ints,
+    interval_h: float,
+    late_life: float | None,
+    censored: Floats,
+    rng: np.random.Generator,
+) -> Rows:
+    """Place the rows in time: evenly, or with this share of each life's rows in its last fifth.
+
+    `censored`: which share of each life lies after the end of its record, 0 where it fails.
+    """
+    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    life = np.repeat(np.arange(len(lengths)), lengths)
+    life_h: Floats = (lengths - 1) * np.float64(interval_h)
+    to_end = lengths[life] - 1 - (np.arange(len(life)) - starts[life])
+    if late_life is None:
+        rul_h: Floats = to_end * np.float64(interval_h)
+    else:
+        late = np.round(lengths * late_life).astype(np.int64)[life]
+        early = np.maximum(lengths[life] - late, 1)
+        fraction = np.where(
+            to_end < late,
+            LATE_LIFE * to_end / np.maximum(late, 1),
+            LATE_LIFE + (1 - LATE_LIFE) * (to_end - late + 1) / early,
+        )
+        rul_h = np.where(to_end == 0, 0.0, fraction * life_h[life])
+    step_s = np.zeros(len(life))
+    step_s[1:] = (rul_h[:-1] - rul_h[1:]) * 3600
+    step_s[starts] = 0
+    began_h = rng.integers(0, START_SPREAD_H, len(lengths))
+    seconds = np.round((began_h[life] + life_h[life] - rul_h) * 3600).astype("timedelta64[s]")
+    timestamp = (FIRST_START + seconds).astype("datetime64[us]")
+    unseen_h = life_h * censored / (1 - censored)
+    rul_h = rul_h + unseen_h[life]
+    life_h = life_h + unseen_h
+    return Rows(life, starts, lengths, rul_h, life_h, step_s, timestamp)
+
+
+def censor(share: float, lives: int, rng: np.random.Generator) -> Floats:
+    """Return the share of each life that lies after the end of its record: 0 where it fails."""
+    unseen = np.zeros(lives)
+    if share:
+        chosen = rng.permutation(lives)[: round(share * lives)]
+        unseen[chosen] = rng.uniform(0.1, 0.7, len(chosen))
+    return unseen
+
+
+def choose_shares(usual: dict[str, float], wanted: dict[str, float] | None, word: str) -> Floats:
+    """Return the shares to use: those wanted, and the rest in the proportion of the profile."""
+    wanted = wanted or {}
+    for name in wanted:
+        if name not in usual:
+            close = get_close_matches(name, list(usual), n=1, cutoff=0.4)
+            hint = f"Did you mean {close[0]}? " if close else ""
+            raise BadParameter(f"There is no {word} {name!r}. {hint}It has {', '.join(usual)}.")
+    rest = sum(share for name, share in usual.items() if name not in wanted)
+    left = 1 - sum(wanted.values())
+    if left > 1e-9 and rest == 0:
+        raise BadParameter(
+            f"The shares of {word}s {wanted} add up to {1 - left:g} and name all there are: "
+            "make it 1."
+        )
+    return np.array(
+        [wanted.get(name, left * share / rest if rest else 0.0) for name, share in usual.items()]
+    )
+
+
+def apportion(total: int, weights: Floats, at_least: int = 0) -> Ints:
+    """Divide a whole number in proportion to weights, by the largest remainders."""
+    at_least = min(at_least, total // len(weights))
+    rest = total - at_least * len(weights)
+    exact = rest * weights / weights.sum()
+    parts: Ints = np.floor(exact).astype(np.int64)
+    missing = rest - int(parts.sum())
+    parts[np.argsort(parts - exact, kind="stable")[:missing]] += 1
+    parts += at_least
+    return parts
+
+
+def recur(source: Floats, memory: Floats, rows: Rows) -> Floats:
+    """Return y with y_k = memory_k y_(k-1) + source_k within each life, all lives at a time.
+
+    As the memory changes from row to row, no filter of scipy.signal does this.
+    """
+    if float(memory.max(where=rows.step_s > 0, initial=0)) < 1e-6:
+        return source.copy()
+    longest_first = np.argsort(-rows.lengths, kind="stable")
+    starts, lengths = rows.starts[longest_first], rows.lengths[longest_first]
+    value = source.copy()
+    alive = np.searchsorted(-lengths, -np.arange(1, int(lengths[0]) + 1), side="right")
+    for step in range(1, int(lengths[0])):
+        here = starts[: alive[step]] + step
+        value[here] += memory[here] * value[here - 1]
+    return value
