@@ -14,10 +14,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gan_lab.notebook.fleet.figures import duration, figure
+from gan_lab.notebook.card import clock, number
 from gan_lab.notebook.fleet.fleet import Fleet
 from gan_lab.notebook.fleet.record import Row
-from gan_lab.notebook.fleet.report import NOTHING
 from gan_lab.task_states import BY_NAME, TASK_STATES
 from gan_lab.terminal import console
 
@@ -37,14 +36,14 @@ def watch_fleet(fleet: Fleet, screen: Console | None = None) -> int:
         else:
             for line in _news(fleet):
                 screen.print(line, soft_wrap=True)
-    counts, headline = fleet.counts(), fleet.headline()
-    tone = "green" if headline.endswith(NOTHING) else "red"
-    screen.print(headline, style=tone, soft_wrap=True)
+    rows = fleet.rows()
+    tone = "red" if any(row.needs for row in rows) else "green"
+    screen.print(fleet.headline(), style=tone, soft_wrap=True)
     if fleet.report.exists():
         screen.print(f"Report: {fleet.report}", soft_wrap=True)
-    if counts.get("done") == counts["machines"]:
+    if all(row.state == "done" for row in rows):
         return 0
-    which = " --all" if "failed" in counts else ""
+    which = " --all" if any(row.state == "failed" for row in rows) else ""
     screen.print(f"Go on with `gan-lab fleet --resume {fleet.fleet_id}{which}`.", soft_wrap=True)
     return EXIT_FAILED
 
@@ -97,14 +96,14 @@ def table(fleet: Fleet, rows: list[Row], most: int) -> Group:
             row.machine_id,
             Text(row.state, tone),
             ProgressBar(100, row.progress, width=12, complete_style=tone, finished_style=tone),
-            "" if row.loss is None else figure(row.loss),
-            duration(row.seconds) if row.seconds else "",
+            number(row.loss),
+            clock(row.seconds) if row.seconds else "",
             Text(f"{row.stage}: {row.message}" if row.stage else row.message),
         )
     rest = Counter(row.state for row in rows if row not in shown)
     more = "".join(f", {number} more {state}" for state, number in rest.items())
     busy = any(row.state in ("running", "waiting") for row in rows)
-    now = duration(fleet.seconds) if busy or not fleet.running else "writing the report"
+    now = clock(fleet.seconds) if busy or not fleet.running else "writing the report"
     return Group(view, Text(f"{fleet.summary()}{more}, {now}", "bold"))
 
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -31,13 +32,14 @@ from gan_lab.notebook.fleet.execute import (
     execute,
     notebook_parameters,
 )
-from gan_lab.notebook.fleet.figures import _judged
-from gan_lab.notebook.fleet.fleet import Fleet, _machines_with_parameters, choose_machines
+from gan_lab.notebook.fleet.fleet import Fleet, choose_machines, machines_with_parameters
 from gan_lab.notebook.fleet.report import report_html
 from gan_lab.notify import notify
+from gan_lab.schema import TaskSpec
 from gan_lab.settings import load_settings
 from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, NotebookRecord, find_fleet
-from gan_lab.workspace.run_folder import REPORT_JSON, RunFolder
+from gan_lab.workspace.run_folder import REPORT_JSON
+from gan_lab.workspace.runs import create_run
 
 ROOT = Path(__file__).parent.parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -139,17 +141,17 @@ def test_patterns_name_machines(home: Path) -> None:
 def test_a_table_gives_each_machine_its_parameters(home: Path) -> None:
     rows = home / "machines.csv"
     rows.write_text("machine_id,epochs,note\nmotor_siemens_001,5,\nmotor_weg_w22_003,,slow\n")
-    assert _machines_with_parameters(rows, {"epochs": 300}) == {
+    assert machines_with_parameters(rows, {"epochs": 300}) == {
         "motor_siemens_001": {"epochs": 5},
         "motor_weg_w22_003": {"epochs": 300, "note": "slow"},
     }
     twice = pd.DataFrame({"machine_id": ["motor_siemens_001", "motor_siemens_001"]})
     with pytest.raises(BadParameter, match="twice"):
-        _machines_with_parameters(twice, {})
+        machines_with_parameters(twice, {})
     with pytest.raises(BadParameter, match="no column machine_id"):
-        _machines_with_parameters(pd.DataFrame({"machine": ["a"]}), {})
+        machines_with_parameters(pd.DataFrame({"machine": ["a"]}), {})
     with pytest.raises(BadParameter, match="Cannot read"):
-        _machines_with_parameters(home / "absent.csv", {})
+        machines_with_parameters(home / "absent.csv", {})
 
 
 # ---- the record
@@ -188,8 +190,32 @@ def test_the_first_line_says_what_needs_a_person(home: Path) -> None:
     records = {name: failed(why.format(name)) for name in MOTORS[:3]} | {MOTORS[3]: done()}
     fleet = made_fleet(home, records)
     names = ", ".join(MOTORS[:3])
-    assert fleet.headline() == f"3 of 4 machines need you: {names}: {why.format(MOTORS[0])}"
-    assert made_fleet(home, {MOTORS[0]: done()}).headline().endswith("nothing needs you.")
+    assert fleet.headline() == f"3 of 4 machines need attention: {names} ({why.format(MOTORS[0])})"
+    assert made_fleet(home, {MOTORS[0]: done()}).headline().endswith("none needs attention.")
+
+
+def test_rows_that_a_report_calls_bad_need_attention(home: Path) -> None:
+    fleet = made_fleet(home, {MOTORS[0]: done(), MOTORS[1]: done()})
+    spec = TaskSpec(
+        task_id=str(uuid.uuid4()), kind="report", machine_id=MOTORS[1], config={},
+        fleet_id=fleet.fleet_id,
+    )  # fmt: skip
+    run = create_run(spec, home)
+    said = [("care", "1 held-out life: too few."), ("bad", "It memorises."), ("note", "Little.")]
+    findings = [{"level": level, "text": text} for level, text in said]
+    verdict = {"level": "bad", "headline": "Do not use.", "findings": findings}
+    memory = {"rows": {"share": 0.7}, "lives": {"share": None}}
+    utility = [{"number": True, "scores": {"real": {"r2": 0.9}, "synthetic": {"r2": 0.4}}}]
+    report = {"verdict": verdict, "privacy": {"memory": memory}, "utility": utility}
+    (run.path / REPORT_JSON).write_text(json.dumps(report))
+    run.finish({"quality": 0.8})
+    assert fleet.headline() == (
+        f"1 of 2 machines needs attention: {MOTORS[1]} (report: do not use)"
+    )
+    row = fleet.status().set_index("machine_id").loc[MOTORS[1]]
+    assert row["finding"] == "It memorises."  # what makes the rows bad, not the first of all
+    figures = ["quality", "tstr", "tstr_real", "privacy"]
+    assert row[figures].tolist() == [0.8, 0.4, 0.9, 0.7]
 
 
 def test_outliers_come_first_and_errors_are_shown_as_text(home: Path) -> None:
@@ -217,9 +243,9 @@ def test_the_terminal_shows_what_is_at_work_first(home: Path) -> None:
     screen.print(table(fleet, fleet.rows(), most=3))
     os.close(lock)
     lines = screen.export_text().splitlines()
-    assert [line.split()[0] for line in lines[1:4]] == [MOTORS[2], MOTORS[3], MOTORS[0]]
+    assert [line.split()[0] for line in lines[1:4]] == [MOTORS[2], MOTORS[1], MOTORS[3]]
     assert "cell 2 of 5" in lines[1]
-    assert "1 of 4 done" in lines[4] and "1 more waiting" in lines[4]
+    assert "1 of 4 done" in lines[4] and "1 more done" in lines[4]
 
 
 # ---- being told
@@ -328,7 +354,7 @@ def test_one_failure_stops_nobody_and_is_mended_in_the_morning(home: Path) -> No
     assert "behind" in texts(fleet.folder / f"{FAN}.ipynb")
     page = fleet.report.read_text()
     first = page[page.index("<h1") :]
-    assert "1 of 2 machines needs you: motor_siemens_001: In [4]: ValueError" in first
+    assert "1 of 2 machines needs attention: motor_siemens_001 (In [4]: ValueError" in first
     assert "http" not in page.replace("http://www.w3.org", "")  # needs no network
     executed = nbformat.read(fleet.folder / "fleet-report.ipynb", 4)
     assert executed.metadata.papermill.exception is None
@@ -341,31 +367,7 @@ def test_one_failure_stops_nobody_and_is_mended_in_the_morning(home: Path) -> No
     again = lab.resume_fleet("last", "failed").wait(PATIENCE_S)
     assert again.counts() == {"machines": 2, "done": 2}
     assert FleetFolder(fleet.folder).record(FAN) == before  # was not run again
-    assert "All 2 machines are done; nothing needs you." in again.report.read_text()
-
-
-@pytest.mark.slow
-def test_a_kernel_that_is_forked_is_as_one_that_is_started(home: Path) -> None:
-    machines, notebook = MOTORS[:3], home / "tells_of_its_kernel.ipynb"
-    shutil.copy(FIXTURES / notebook.name, notebook)
-    execute(notebook, home / "started.ipynb", {"machine_id": "started"})
-    started = json.loads(texts(home / "started.ipynb"))
-    fleet = lab.run_fleet(machines, notebook, at_once=1)
-    assert fleet.wait(PATIENCE_S).counts()["done"] == 3
-    forked = [json.loads(texts(fleet.folder / f"{machine_id}.ipynb")) for machine_id in machines]
-    assert len({str(one["random"]) for one in forked}) == len({one["pid"] for one in forked}) == 3
-    for one in forked:
-        own = {name: one[name] for name in ("pid", "random", "environment")}
-        assert one == started | own | {"imported": True}
-        assert set(one["environment"]) - set(started["environment"]) <= {
-            *("GAN_LAB_FLEET_ID", "JUPYTER_RUNTIME_DIR", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        }
-    for executed in (home / "started.ipynb", *fleet.folder.glob("*.ipynb")):
-        assert "image/png" in nbformat.read(executed, 4).cells[-1].outputs[-1]["data"]
-    for name in ("started", *machines):  # what a notebook left to its kernel's end is done
-        assert (home / f"{name}.ended").exists() and (home / f"{name}.joined").exists()
-        assert (home / f"{name}.flushed").read_text() == "to the disk"
-    assert not kernels_of(fleet)
+    assert "All 2 machines are done; none needs attention." in again.report.read_text()
 
 
 def kernels_of(fleet: Fleet) -> list[psutil.Process]:
@@ -401,7 +403,7 @@ def test_a_killed_fleet_is_resumed_where_it_was(home: Path) -> None:
     assert fleet.counts() == {
         "machines": 4, "done": 1, "waiting": 1, "failed": 1, "interrupted": 1,
     }  # fmt: skip
-    assert f"{MOTORS[2]}: cut off in cell 3" in fleet.headline()
+    assert f"{MOTORS[2]} (cut off in cell 3)" in fleet.headline()
 
     again = lab.resume_fleet(fleet.fleet_id)
     open_gate(gate)
@@ -501,12 +503,3 @@ def test_ctrl_c_twice_leaves_nothing_at_work(
     assert not kernels_of(fleet)
     assert task_ids(fleet, MOTORS[1])
     assert all(run.final for found in fleet.by_machine().values() for run in found)
-
-
-def test_a_fleet_names_what_makes_rows_bad_before_how_few_lives_it_rests_on(tmp_path: Path) -> None:
-    said = [("care", "1 held-out life: too few."), ("bad", "It memorises."), ("note", "Little.")]
-    findings = [{"level": level, "text": text} for level, text in said]
-    verdict = {"level": "bad", "headline": "Do not use.", "findings": findings}
-    report = {"verdict": verdict, "privacy": {"memory": {}}, "utility": []}
-    (tmp_path / REPORT_JSON).write_text(json.dumps(report))
-    assert _judged(RunFolder(tmp_path))["finding"] == "It memorises."

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -21,10 +20,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jupyter_client.kernelspec import NATIVE_KERNEL_NAME
-
 from gan_lab.errors import BadParameter, GanLabError, RequestError
-from gan_lab.notebook.fleet.spare_kernel import fork_spare_kernel
+from gan_lab.notebook.fleet.page import notebook_page
 from gan_lab.schema import utc_now
 from gan_lab.workspace.files import write_beside
 from gan_lab.workspace.fleet_folder import FleetFolder, NotebookRecord
@@ -40,17 +37,10 @@ class NotebookFailed(GanLabError):
     reason = "notebook_failed"
 
 
-def import_papermill(alone: bool = False) -> Any:
-    """Return papermill; `alone`, in a process of our own, without its cloud stores.
-
-    They take a second to load, and a fleet's notebooks are files.
-    """
-    hidden = [name for name in ("boto3", "pyarrow") if alone and name not in sys.modules]
-    sys.modules |= dict.fromkeys(hidden)  # type: ignore[arg-type]  # importing them fails
+def import_papermill() -> Any:
+    """Return papermill, which then says nothing but warnings."""
     import papermill
 
-    for name in hidden:
-        del sys.modules[name]
     logging.getLogger("papermill").setLevel(logging.WARNING)
     return papermill
 
@@ -229,13 +219,8 @@ def _mark(output: Path, begun: list[int], error: Exception, time_limit_s: float 
 def execute_machine(folder: FleetFolder, machine_id: str, notebook: Path, parent: int) -> None:
     """Execute one machine's notebook and keep its record: what a fleet's child process does."""
     _die_with(parent)
-    content = json.loads(notebook.read_text())
-    if content["metadata"].get("kernelspec", {}).get("name") == NATIVE_KERNEL_NAME:
-        fork_spare_kernel()
-    import_papermill(alone=True)
-    from gan_lab.notebook.fleet.page import notebook_page
-
-    plan, record = folder.plan, NotebookRecord(cells=_code_cells(content["cells"]))
+    cells = json.loads(notebook.read_text())["cells"]
+    plan, record = folder.plan, NotebookRecord(cells=_code_cells(cells))
     folder.write_record(machine_id, record)
     os.environ["GAN_LAB_FLEET_ID"] = folder.fleet_id  # marks the tasks that the notebook submits
 

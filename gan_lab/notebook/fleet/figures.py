@@ -1,4 +1,4 @@
-"""The figures of one machine's tasks that a fleet's table shows."""
+"""The figures that one machine's tasks in a fleet have left."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from gan_lab.workspace import run_folder
-from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.run_folder import REPORT_JSON, RunFolder
 
 FIGURES = {
     "final_loss": "final loss",
@@ -18,9 +17,6 @@ FIGURES = {
 }
 
 
-# ---- what is known of one machine
-
-
 def figures(found: Iterable[RunFolder]) -> dict[str, Any]:
     """Return what a machine's tasks left; None for what there is not.
 
@@ -29,44 +25,29 @@ def figures(found: Iterable[RunFolder]) -> dict[str, Any]:
     real rows), `privacy` (largest share of synthetic points nearer to training lives than to
     held-out ones; 0.5: no memory), `verdict` (good, care, bad) and `finding`, its first sentence.
     """
-    names = ["train_seconds", *FIGURES, "verdict", "finding"]
-    facts: dict[str, Any] = dict.fromkeys(names)
+    facts: dict[str, Any] = dict.fromkeys(["train_seconds", *FIGURES, "verdict", "finding"])
     for run in found:
         result = run.result_data()
-        if result is None:
-            continue
-        if run.spec.kind == "train":
-            facts |= {
-                "train_seconds": result["training_time_seconds"],
-                "final_loss": result["final_loss"],
-            }
-        elif run.spec.kind == "report":
-            facts |= {"quality": result["quality"]} | _judged(run)
+        if result is not None and run.spec.kind == "train":
+            facts["train_seconds"] = result["training_time_seconds"]
+            facts["final_loss"] = result["final_loss"]
+        elif result is not None and run.spec.kind == "report":
+            facts |= {"quality": result["quality"]} | _of_report(run)
     return facts
 
 
-def _judged(run: RunFolder) -> dict[str, Any]:
-    """Read the figures a fleet is compared by from a quality report."""
-    report = json.loads((run.path / run_folder.REPORT_JSON).read_text())
+def _of_report(run: RunFolder) -> dict[str, Any]:
+    report = json.loads((run.path / REPORT_JSON).read_text())
     verdict, privacy = report["verdict"], report["privacy"]
     shares = [each["share"] for each in privacy["memory"].values() if each["share"] is not None]
-    facts = {"verdict": verdict["level"], "privacy": max(shares, default=None)}
-    of_level = (f["text"] for f in verdict["findings"] if f["level"] == verdict["level"])
-    facts["finding"] = next(of_level, verdict["headline"])
+    of_level = (each["text"] for each in verdict["findings"] if each["level"] == verdict["level"])
+    facts = {
+        "verdict": verdict["level"],
+        "privacy": max(shares, default=None),
+        "finding": next(of_level, verdict["headline"]),
+    }
     for task in report["utility"][:1]:
         metric = "r2" if task["number"] else "ap"
         of = {name: scores.get(metric) for name, scores in task["scores"].items()}
         facts |= {"tstr": of.get("synthetic"), "tstr_real": of.get("real")}
     return facts
-
-
-def figure(value: float) -> str:
-    """Return a figure in three digits."""
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as a person says them."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gan_lab.errors import BadParameter, UnknownMachine
+from gan_lab.notebook.fleet.record import FleetRecord
+from gan_lab.notebook.fleet.report import headline
 from gan_lab.settings import Settings, load_settings
 from gan_lab.workspace import fleet_folder
 from gan_lab.workspace.fleet_folder import (
@@ -26,7 +28,6 @@ from gan_lab.workspace.service_record import read_services
 
 if TYPE_CHECKING:
     import pandas as pd
-from gan_lab.notebook.fleet.record import FleetRecord
 
 NOTEBOOK = "notebooks/machine.ipynb"
 KERNEL_BYTES = 400_000_000  # what a notebook's kernel and the process that executes it may need
@@ -55,7 +56,7 @@ def run_fleet(
 
     settings = load_settings()
     path = _notebook_path(Path(notebook), settings.home)
-    wanted = _machines_with_parameters(machines, parameters or {})
+    wanted = machines_with_parameters(machines, parameters or {})
     if any(number is not None and number <= 0 for number in (at_once, time_limit_s)):
         raise BadParameter(
             f"at_once={at_once} and time_limit_s={time_limit_s} must be greater than 0."
@@ -129,9 +130,13 @@ def _notebook_path(notebook: Path, home: Path) -> Path:
     raise BadParameter(f"There is no notebook {notebook} here or in {home}.")
 
 
-def _machines_with_parameters(
+def machines_with_parameters(
     machines: list[str] | pd.DataFrame | str | Path, parameters: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
+    """Return the parameters of each machine's notebook; raises `BadParameter`, `UnknownMachine`.
+
+    A row of a table, or of a CSV file, stands before `parameters`, which are for all machines.
+    """
     import pandas as pd
 
     if isinstance(machines, str | Path):
@@ -204,13 +209,8 @@ def kernels_at_once(settings: Settings) -> int:
 
 def _launch(folder: FleetFolder, lock: int, kernels: int) -> subprocess.Popen[bytes]:
     """Start the fleet's process, apart from this one, and hand it the lock."""
-    command = [
-        sys.executable,
-        "-m",
-        "gan_lab.notebook.fleet.process",
-        str(folder.path),
-        str(kernels),
-    ]
+    command = [sys.executable, "-m", "gan_lab.notebook.fleet.process"]
+    command += [str(folder.path), str(kernels)]
     with (folder.path / fleet_folder.LOG).open("ab") as log:
         return subprocess.Popen(
             command,
@@ -239,23 +239,19 @@ class Fleet(FleetRecord):
         """Return one row per machine: its state, figures and errors, then its parameters."""
         import pandas as pd
 
-        from gan_lab.notebook.fleet.report import entries
-
         shown = ("machine_id", "state", "progress", "epoch", "seconds")
         table = [
-            {name: getattr(one.row, name) for name in shown}
-            | one.facts
-            | {"error": one.row.error, "notebook": one.row.notebook and str(one.row.notebook)}
-            | self.plan.machines[one.row.machine_id]
-            for one in entries(self)
+            {name: getattr(row, name) for name in shown}
+            | row.figures
+            | {"error": row.error, "notebook": row.notebook and str(row.notebook)}
+            | self.plan.machines[row.machine_id]
+            for row in self.rows()
         ]
         return pd.DataFrame(table)
 
     def headline(self) -> str:
-        """Return the first line of the report: what needs a person."""
-        from gan_lab.notebook.fleet.report import entries, headline
-
-        return headline(self, entries(self))
+        """Return the first line of the report: which machines need attention, and why."""
+        return headline(self.rows())
 
     def view(self) -> Any:
         """Return a new view of the fleet, as `watch` shows it."""

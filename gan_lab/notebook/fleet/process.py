@@ -25,8 +25,10 @@ from typing import Any
 
 from gan_lab.errors import GanLabError
 from gan_lab.notebook.fleet.execute import execute, execute_machine, import_papermill
-from gan_lab.notebook.fleet.fleet import cancel_tasks
-from gan_lab.notebook.fleet.spare_kernel import import_for_kernels
+from gan_lab.notebook.fleet.fleet import Fleet, cancel_tasks
+from gan_lab.notebook.fleet.page import notebook_page, page
+from gan_lab.notebook.fleet.report import report_html
+from gan_lab.notify import LONG_S, notify
 from gan_lab.schema import utc_now
 from gan_lab.settings import load_settings
 from gan_lab.workspace import fleet_folder
@@ -76,22 +78,16 @@ def run_notebooks(folder: FleetFolder, at_once: int) -> None:
     """Execute every notebook that waits, until all have ended or somebody asks to stop."""
     notebook = Path(folder.plan.notebook)
     waiting = deque(machine for machine, state in folder.states().items() if state == "waiting")
-    if len(waiting) > 1:  # for all; one imports beside its kernel
-        import_papermill(alone=True)
-        import nbconvert  # noqa: F401
+    import_papermill()  # once for all that are forked
+    import nbconvert  # noqa: F401
+
     log.info("fleet %s: %d notebooks, %d at once", folder.fleet_id, len(waiting), at_once)
     running: dict[str, _Running] = {}
-    cancelled = imported = False
+    cancelled = False
     while running or (waiting and not folder.asked_to):
         while waiting and len(running) < at_once and not folder.asked_to:
             machine_id = waiting.popleft()
             running[machine_id] = _start(folder, machine_id, notebook)
-        if waiting and not imported:  # while the first are at work
-            imported = True
-            try:
-                import_for_kernels()
-            except Exception:  # each kernel may do so for itself
-                log.exception("what notebooks import could not be imported for them")
         wait([one.process.sentinel for one in running.values()], timeout=LOOK_S)
         for machine_id in [name for name, one in running.items() if not one.process.is_alive()]:
             _take_note(folder, machine_id, running.pop(machine_id).process)
@@ -162,22 +158,10 @@ def _end_overdue(folder: FleetFolder, running: dict[str, _Running]) -> None:
                 one.process.kill()
 
 
-def write_table(folder: FleetFolder) -> None:
-    """Write `fleet.csv` as it stands."""
-    from gan_lab.notebook.fleet.fleet import Fleet
-
-    text = Fleet(folder).status().to_csv(index=False)
-    write_beside(folder.path / fleet_folder.TABLE, text)
-
-
 def write_report(folder: FleetFolder) -> None:
     """Write the table, execute the fleet's report and make one page of it."""
-    from gan_lab.notebook.fleet.fleet import Fleet
-    from gan_lab.notebook.fleet.page import notebook_page, page
-    from gan_lab.notebook.fleet.report import report_html
-
-    write_table(folder)
     fleet, output = Fleet(folder), folder.path / fleet_folder.REPORT
+    write_beside(folder.path / fleet_folder.TABLE, fleet.status().to_csv(index=False))
     source = folder.home / "notebooks" / fleet_folder.REPORT
     title = f"Fleet {folder.fleet_id}"
     html = page(title, report_html(fleet))
@@ -192,9 +176,6 @@ def write_report(folder: FleetFolder) -> None:
 
 def tell_the_end(folder: FleetFolder) -> None:
     """Tell whoever GAN_LAB_NOTIFY names that the fleet has ended."""
-    from gan_lab.notebook.fleet.fleet import Fleet
-    from gan_lab.notify import LONG_S, notify
-
     fleet = Fleet(folder)
     if fleet.seconds >= LONG_S:
         notify(fleet.headline(), f"{fleet.summary()}\nReport: {fleet.report}", load_settings())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+from gan_lab.notebook.fleet.figures import figures
 from gan_lab.task_states import TASK_STATES
 from gan_lab.workspace import fleet_folder
 from gan_lab.workspace.fleet_folder import (
@@ -25,7 +27,10 @@ LOOK_S = 0.5  # how late a reader sees a change
 
 @dataclass(frozen=True)
 class Row:
-    """Where one machine of a fleet stands; `error` is one line, `seconds` its notebook's time."""
+    """Where one machine of a fleet stands: what every view of a fleet shows, a field a column.
+
+    `seconds`: its notebook's time; `figures`: see `figures`; `runs`: its tasks, oldest first.
+    """
 
     machine_id: str
     state: State
@@ -35,8 +40,26 @@ class Row:
     loss: float | None = None
     seconds: float = 0.0
     message: str = ""
-    error: str | None = None
     notebook: Path | None = None
+    figures: dict[str, Any] = field(default_factory=lambda: figures([]))
+    runs: list[RunFolder] = field(default_factory=list, compare=False)
+
+    @property
+    def error(self) -> str | None:
+        """Why its notebook did not reach its end, in one line; None where it did or goes on."""
+        return self.message if self.state in ("failed", "interrupted", "cancelled") else None
+
+    @property
+    def needs(self) -> str | None:
+        """Why the machine needs attention; None where it does not."""
+        if self.state in ("failed", "interrupted", "cancelled"):
+            return self.error or self.state
+        if self.state == "waiting":
+            return "has not begun"
+        loss = self.figures["final_loss"]
+        if loss is not None and not math.isfinite(loss):
+            return f"the training diverged (final loss {loss})"
+        return "report: do not use" if self.figures["verdict"] == "bad" else None
 
 
 class FleetRecord:
@@ -88,13 +111,13 @@ class FleetRecord:
         now = next((one for one in seen if not one.state.final), seen[-1] if seen else None)
         trained = [one.metadata for one in seen if one.metadata["kind"] == "train"]
         cells_done = 100 * max(0, record.cell - 1) // max(1, record.cells)
-        message, stage, error = record.error or "", "", record.error
+        message, stage = record.error or "", ""
         if state == "running":
             stage = now.metadata["kind"] if now else ""
             cell = f"cell {record.cell} of {record.cells}" if record.cell else "starting its kernel"
             message = now.message if now else cell
         elif state == "interrupted":
-            message = error = f"cut off in cell {record.cell}"
+            message = f"cut off in cell {record.cell}"
         path = self._folder.notebook(machine_id)
         return Row(
             machine_id,
@@ -105,8 +128,9 @@ class FleetRecord:
             trained[-1]["loss"] if trained else None,
             _seconds_since(record.started) if state == "running" else record.seconds,
             message,
-            error,
             path if path.exists() else None,
+            figures(found),
+            found,
         )
 
     def runs(self, machine_id: str) -> list[RunFolder]:

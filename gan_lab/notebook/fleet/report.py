@@ -1,151 +1,109 @@
-"""The morning after: what needs a person first, then every machine with figures and pictures."""
+"""The morning after: what needs a person first, then every machine with its figures."""
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gan_lab.workspace import fleet_folder, run_folder
+from gan_lab.notebook.card import clock, number
+from gan_lab.notebook.fleet.figures import FIGURES
+from gan_lab.notebook.fleet.page import STYLE, escaped
+from gan_lab.workspace import fleet_folder
 from gan_lab.workspace.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from gan_lab.notebook.fleet.record import FleetRecord, Row
-from gan_lab.notebook.fleet.figures import FIGURES, duration, figure, figures
-from gan_lab.notebook.fleet.page import STYLE, escaped
 
-UNUSUAL = 3.5  # modified z score (Iglewicz and Hoaglin 1993), from so many machines on:
+UNUSUAL = 3.5  # modified z score (Iglewicz and Hoaglin 1993), where there are so many machines:
 UNUSUAL_FROM = 6
-THUMBNAIL_PX = 420
-NOTHING = "nothing needs you."  # how a good first line ends
-NAMED = 4  # machines that a sentence names before it counts the rest
+MAX_NAMED = 4  # machines, and reasons, that a sentence names before it counts the rest
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One machine in the report: where it stands, its tasks and what they left."""
-
-    row: Row
-    runs: list[RunFolder]
-    facts: dict[str, Any]
-
-    @property
-    def needs(self) -> str | None:
-        """Why the machine needs a person; None where it does not."""
-        if self.row.state in ("failed", "interrupted", "cancelled"):
-            return self.row.error or self.row.state
-        if self.row.state == "waiting":
-            return "has not begun"
-        loss = self.facts["final_loss"]
-        if loss is not None and not math.isfinite(loss):
-            return f"the training diverged (final loss {loss})"
-        return "made rows that are not to be used" if self.facts["verdict"] == "bad" else None
-
-
-def entries(fleet: FleetRecord) -> list[Entry]:
-    """Read all that is known of each machine, in the order of the plan."""
-    by_machine = fleet.by_machine()
-    read = [(row, by_machine.get(row.machine_id, [])) for row in fleet.rows()]
-    return [Entry(row, found, figures(found)) for row, found in read]
+def headline(rows: Sequence[Row]) -> str:
+    """Return one sentence that says which machines need attention; equal reasons stand once."""
+    at_work = [row for row in rows if row.state == "running"]
+    if at_work:
+        return f"{len(at_work)} of {len(rows)} machines are at work."
+    machines: dict[str, list[str]] = {}  # by reason
+    sentence: dict[str, str] = {}
+    for row in rows:
+        if row.needs is not None:
+            reason = re.sub(r"[0-9a-f-]{36}|\d+", "#", row.needs.replace(row.machine_id, "*"))
+            machines.setdefault(reason, []).append(row.machine_id)
+            sentence.setdefault(reason, row.needs)
+    if not machines:
+        all_done = "The machine is" if len(rows) == 1 else f"All {len(rows)} machines are"
+        return f"{all_done} done; none needs attention."
+    most = sorted(machines, key=lambda reason: -len(machines[reason]))
+    named = [f"{_listed(machines[reason])} ({sentence[reason]})" for reason in most[:MAX_NAMED]]
+    if len(most) > MAX_NAMED:
+        named.append(f"and {len(most) - MAX_NAMED} other reasons")
+    count = sum(map(len, machines.values()))
+    need = "needs" if count == 1 else "need"
+    return f"{count} of {len(rows)} machines {need} attention: {'; '.join(named)}"
 
 
-def unusual(table: list[Entry]) -> dict[str, list[str]]:
+def _listed(machines: Sequence[str]) -> str:
+    rest = len(machines) - MAX_NAMED
+    return ", ".join(machines[:MAX_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def unusual(rows: Sequence[Row]) -> dict[str, list[str]]:
     """Return the machines whose figures lie far from the fleet's median, with a phrase for each."""
     found: dict[str, list[str]] = {}
+    done = [row for row in rows if row.state == "done"]
     for name, label in {"seconds": "seconds", **FIGURES}.items():
-        known = {
-            one.row.machine_id: value
-            for one in table
-            if one.row.state == "done"
-            and (value := {"seconds": one.row.seconds, **one.facts}[name]) is not None
-        }
+        values = {row.machine_id: {"seconds": row.seconds, **row.figures}[name] for row in done}
+        known = {machine_id: value for machine_id, value in values.items() if value is not None}
         if len(known) < UNUSUAL_FROM or name == "tstr_real":
             continue
         middle = median(known.values())
         spread = median(abs(value - middle) for value in known.values())
         for machine_id, value in known.items():
             if spread > 0 and 0.6745 * abs(value - middle) / spread > UNUSUAL:
-                phrase = f"{label} {figure(value)}, the fleet's middle is {figure(middle)}"
+                phrase = f"{label} {number(value)}, the fleet's median is {number(middle)}"
                 found.setdefault(machine_id, []).append(phrase)
     return found
 
 
-# ---- the first line
-
-
-def headline(fleet: FleetRecord, table: list[Entry]) -> str:
-    """Return one line that says what needs a person; causes that repeat are named once."""
-    if any(one.row.state == "running" for one in table):
-        return f"Fleet {fleet.fleet_id} is at work: {fleet.summary()}."
-    reasons: dict[str, list[str]] = {}
-    first: dict[str, str] = {}
-    for one in table:
-        if (why := one.needs) is not None:
-            cause = re.sub(r"[0-9a-f-]{36}|\d+", "#", why.replace(one.row.machine_id, "*"))
-            reasons.setdefault(cause, []).append(one.row.machine_id)
-            first.setdefault(cause, why)
-    if not reasons:
-        who = "The machine is" if len(table) == 1 else f"All {len(table)} machines are"
-        return f"{who} done; {NOTHING}"
-    needy = sum(map(len, reasons.values()))
-    causes = sorted(reasons, key=lambda cause: -len(reasons[cause]))
-    said = "; ".join(f"{_names(reasons[cause])}: {first[cause]}" for cause in causes[:NAMED])
-    more = f"; and {len(causes) - NAMED} other reasons" if len(causes) > NAMED else ""
-    return f"{needy} of {len(table)} machines need{'s' if needy == 1 else ''} you: {said}{more}"
-
-
-def _names(machines: list[str]) -> str:
-    rest = len(machines) - NAMED
-    named = ", ".join(machines[:NAMED])
-    return f"{named} and {rest} more" if rest > 0 else named
-
-
-# ---- as HTML
-
-
 def report_html(fleet: FleetRecord) -> str:
-    """Return the report as a piece of HTML: the first line, then the machines, outliers first."""
-    table = entries(fleet)
-    odd = unusual(table)
-    ordered = sorted(table, key=lambda one: (one.needs is None, one.row.machine_id not in odd))
-    cards = "\n".join(_card(one, odd.get(one.row.machine_id, [])) for one in ordered)
-    spent = f"{fleet.plan.created[:16].replace('T', ' ')} UTC, {duration(fleet.seconds)}"
-    tone = "bad" if any(one.needs for one in table) else "good"
+    """Return the report as a piece of HTML: the headline, then the machines, outliers first."""
+    rows = fleet.rows()
+    odd = unusual(rows)
+    ordered = sorted(rows, key=lambda row: (row.needs is None, row.machine_id not in odd))
+    cards = "\n".join(_card(row, odd.get(row.machine_id, [])) for row in ordered)
+    started = f"{fleet.plan.created[:16].replace('T', ' ')} UTC, {clock(fleet.seconds)}"
+    tone = "bad" if any(row.needs for row in rows) else "good"
     return (
         f"<style>{STYLE}</style><div class='fleet'>"
-        f"<h1 class='{tone}'>{escaped(headline(fleet, table))}</h1>"
-        f"<p>Fleet {fleet.fleet_id}, {escaped(Path(fleet.plan.notebook).name)}, {spent}: "
+        f"<h1 class='{tone}'>{escaped(headline(rows))}</h1>"
+        f"<p>Fleet {fleet.fleet_id}, {escaped(Path(fleet.plan.notebook).name)}, {started}: "
         f"{escaped(fleet.summary())}. <a href='{fleet_folder.TABLE}'>{fleet_folder.TABLE}</a></p>"
         f"<div class='cards'>{cards}</div></div>"
     )
 
 
-def _card(one: Entry, odd: list[str]) -> str:
-    row, facts, why = one.row, one.facts, one.needs
-    tone = "bad" if why else "odd" if odd else "good"
+def _card(row: Row, odd: Sequence[str]) -> str:
+    tone = "bad" if row.needs else "odd" if odd else "good"
     lines = [f"<h2>{escaped(row.machine_id)} <span class='{tone}'>{row.state}</span></h2>"]
-    if why:
-        lines.append(f"<p class='bad'>{escaped(why)}</p>")
+    if row.needs:
+        lines.append(f"<p class='bad'>{escaped(row.needs)}</p>")
     lines += [f"<p class='odd'>Unusual: {escaped(phrase)}</p>" for phrase in odd]
-    if facts["finding"]:
-        lines.append(f"<p>{escaped(facts['finding'])}</p>")
-    shown = {FIGURES[name]: figure(facts[name]) for name in FIGURES if facts[name] is not None}
-    if row.seconds:
-        shown = {"time": duration(row.seconds)} | shown
-    cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in shown.items())
-    lines.append(f"<dl>{cells}</dl>")
-    newest = {run.spec.kind: run for run in one.runs}
+    if row.figures["finding"]:
+        lines.append(f"<p>{escaped(row.figures['finding'])}</p>")
+    shown = {"time": clock(row.seconds)} if row.seconds else {}
+    shown |= {label: number(row.figures[name]) for name, label in FIGURES.items()}
+    cells = [f"<div><dt>{label}</dt><dd>{text}</dd></div>" for label, text in shown.items() if text]
+    lines.append(f"<dl>{''.join(cells)}</dl>")
+    newest = {run.spec.kind: run for run in row.runs}
     if "train" in newest:
         lines.append(loss_curve(newest["train"]))
     links = {}
     if row.notebook:
-        lines.append(_thumbnail(row.notebook))
         links = {"read the notebook": f"{row.machine_id}.html", "open it": row.notebook.name}
     if "report" in newest and newest["report"].report_html() is not None:
         links["quality report"] = f"../../{newest['report'].task_id}/{run_folder.REPORT_HTML}"
@@ -172,29 +130,3 @@ def loss_curve(run: RunFolder, width: int = 240, height: int = 48) -> str:
         f"aria-label='{label}'><title>{label}</title><polyline points='{points}' fill='none' "
         "stroke='currentColor' stroke-width='1.5' vector-effect='non-scaling-stroke'/></svg>"
     )
-
-
-def _thumbnail(notebook: Path) -> str:
-    """Return the last picture of an executed notebook, made small; nothing where there is none."""
-    pictures = _pictures(notebook)
-    if not pictures:
-        return ""
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(base64.b64decode(pictures[-1]))).convert("RGB")
-    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    small = io.BytesIO()
-    image.quantize(64).save(small, "PNG", optimize=True)
-    data = base64.b64encode(small.getvalue()).decode()
-    return f"<img alt='the last picture of the notebook' src='data:image/png;base64,{data}'>"
-
-
-def _pictures(notebook: Path) -> list[str]:
-    try:
-        cells = json.loads(notebook.read_text())["cells"]
-    except (OSError, ValueError):  # its process was killed while it wrote
-        return []
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    return [
-        data["image/png"] for output in outputs if "image/png" in (data := output.get("data", {}))
-    ]
