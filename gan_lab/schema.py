@@ -116,18 +116,26 @@ def _shortest_first(rows: tuple[int, int] | None) -> tuple[int, int] | None:
 
 Shares = Annotated[dict[str, float] | None, AfterValidator(_positive_shares)]
 StrictCount = Annotated[int, Field(strict=True)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31, description="Seed of the random numbers")]
+FailureModes = Annotated[Shares, Field(description="Shares of the failure modes, by name")]
+States = Annotated[Shares, Field(description="Shares of the operating states, by name")]
+LateLife = Annotated[
+    float | None, Field(gt=0, lt=1, description="Share of rows from the last fifth of a life")
+]
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(max_length=16)]
 
 
 class SeedConfig(Message):
     """What to simulate: rows or lives, and the shares of what is rare."""
 
-    rows: StrictCount = Field(10_000, ge=1, le=100_000_000)
-    lives: StrictCount | None = Field(None, ge=1, le=1_000_000)
-    seed: StrictCount = Field(0, ge=0, lt=2**31)
-    failure_modes: Shares = None
-    late_life: float | None = Field(None, gt=0, lt=1)
-    states: Shares = None
+    rows: StrictCount = Field(10_000, ge=1, le=100_000_000, description="Rows to simulate")
+    lives: StrictCount | None = Field(
+        None, ge=1, le=1_000_000, description="Lives to simulate, instead of rows"
+    )
+    seed: Seed = 0
+    failure_modes: FailureModes = None
+    late_life: LateLife = None
+    states: States = None
     censored: float = Field(0, ge=0, lt=1, description="Share of lives that end before failure")
     missing: float = Field(0, ge=0, lt=1, description="Share of readings lost, in stretches")
     maintenance_h: float | None = Field(
@@ -141,20 +149,24 @@ class SeedConfig(Message):
 class TrainConfig(Message):
     """How to train; epochs to loss_factor mean what SDV's TVAESynthesizer means by them."""
 
-    model: Literal["auto", "tabular", "sequential"] = "auto"
-    epochs: StrictCount = Field(300, ge=1, le=1_000_000)
-    batch_size: StrictCount = Field(500, ge=2, le=1_000_000)
+    model: Literal["auto", "tabular", "sequential"] = Field(
+        "auto", description="What to learn: rows without order, or whole lives where there are any"
+    )
+    epochs: StrictCount = Field(
+        300, ge=1, le=1_000_000, description="Epochs at most; a training ends where more do no good"
+    )
+    batch_size: StrictCount = Field(500, ge=2, le=1_000_000, description="Rows per step")
     embedding_dim: StrictCount = Field(
         32, ge=1, le=4096, description="Latent dimensions; SDV has 128, of which few come into use"
     )
-    compress_dims: Widths = (128, 128)
-    decompress_dims: Widths = (128, 128)
-    l2scale: float = Field(1e-5, ge=0)
+    compress_dims: Widths = Field((128, 128), description="Widths of the encoder's layers")
+    decompress_dims: Widths = Field((128, 128), description="Widths of the decoder's layers")
+    l2scale: float = Field(1e-5, ge=0, description="Weight decay")
     loss_factor: float = Field(
         2, gt=0, description="Weight of the reconstruction beside the KL term; of lives, half of it"
     )
-    seed: StrictCount = Field(0, ge=0, lt=2**31)
-    device: str = "auto"
+    seed: Seed = 0
+    device: str = Field("auto", description="Of torch: auto, cpu, cuda, cuda:1")
     holdout: float = Field(
         0.2, ge=0, lt=1, description="Share of lives (or rows) kept for the report"
     )
@@ -217,20 +229,26 @@ CONDITIONS = ("failure_modes", "life_rows", "late_life", "states")
 class GenerateConfig(Message):
     """How many rows (or lives) to draw for each split, and under which conditions."""
 
-    train: StrictCount = Field(35_000, ge=0, le=1_000_000_000)
-    val: StrictCount = Field(7_500, ge=0, le=1_000_000_000)
-    test: StrictCount = Field(7_500, ge=0, le=1_000_000_000)
+    train: StrictCount = Field(
+        35_000, ge=0, le=1_000_000_000, description="Rows of the training split"
+    )
+    val: StrictCount = Field(
+        7_500, ge=0, le=1_000_000_000, description="Rows of the validation split"
+    )
+    test: StrictCount = Field(7_500, ge=0, le=1_000_000_000, description="Rows of the test split")
     lives: StrictCount | None = Field(
         None,
         ge=1,
         le=10_000_000,
         description="Whole lives in all, instead of rows; each split gets one at least",
     )
-    seed: StrictCount = Field(0, ge=0, lt=2**31)
-    failure_modes: Shares = None
-    life_rows: Annotated[tuple[int, int] | None, AfterValidator(_shortest_first)] = None
-    late_life: float | None = Field(None, gt=0, lt=1)
-    states: Shares = None
+    seed: Seed = 0
+    failure_modes: FailureModes = None
+    life_rows: Annotated[tuple[int, int] | None, AfterValidator(_shortest_first)] = Field(
+        None, description="Shortest and longest life, in rows"
+    )
+    late_life: LateLife = None
+    states: States = None
     model_task_id: str | None = Field(
         None,
         description="The training to draw from; by default the newest that no report calls bad",
@@ -252,7 +270,7 @@ class GenerateConfig(Message):
 class ReportConfig(Message):
     """What a report is computed with."""
 
-    seed: StrictCount = Field(0, ge=0, lt=2**31)
+    seed: Seed = 0
 
 
 Config = SeedConfig | TrainConfig | GenerateConfig | ReportConfig

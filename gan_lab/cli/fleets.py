@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gan_lab.cli.show import finish, given, print_json, refuse, task_options
+from gan_lab.cli.options import given
+from gan_lab.cli.show import print_json, print_result, refuse
 from gan_lab.errors import BadParameter, GanLabError
 
 if TYPE_CHECKING:
@@ -130,34 +131,15 @@ def demo(machine_id: str, epochs: int | None) -> int:
     if row.state != "done":
         return refuse(f"{machine_id} {row.state}: {row.error or row.message}", 1)
     click.echo(f"\nDone in {time.monotonic() - began:.0f} s. What there is now:")
-    for what, kind, field in (
-        ("seed table", "seed", "file_path"),
-        ("trained model", "train", "model_path"),
-        ("splits", "generate", "files_generated"),
-        ("quality", "report", "quality"),
-        ("verdict", "report", "verdict"),
-        ("report", "report", "report_path"),
-    ):
+    for kind in ("seed", "train", "generate", "report"):
         done = newest_run(machine_id, kind)
-        value = (done.result_data() or {}).get(field) if done else None
-        if value is not None:
-            text = "\n                  ".join(value) if isinstance(value, list) else value
-            click.echo(f"  {what:<15} {text}")
-    click.echo(f"  {'notebook':<15} {row.notebook}\n  {'fleet report':<15} {found.report}")
+        if done is not None:
+            print_result(kind, done.result_data() or {})
+    click.echo(f"notebook: {row.notebook}\nfleet report: {found.report}")
     return 0
-
-
-@click.command()
-@click.argument("machine_id")
-@task_options
-def report(machine_id: str, detach: bool, as_json: bool) -> int:
-    """Judge a machine's synthetic tables against held-out real ones; writes HTML and JSON."""
-    from gan_lab.cluster import submit
-
-    return finish([submit.report(machine_id)], detach, as_json)
 
 
 def add_to(group: click.Group) -> None:
     """Add these commands."""
-    for command in (fleet, demo, report):
+    for command in (fleet, demo):
         group.add_command(command)

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from gan_lab.cli.show import given, print_json
+from gan_lab.cli.options import given
+from gan_lab.cli.show import print_json
 
 
 @click.group(invoke_without_command=True)

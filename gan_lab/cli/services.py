@@ -20,27 +20,31 @@ LAYOUT = "gan-lab"  # among JupyterLab's workspaces; our server extension puts i
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 def up(as_json: bool) -> None:
     """Start the embedded services, or join those that run."""
-    from gan_lab.cluster import queue as handover
-    from gan_lab.cluster import services, task_names
+    from gan_lab.cluster import services
 
     services.ensure_services()
     _show_services(as_json)
-    if missing := handover.lost():
-        click.echo(" ".join(task_names.lost_sentences(len(missing))), err=True)
+    _say_what_is_lost()
 
 
 @click.command()
 def down() -> None:
     """End the embedded services of this workspace."""
-    from gan_lab.cluster import queue as handover
-    from gan_lab.cluster import services, task_names
+    from gan_lab.cluster import services
 
     ended = services.stop_services()
-    click.echo(
-        "The embedded services have ended." if ended else "No embedded services were running."
-    )
-    if ended and not load_settings().scheduler_address and (missing := handover.lost()):
-        click.echo(" ".join(task_names.lost_sentences(len(missing))), err=True)
+    words = "The embedded services have ended." if ended else "No embedded services were running."
+    click.echo(words)
+    if ended and not load_settings().scheduler_address:
+        _say_what_is_lost()
+
+
+def _say_what_is_lost() -> None:
+    from gan_lab.cluster.queue import lost
+    from gan_lab.cluster.task_names import lost_sentences
+
+    if missing := lost():
+        click.echo(" ".join(lost_sentences(len(missing))), err=True)
 
 
 @click.command()

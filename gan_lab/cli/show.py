@@ -1,14 +1,14 @@
-"""What every command shares: printing, waiting for tasks, options that come again."""
+"""How commands print, and wait for tasks."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from gan_lab.errors import BadParameter, TaskCancelled, TaskFailed
+from gan_lab.errors import TaskCancelled, TaskFailed
 
 EXIT_INTERRUPTED = 130
 
@@ -22,31 +22,6 @@ def refuse(sentence: str, status: int) -> int:
 def print_json(value: Any) -> None:
     """Print a value for programs."""
     click.echo(json.dumps(value, indent=2, default=str))
-
-
-def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what every command that starts tasks understands."""
-    command = click.option("--json", "as_json", is_flag=True, help="Print a TaskStatus.")(command)
-    return click.option("--detach", is_flag=True, help="Return at once with the task id.")(command)
-
-
-def given(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that were given; the others keep the library's defaults."""
-    return {name: value for name, value in options.items() if value is not None and value != ()}
-
-
-def shares(pairs: Sequence[str]) -> dict[str, float] | None:
-    """Return `NAME=SHARE` pairs as a mapping; raises `BadParameter` for what is none."""
-    found = {}
-    for pair in pairs:
-        name, equals, share = pair.partition("=")
-        try:
-            found[name] = float(share)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise BadParameter(f"Cannot read the share {pair!r}: write it as NAME=0.3.")
-    return found or None
 
 
 def finish(runs: Sequence[Any], detach: bool, as_json: bool, many: bool = False) -> int:

@@ -7,41 +7,25 @@ from typing import Any
 import click
 
 from gan_lab.cli.fleets import find, show_fleet
-from gan_lab.cli.show import finish, given, outcome, print_json, print_result, shares, task_options
+from gan_lab.cli.options import config_options, given, task_options
+from gan_lab.cli.show import finish, outcome, print_json, print_result
 from gan_lab.errors import BadParameter
 
 
 @click.command()
 @click.argument("machine_id")
-@click.option("--rows", type=int, help="Rows to simulate.  [default: 10000]")
-@click.option("--lives", type=int, help="Lives to simulate, instead of rows.")
-@click.option("--seed", type=int, help="Seed of the random numbers.  [default: 0]")
-@click.option("--failure-mode", "failure_modes", multiple=True, help="NAME=SHARE; repeatable.")
-@click.option("--late-life", type=float, help="Share of rows from the last fifth of a life.")
-@click.option("--state", "states", multiple=True, help="NAME=SHARE of operating states.")
-@click.option("--censored", type=float, help="Share of lives whose record ends before failure.")
-@click.option("--missing", type=float, help="Share of readings lost, in stretches.")
-@click.option("--maintenance-h", type=float, help="Hours between maintenances, which undo wear.")
+@config_options("seed")
 @task_options
 def seed(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
     """Simulate run-to-failure lives of a machine from its profile."""
     import gan_lab as lab
 
-    options["failure_modes"] = shares(options["failure_modes"])
-    options["states"] = shares(options["states"])
     return finish([lab.seed(machine_id, **given(options))], detach, as_json)
 
 
 @click.command()
 @click.argument("machine_id")
-@click.option(
-    "--model", type=click.Choice(["auto", "tabular", "sequential"]), help="What to learn."
-)
-@click.option(
-    "--epochs", type=int, help="Epochs at most.  [default: as many as are needed, up to 300]"
-)
-@click.option("--batch-size", type=int, help="Rows per step.  [default: 500]")
-@click.option("--seed", type=int, help="Seed of the random numbers.  [default: 0]")
+@config_options("train")
 @task_options
 def train(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
     """Train a TVAE on a machine's seed table."""
@@ -52,39 +36,38 @@ def train(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
 
 @click.command()
 @click.argument("machine_id")
-@click.option("--train", type=int, help="Rows of the training split.  [default: 35000]")
-@click.option("--val", type=int, help="Rows of the validation split.  [default: 7500]")
-@click.option("--test", type=int, help="Rows of the test split.  [default: 7500]")
-@click.option("--lives", type=int, help="Whole lives in all, shared out as rows would be.")
-@click.option("--seed", type=int, help="Seed of the random numbers.  [default: 0]")
-@click.option("--failure-mode", "failure_modes", multiple=True, help="NAME=SHARE; repeatable.")
-@click.option("--life-rows", type=(int, int), help="Shortest and longest life, in rows.")
-@click.option("--late-life", type=float, help="Share of rows from the last fifth of a life.")
-@click.option("--state", "states", multiple=True, help="NAME=SHARE of operating states.")
-@click.option("--model", "model_task_id", help="Training to draw from.  [default: newest good one]")
+@config_options("generate")
 @click.option("--report/--no-report", default=True, help="Judge the rows afterwards.")
 @task_options
 def generate(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
     """Draw train, validation and test tables from a trained model."""
     import gan_lab as lab
 
-    options["failure_modes"] = shares(options["failure_modes"])
-    options["states"] = shares(options["states"])
     return finish([lab.generate(machine_id, **given(options))], detach, as_json)
 
 
 @click.command()
 @click.argument("machine_id")
-@click.option(
-    "--epochs", type=int, help="Epochs at most.  [default: as many as are needed, up to 300]"
-)
+@config_options("report")
+@task_options
+def report(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
+    """Judge a machine's synthetic tables against held-out real ones; writes HTML and JSON."""
+    from gan_lab.cluster import submit
+
+    return finish([submit.report(machine_id, **given(options))], detach, as_json)
+
+
+@click.command()
+@click.argument("machine_id")
+@config_options("train")
 @click.option("--report/--no-report", default=True, help="Judge the rows at the end.")
 @task_options
-def pipeline(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
-    """Seed, train, generate and report, chained on the cluster."""
+def pipeline(machine_id: str, report: bool, detach: bool, as_json: bool, **options: Any) -> int:
+    """Seed, train, generate and report, chained on the cluster; options are the training's."""
     import gan_lab as lab
 
-    return finish(lab.pipeline(machine_id, **given(options)), detach, as_json, many=True)
+    runs = lab.pipeline(machine_id, train=given(options), report=report)
+    return finish(runs, detach, as_json, many=True)
 
 
 @click.command()
@@ -198,5 +181,5 @@ def resume(task_id: str | None, everything: bool, detach: bool, as_json: bool) -
 
 def add_to(group: click.Group) -> None:
     """Add these commands."""
-    for command in (seed, train, generate, pipeline, tasks, task, watch, cancel, resume):
+    for command in (seed, train, generate, report, pipeline, tasks, task, watch, cancel, resume):
         group.add_command(command)

@@ -1,0 +1,56 @@
+"""The options of the commands that start tasks: the fields of the tasks' configurations."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import click
+import pytest
+
+from gan_lab.cli import cli
+from gan_lab.cli.options import given
+from gan_lab.schema import CONFIGS, Kind, configure
+
+
+def parsed(command: str, *arguments: str) -> dict[str, Any]:
+    """The options that a command passes on."""
+    context = cli.commands[command].make_context(command, ["press", *arguments])
+    others = ("machine_id", "report", "detach", "as_json")
+    return given({name: value for name, value in context.params.items() if name not in others})
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_every_field_is_an_option_that_says_what_it_is(kind: str) -> None:
+    options = {option.name: option for option in cli.commands[kind].params}
+    for name in CONFIGS[kind].model_fields:
+        option = options[name]
+        assert isinstance(option, click.Option) and option.help
+    assert parsed(kind) == {}  # the library's own defaults count
+
+
+def test_what_is_given_is_a_configuration() -> None:
+    seed = parsed("seed", "--failure-mode", "bearing=0.3", "--failure-mode", "winding=0.2")
+    assert seed == {"failure_modes": {"bearing": 0.3, "winding": 0.2}}
+    options = ["--model", "tabular", "--compress-dims", "8,16", "--no-early-stopping"]
+    train = configure("train", parsed("train", *options, "--epochs", "3", "--l2scale", "1e-4"))
+    assert (train.model, train.compress_dims, train.early_stopping) == ("tabular", (8, 16), False)
+    assert (train.epochs, train.max_steps, train.l2scale) == (3, 0, 1e-4)
+    options = ["--life-rows", "10", "20", "--model", "1c9c21a4", "--state", "idle=0.5"]
+    generate = configure("generate", parsed("generate", *options, "--lives", "9"))
+    assert generate.conditions == {"life_rows": (10, 20), "states": {"idle": 0.5}}
+    assert (generate.model_task_id, generate.lives) == ("1c9c21a4", 9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["seed", "--state", "idle"], "'idle': write it as NAME=0.3"),
+        (["train", "--compress-dims", "8,x"], "'8,x': write whole numbers"),
+        (["train", "--model", "forest"], "'forest'"),
+        (["generate", "--life-rows", "10"], "--life-rows"),
+    ],
+)
+def test_what_cannot_be_read_is_said(arguments: list[str], words: str) -> None:
+    with pytest.raises(click.UsageError) as refused:
+        parsed(*arguments)
+    assert words in refused.value.format_message()
