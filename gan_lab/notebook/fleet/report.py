@@ -106,7 +106,7 @@ def _card(row: Row, odd: Sequence[str]) -> str:
     if row.notebook:
         links = {"read the notebook": f"{row.machine_id}.html", "open it": row.notebook.name}
     if "report" in newest and newest["report"].report_html() is not None:
-        links["quality report"] = f"../../{newest['report'].task_id}/{run_folder.REPORT_HTML}"
+        links["quality report"] = f"../../{newest['report'].task_id}/{REPORT_HTML}"
     shown_links = ", ".join(f"<a href='{where}'>{what}</a>" for what, where in links.items())
     return f"<article>{''.join(lines)}<p>{shown_links}</p></article>"
 
