@@ -13,7 +13,7 @@ from gan_lab.notebook.card import clock, number
 from gan_lab.notebook.fleet.figures import FIGURES
 from gan_lab.notebook.fleet.page import STYLE, escaped
 from gan_lab.workspace import fleet_folder
-from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.run_folder import REPORT_HTML, RunFolder
 
 if TYPE_CHECKING:
     from gan_lab.notebook.fleet.record import FleetRecord, Row
