@@ -8,7 +8,6 @@ of middle lightness: Jupyter cleans up the rest in notebooks it does not trust, 
 from __future__ import annotations
 
 import base64
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from typing import NamedTuple
 
 from gan_lab.schema import State, TaskStatus
 from gan_lab.task_states import BLUE, GREEN, GREY, VERMILION, TaskState, state_of
-from gan_lab.workspace.run_folder import LOSS_COLUMNS, LOSSES, REPORT_HTML, RunFolder
+from gan_lab.workspace.loss_history import LossHistory
+from gan_lab.workspace.run_folder import LOSSES, REPORT_HTML, RunFolder
 from gan_lab.workspace.runs import done_runs
 
 TRAINING, VALIDATION, GOOD, QUIET = BLUE, VERMILION, GREEN, GREY
@@ -113,15 +113,13 @@ class Snapshot:
         return {name: figure for name, figure in found.items() if figure}
 
 
-def look(run: RunFolder) -> Snapshot:
-    """Read a run's folder as it is now."""
+def look(run: RunFolder, losses: LossHistory | None = None) -> Snapshot:
+    """Read a run's folder as it is now; of losses that were read before, only what is new."""
+    losses = LossHistory(run) if losses is None else losses
+    losses.update()
     status, last = run.status(), run.last_event()
     elapsed_s = (_moment(last.timestamp) - _began(run.path)).total_seconds() if last else 0.0
-    # Without a DataFrame, which takes longer to make than all the rest to show.
-    rows = [[math.nan if cell is None else cell for cell in row] for row in run.loss_rows()]
-    columns = list(zip(*rows, strict=True)) or [()] * len(LOSS_COLUMNS)
-    losses = {name: list(column) for name, column in zip(LOSS_COLUMNS, columns, strict=True)}
-    return Snapshot(run, status, losses, elapsed_s)
+    return Snapshot(run, status, losses.columns, elapsed_s)
 
 
 @lru_cache(maxsize=1000)

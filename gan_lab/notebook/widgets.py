@@ -20,6 +20,7 @@ from gan_lab.errors import BadParameter, GanLabError
 from gan_lab.notebook import card, overview
 from gan_lab.terminal import in_headless_notebook
 from gan_lab.wire.follow import Doorbell
+from gan_lab.workspace.loss_history import LossHistory
 from gan_lab.workspace.run_folder import RunFolder
 
 REDRAW_S, TABLE_REDRAW_S = 0.2, 0.5
@@ -210,7 +211,8 @@ class Card(View):
 
     def __init__(self, run: RunFolder) -> None:
         super().__init__()
-        self.run = run
+        self.run, self._losses = run, LossHistory(run)
+        self._looking = threading.Lock()  # the kernel's main thread looks as well
 
     def over(self) -> bool:
         """Whether the run has ended."""
@@ -218,7 +220,8 @@ class Card(View):
 
     def now(self) -> card.Shown:
         """Look at the run's folder."""
-        return card.show(card.look(self.run))
+        with self._looking:
+            return card.show(card.look(self.run, self._losses))
 
     def forms(self) -> dict[str, Any]:
         """Return the view as it is now, by MIME type; a run that has ended also as a picture."""

@@ -8,8 +8,9 @@ from gan_lab.notebook import card
 from gan_lab.schema import Epoch
 from gan_lab.settings import load_settings
 from gan_lab.wire.announce import Announcer
+from gan_lab.workspace.loss_history import LossHistory
 from gan_lab.workspace.run_folder import RunFolder
-from tests.notebook.writer import train
+from tests.notebook.writer import train, training
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,15 @@ def test_half_way_it_knows_the_time_left_and_the_trend(new_run: Callable[..., Ru
         "elapsed": "0:00",
         "left": "1:00",
     }
+
+
+def test_a_card_reads_only_the_epochs_that_are_new(new_run: Callable[..., RunFolder]) -> None:
+    run = new_run()
+    history = LossHistory(run)
+    for number in training(run, 4):
+        assert card.look(run, history).facts["epoch"] == f"{number} / 4"
+        assert len(history) == number  # it is the one that is read on
+    assert card.show(card.look(run, history)) == card.show(card.look(run))
 
 
 def test_a_failure_is_a_sentence_with_its_traceback_one_click_away(

@@ -1,0 +1,42 @@
+"""A training's losses as they grow, of which each look reads only what is new."""
+
+from __future__ import annotations
+
+import math
+
+from gan_lab.workspace.files import whole_lines
+from gan_lab.workspace.run_folder import LOSS_COLUMNS, LOSSES, RunFolder
+
+
+class LossHistory:
+    """The columns of `losses.csv` up to the last `update`; NaN where an epoch has no figure.
+
+    One thread at a time.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self._path = run.path / LOSSES
+        self._read_to = (0, 0)  # which file (inode), how far (bytes)
+        self.columns: dict[str, list[float]] = {name: [] for name in LOSS_COLUMNS}
+
+    def __len__(self) -> int:
+        return len(self.columns["epoch"])
+
+    def update(self) -> None:
+        """Read the epochs since the last look; all of them where the training has gone back.
+
+        A training that goes back to its checkpoint puts a shorter file in place of the old one.
+        """
+        try:
+            inode = self._path.stat().st_ino
+        except FileNotFoundError:
+            return
+        if inode != self._read_to[0]:
+            self._read_to = (inode, 0)
+            self.columns = {name: [] for name in LOSS_COLUMNS}
+        lines, end = whole_lines(self._path, self._read_to[1])
+        for line in lines:
+            cells = line.decode().split(",")
+            for name, cell in zip(LOSS_COLUMNS, cells, strict=True):
+                self.columns[name].append(float(cell) if cell else math.nan)
+        self._read_to = (inode, end)
