@@ -110,7 +110,7 @@ def test_no_batch_waits_for_the_gpu() -> None:
 def test_lives_resume_and_are_drawn_on_the_gpu() -> None:
     kept: list[bytes] = []
     whole = sequential("cuda", kept=kept)
-    assert whole.residual.network.device.type == "cuda"
+    assert whole.residual.tvae.network.device.type == "cuda"
     again = sequential("cuda", resume=kept[len(kept) // 2])
     np.testing.assert_allclose(losses(again.history), losses(whole.history), rtol=1e-3, atol=1e-3)
     drawn = pd.concat(whole.sample(lives=5, seed=1))

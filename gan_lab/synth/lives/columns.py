@@ -17,7 +17,7 @@ from scipy.special import ndtr, ndtri
 from gan_lab.errors import BadTable
 from gan_lab.schema import Roles
 from gan_lab.synth.lives.packed import Floats, Ints, Packed
-from gan_lab.synth.lives.variance import Scale
+from gan_lab.synth.lives.scale import Scale
 
 FEW_VALUES = 20
 MOST_VALUES = 200  # distinct ones that a column keeps to, where each comes five times or more

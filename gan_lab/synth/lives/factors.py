@@ -1,4 +1,4 @@
-"""What few lives have in common: factor analysis, with as many factors as other lives confirm."""
+"""Covariances of few lives: factor analysis, with the number of factors by cross-validation."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from gan_lab.synth.lives.packed import Floats
 
-MOST_ASKED = 500  # rows that the number of factors is decided by
+MAX_ROWS = 500  # that the number of factors is decided by
 FOLDS, REPEATS = 5, 4  # of 35 lives one split alone finds three factors in noise,
 MANY_COLUMNS = 60  # but more columns than these tell enough in one
 PATIENCE = 2  # numbers of factors that may be no better before the search ends
-MOST_FACTORS = 10
-LEAST_OWN = 0.02  # of a column's variance, that no factor explains
-MOST_TURNS, CLOSE = 30, 0.01  # of the search for a column's own variance
+MAX_FACTORS = 10
+MIN_OWN = 0.02  # of a column's variance, that no factor explains
+MAX_ROUNDS, TOLERANCE = 30, 0.01  # of the search for a column's own variance
 
 
-def factored(values: Floats) -> tuple[Floats, int]:
+def factor_covariance(values: Floats) -> tuple[Floats, int]:
     """Return the covariance of rows, (columns, columns), and the number of factors in it.
 
     `values` is (rows, columns). The covariance is that of factors which columns share and of a
@@ -28,42 +28,42 @@ def factored(values: Floats) -> tuple[Floats, int]:
     rng = np.random.default_rng(0)
     spread = values.std(axis=0)
     varying = np.ptp(values, axis=0) > 0
-    strays = (values - values.mean(axis=0))[:, varying] / spread[varying]
-    few = strays if len(strays) <= MOST_ASKED else rng.choice(strays, MOST_ASKED, replace=False)
-    factors = _confirmed(few, rng)
+    scores = (values - values.mean(axis=0))[:, varying] / spread[varying]
+    few = scores if len(scores) <= MAX_ROWS else rng.choice(scores, MAX_ROWS, replace=False)
+    factors = _number_of_factors(few, rng)
     found = np.zeros((values.shape[1],) * 2)
-    found[np.ix_(varying, varying)] = _explained(strays.T @ strays / len(strays), factors)
+    found[np.ix_(varying, varying)] = _fitted(scores.T @ scores / len(scores), factors)
     return found * np.outer(spread, spread), factors
 
 
-def _confirmed(strays: Floats, rng: np.random.Generator) -> int:
+def _number_of_factors(scores: Floats, rng: np.random.Generator) -> int:
     """Return how many factors make rows that were left out most likely."""
-    rows, columns = strays.shape
+    rows, columns = scores.shape
     if rows < 2 * FOLDS or columns < 2:
         return 0
     repeats = REPEATS if columns <= MANY_COLUMNS else 1
     folds = np.array([rng.permutation(rows) % FOLDS for _ in range(repeats)])
-    asked = (folds[:, None] == np.arange(FOLDS)[:, None]).reshape(-1, 1, rows)
-    squares = (strays.T * asked) @ strays  # of each part that is left out
-    taught = (strays.T @ strays - squares) / (rows - asked.sum(axis=2, keepdims=True))
-    best, most = 0, -np.inf
-    for factors in range(min(columns, rows // 2, MOST_FACTORS + 1)):
-        explained = _explained(taught, factors)
-        misfit = np.linalg.solve(explained, squares).trace(axis1=1, axis2=2)
-        score = -(misfit.sum() / (repeats * rows) + np.linalg.slogdet(explained)[1].mean())
-        if score > most:
-            best, most = factors, score
+    left_out = (folds[:, None] == np.arange(FOLDS)[:, None]).reshape(-1, 1, rows)
+    squares = (scores.T * left_out) @ scores  # of each part that is left out
+    train = (scores.T @ scores - squares) / (rows - left_out.sum(axis=2, keepdims=True))
+    best, best_score = 0, -np.inf
+    for factors in range(min(columns, rows // 2, MAX_FACTORS + 1)):
+        fitted = _fitted(train, factors)
+        misfit = np.linalg.solve(fitted, squares).trace(axis1=1, axis2=2)
+        score = -(misfit.sum() / (repeats * rows) + np.linalg.slogdet(fitted)[1].mean())
+        if score > best_score:
+            best, best_score = factors, score
         elif factors >= best + PATIENCE:
             break
     return best
 
 
-def _explained(covariance: Floats, factors: int) -> Floats:
-    """Return what so many factors explain of covariances, (..., columns, columns), and each
-    column's own variance: nearly the most likely ones, in turns (Lawley 1940)."""
+def _fitted(covariance: Floats, factors: int) -> Floats:
+    """Return covariances (..., columns, columns) of so many factors and each column's own variance:
+    nearly the most likely ones, in turns (Lawley 1940)."""
     variance = np.diagonal(covariance, axis1=-2, axis2=-1)
-    own, shared = np.maximum(variance, LEAST_OWN), np.zeros_like(covariance)
-    for _ in range(MOST_TURNS if factors else 0):
+    own, shared = np.maximum(variance, MIN_OWN), np.zeros_like(covariance)
+    for _ in range(MAX_ROUNDS if factors else 0):
         root = np.sqrt(own)
         outer = root[..., :, None] * root[..., None, :]
         size, direction = np.linalg.eigh(covariance / outer)
@@ -71,7 +71,7 @@ def _explained(covariance: Floats, factors: int) -> Floats:
         loading = direction[..., -factors:] * np.sqrt(strength)
         shared = outer * (loading @ np.swapaxes(loading, -2, -1))
         before, own = own, variance - np.diagonal(shared, axis1=-2, axis2=-1)
-        own = np.maximum(own, LEAST_OWN)
-        if np.abs(own - before).max() < CLOSE:
+        own = np.maximum(own, MIN_OWN)
+        if np.abs(own - before).max() < TOLERANCE:
             break
     return np.asarray(shared + own[..., None] * np.eye(own.shape[-1]))

@@ -28,8 +28,8 @@ from gan_lab.synth.lives.columns import (
     sorted_lives,
 )
 from gan_lab.synth.lives.packed import Floats, Ints, Packed, Real
-from gan_lab.synth.lives.regimes import MOST_REGIMES, find_regimes, levels_of
-from gan_lab.synth.lives.variance import Scale
+from gan_lab.synth.lives.regimes import MAX_REGIMES, find_regimes, levels_of
+from gan_lab.synth.lives.scale import Scale
 from gan_lab.synth.network.encoding import Encoded, Encoding
 
 LEAST_SPREAD = 0.05  # of a column within a regime, in its spread over all regimes
@@ -120,7 +120,7 @@ class LifeTable:
         settings, regime = _regimes(regimes, roles, (categories, codes), endings, sorting, packed)
         for track, column in zip(sorting.tracks, numbers.T, strict=True):
             track.scale = Scale() if track.counter else Scale.fit(column, regime, packed)
-            column[:] = track.scale.place(column)
+            column[:] = track.scale.transform(column)
         center, spread, fixed = _levels(numbers, regime)
         found = {ROWS: rows.astype(float), LEFT: np.nan_to_num(remaining[ends]), START: starts}
         found |= sorting.life_numbers
@@ -204,8 +204,8 @@ class LifeTable:
         found = numbers.copy()
         for place in tracks:
             track = self.tracks[place]
-            written = track.write(track.scale.reading(numbers[:, place]))
-            found[:, place] = track.scale.place(written.to_numpy(np.float64))
+            written = track.write(track.scale.inverse_transform(numbers[:, place]))
+            found[:, place] = track.scale.transform(written.to_numpy(np.float64))
         return found
 
     def cells(
@@ -258,7 +258,7 @@ class LifeTable:
             values = np.where(gone, np.nan, traits[track.name])
             series[track.name] = track.write(values).iloc[packed.life]
         for track, places in zip(self.tracks, lives.numbers.T, strict=True):
-            values = track.scale.reading(places)
+            values = track.scale.inverse_transform(places)
             start = traits[track.name][packed.life] if track.counter else None
             series[track.name] = track.write(
                 values if start is None else _counted(track, values, start, packed)
@@ -420,9 +420,9 @@ def _regimes(
                 f"Columns that do: {', '.join(levels) or 'none'}."
             )
     joint = np.unique(np.stack([levels[name] for name in names], 1), axis=0, return_inverse=True)
-    if len(joint[0]) > MOST_REGIMES:
+    if len(joint[0]) > MAX_REGIMES:
         raise BadTable(
-            f"{' and '.join(names)} make {len(joint[0])} regimes; at most {MOST_REGIMES} can be "
+            f"{' and '.join(names)} make {len(joint[0])} regimes; at most {MAX_REGIMES} can be "
             "modelled. Name other columns with regimes=, or none."
         )
     return names, joint[1].reshape(-1).astype(np.int64)

@@ -1,64 +1,71 @@
-"""The model of lives: run-to-failure trajectories, whole lives at a time.
-
-A mixed-effects degradation curve with an embedding of the life (`degradation`), a Markov chain of
-regimes (`regimes`), columns that the others follow (`drivers`), a variance that follows level and
-wear (`scatter`), a conditional TVAE for what is left (`residual`), and a map to the values that are
-seen (`calibration`). `fitting` trains them, `drawing` draws from them.
-"""
+"""A fitted model of lives: its steps, what it found, and its file."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gan_lab.errors import BadParameter
 from gan_lab.schema import Epoch, TrainConfig
 from gan_lab.synth.lives.calibration import Calibration
+from gan_lab.synth.lives.conditional_tvae import ConditionalTVAE
+from gan_lab.synth.lives.degradation_curve import Curve
 from gan_lab.synth.lives.dependence import Dependence
 from gan_lab.synth.lives.drivers import Drivers
+from gan_lab.synth.lives.level import LifeLevel
 from gan_lab.synth.lives.life_table import LifeTable
-from gan_lab.synth.lives.memory import Past
+from gan_lab.synth.lives.markov_chain import MarkovChain
+from gan_lab.synth.lives.memory import Autoregression
 from gan_lab.synth.lives.population import Population
-from gan_lab.synth.lives.regimes import Chain
 from gan_lab.synth.lives.residual import Residual
-from gan_lab.synth.lives.row_context import Situation
-from gan_lab.synth.lives.variance import Scatter
-from gan_lab.synth.lives.wear_curve import Curve
+from gan_lab.synth.lives.row_context import RowContext
+from gan_lab.synth.lives.variance import VarianceModel
 from gan_lab.synth.network.build import build_network
 from gan_lab.synth.network.encoding import Column, Encoding
 from gan_lab.synth.network.latent_prior import Prior
 from gan_lab.synth.network.model_file import load_file, part, save_file
 
-RESIDUAL_PARTS = ("past", "dependence", "scatter", "level")
+
+@dataclass
+class TrainingRecord:
+    """How a model was trained: its configuration, counts of the training lives, its epochs."""
+
+    config: TrainConfig
+    facts: dict[str, Any]
+    history: list[Epoch]
 
 
+@dataclass(eq=False)
 class LivesModel:
-    """A fitted model of lives; `history` holds what each epoch said."""
+    """A fitted model of lives."""
 
-    def __init__(
-        self,
-        table: LifeTable,
-        situation: Situation,
-        drivers: Drivers,
-        curve: Curve,
-        residual: Residual,
-        population: Population,
-        calibration: Calibration,
-        config: TrainConfig,
-        facts: dict[str, Any],
-        history: list[Epoch],
-    ) -> None:
-        self.table, self.situation = table, situation
-        self.drivers, self.curve = drivers, curve
-        self.residual, self.population, self.calibration = residual, population, calibration
-        self.config, self.facts, self.history = config, facts, history
+    table: LifeTable
+    context: RowContext
+    drivers: Drivers
+    curve: Curve
+    residual: Residual
+    population: Population
+    calibration: Calibration
+    record: TrainingRecord
+
+    @property
+    def config(self) -> TrainConfig:
+        """The configuration of the training."""
+        return self.record.config
+
+    @property
+    def history(self) -> list[Epoch]:
+        """The epochs of the training."""
+        return self.record.history
 
     @property
     def failure_modes(self) -> list[str]:
-        """The failure modes that can be asked for."""
+        """The failure modes that can be chosen."""
         return [name for name in self.failure_mode_names if name is not None]
 
     @property
@@ -75,7 +82,7 @@ class LivesModel:
 
     @property
     def states(self) -> list[str]:
-        """The operating states that can be asked for, where one column of states makes the
+        """The operating states that can be chosen, where one column of states makes the
         regimes."""
         return [name for name in self.state_of_regime if name is not None]
 
@@ -90,7 +97,7 @@ class LivesModel:
 
     def notes(self) -> list[str]:
         """Return what the model found and decided by itself, a sentence each."""
-        names, facts = self.table.regime_columns, self.facts
+        names, facts = self.table.regime_columns, self.record.facts
         regimes = f"{self.table.regimes} regimes from {', '.join(names)}" if names else "one regime"
         held = facts["held_out"]
         decided = (
@@ -114,37 +121,34 @@ class LivesModel:
 
     def save(self, path: Path) -> None:
         """Write the model as one sealed file (safetensors: tensors and JSON, no pickle)."""
-        parts: dict[str, dict[str, Any]] = {
+        residual, tvae = self.residual, self.residual.tvae
+        parts = {
             "curve": self.curve.state_dict(),
-            "network": self.residual.network.state_dict(),
-            "prior": self.residual.prior.tensors(),
-            "residual": {
-                name: torch.from_numpy(np.ascontiguousarray(getattr(self.residual, name)))
-                for name in ("gain", "lowest", "highest", "offsets")
-            },
+            "network": tvae.network.state_dict(),
+            "prior": tvae.prior.tensors(),
+            "drivers": _tensors(self.drivers),
+            "level_width": _tensors(residual.level.width),
+            "level": {"root": _tensor(residual.level.root)},
+            "memory": _tensors(residual.memory),
+            "residual": {"gain": _tensor(residual.gain)},
+            "variance": _tensors(residual.variance),
+            "dependence": _tensors(residual.dependence),
+            "population": _tensors(self.population),
+            "calibration": _tensors(self.calibration),
         }
-        arrays: dict[str, Any] = {name: getattr(self.residual, name) for name in RESIDUAL_PARTS}
-        arrays |= {"population": self.population, "calibration": self.calibration}
-        arrays["drivers"] = self.drivers
-        for name, made in arrays.items():
-            parts[name] = {k: torch.from_numpy(v) for k, v in vars(made).items()}
-        for name, chain in self.situation.chains.items():
-            parts[f"chain_{name}"] = {
-                "first": torch.from_numpy(chain.first),
-                "following": torch.from_numpy(chain.following),
-            }
+        parts |= {f"chain_{k}": _tensors(chain) for k, chain in self.context.chains.items()}
         meta = {
             "model": "sequential",
             "table": self.table.to_json(),
-            "span": self.situation.span,
-            "clocked": self.situation.clocked,
-            "patterns": self.situation.patterns,
-            "chains": list(self.situation.chains),
-            "encoding": self.residual.encoding.to_json(),
-            "groups": self.residual.groups,
-            "network_conditions": self.residual.network.conditions,
+            "span": self.context.span,
+            "clocked": self.context.clocked,
+            "patterns": self.context.patterns,
+            "chains": list(self.context.chains),
+            "encoding": tvae.encoding.to_json(),
+            "groups": tvae.groups,
+            "network_conditions": tvae.network.conditions,
             "config": self.config.model_dump(),
-            "facts": self.facts,
+            "facts": self.record.facts,
             "history": [[getattr(e, name) for name in Epoch.__slots__] for e in self.history],
         }
         tensors = {f"{part}.{k}": v for part, found in parts.items() for k, v in found.items()}
@@ -166,27 +170,31 @@ class LivesModel:
         network = build_network(encoding, config, meta["network_conditions"])
         network.load_state_dict(part(tensors, "network."))
         prior = Prior(config.embedding_dim, **part(tensors, "prior."))
-        curve = Curve.shaped_like(part(tensors, "curve."))
-        chains = {name: Chain(**arrays(f"chain_{name}")) for name in meta["chains"]}
+        curve = Curve.from_weights(part(tensors, "curve."))
+        chains = {name: MarkovChain(**arrays(f"chain_{name}")) for name in meta["chains"]}
         return cls(
             LifeTable.from_json(meta["table"]),
-            Situation(meta["span"], meta["clocked"], meta["patterns"], chains),
+            RowContext(meta["span"], meta["clocked"], meta["patterns"], chains),
             Drivers(**arrays("drivers")),
             curve.eval(),
             Residual(
-                past=Past(**arrays("past")),
-                scatter=Scatter(**arrays("scatter")),
-                level=Scatter(**arrays("level")),
+                level=LifeLevel(VarianceModel(**arrays("level_width")), **arrays("level")),
+                memory=Autoregression(**arrays("memory")),
+                variance=VarianceModel(**arrays("variance")),
                 dependence=Dependence(**arrays("dependence")),
-                encoding=encoding,
-                groups=meta["groups"],
-                network=network.eval(),
-                prior=prior,
+                tvae=ConditionalTVAE(encoding, meta["groups"], network.eval(), prior),
                 **arrays("residual"),
             ),
             Population(**arrays("population")),
             Calibration(**arrays("calibration")),
-            config,
-            meta["facts"],
-            [Epoch(*values) for values in meta["history"]],
+            TrainingRecord(config, meta["facts"], [Epoch(*values) for values in meta["history"]]),
         )
+
+
+def _tensors(step: Any) -> dict[str, Tensor]:
+    """Return the arrays of a step by the names of its attributes."""
+    return {name: _tensor(values) for name, values in vars(step).items()}
+
+
+def _tensor(values: Any) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values))

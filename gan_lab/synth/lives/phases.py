@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from gan_lab.schema import TrainConfig
-from gan_lab.synth.lives.wear_curve import Curve, CurveData, Embeddings, curve_losses
+from gan_lab.synth.lives.degradation_curve import Curve
+from gan_lab.synth.lives.random_effects import CurveData, RandomEffects, curve_losses
 from gan_lab.synth.network.schedule import EarlyStopping
 from gan_lab.synth.network.training import VALIDATION_ROWS, Objective, Trainer, TvaeObjective
 from gan_lab.synth.network.tvae_network import Batch, Network
@@ -26,7 +27,7 @@ ELBO_SHARE = 0.5  # of `loss_factor`: SDV's default is then the evidence lower b
 
 
 class CurveObjective(Objective):
-    """The loss of the degradation curve; the embeddings of lives are inferred anew before each
+    """The loss of the degradation curve; the random effects of lives are estimated before each
     epoch, and after `common_steps` the curve learns how lives differ."""
 
     fast = ("log_sigma",)
@@ -38,30 +39,30 @@ class CurveObjective(Objective):
         self.curve, self.data, self.held_out, self.seed = curve, data, held_out, config.seed
         self.steps = math.ceil(self.rows / config.batch_size)
         # Without conditions there is nothing to learn first but which life has which length.
-        conditions = data.told.shape[1]
+        conditions = data.conditions.shape[1]
         self.common_steps = min(COMMON_STEPS, 0.2 * epochs * self.steps) if conditions else 0
-        self.embeddings: Embeddings
+        self.effects: RandomEffects
 
     def before_epoch(self, epoch: int) -> None:
-        """Infer the embeddings, given the curve as it is."""
+        """Estimate the random effects, given the curve as it is."""
         common = epoch * self.steps < self.common_steps
-        self.curve.tell_apart(not common)
-        found = Embeddings.nobody if common else Embeddings.infer
-        self.embeddings = found(self.curve, self.data)
-        self.curve.level_share.copy_(self.embeddings.level_share)
+        self.curve.train_random_effects(not common)
+        estimate = RandomEffects.zero if common else RandomEffects.fit
+        self.effects = estimate(self.curve, self.data)
+        self.curve.level_share.copy_(self.effects.level_share)
 
     def losses(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return reconstruction and KL of the chosen rows, nats a row."""
-        return curve_losses(self.curve, self.data, self.embeddings, chosen, generator)
+        return curve_losses(self.curve, self.data, self.effects, chosen, generator)
 
     def validation(self) -> float | None:
         """Return the loss of held-out lives, nats a row; None where there are none."""
         if not len(self.held_out.rows):
             return None
         generator = torch.Generator().manual_seed(self.seed)
-        found = Embeddings.infer(self.curve, self.held_out, self.embeddings.follows)
+        effects = RandomEffects.fit(self.curve, self.held_out, self.effects.by_condition)
         chosen = torch.randperm(len(self.held_out.life), generator=generator)[:VALIDATION_ROWS]
-        return float(sum(curve_losses(self.curve, self.held_out, found, chosen, generator)))
+        return float(sum(curve_losses(self.curve, self.held_out, effects, chosen, generator)))
 
 
 def curve_trainer(

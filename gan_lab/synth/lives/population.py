@@ -1,4 +1,4 @@
-"""How the lives of a table differ: embeddings and traits drawn together."""
+"""How the lives of a table differ: random effects and numbers of a life, drawn together."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from gan_lab.synth.lives.factors import factored
+from gan_lab.synth.lives.factors import factor_covariance
 from gan_lab.synth.lives.packed import Floats, Ints
 
-MOST_LIVES = 5_000  # that the mixture is fitted to
-LIKE_ALL = 3.0  # lives of a condition that are presumed to be like all lives
+MAX_LIVES = 5_000  # that the mixture is fitted to
+PRIOR_LIVES = 3.0  # of a condition, presumed to be like all lives
+MAX_COMPONENTS = 3
+MIXTURE_LIVES = 20  # fewer are one component
 
 
 @dataclass
 class Population:
-    """How lives differ: a Gaussian mixture over embedding and normal scores, shifted by
+    """A Gaussian mixture over the random effects and normal scores of a life, shifted by
     condition."""
 
     shares: Floats  # (components,)
@@ -25,64 +27,67 @@ class Population:
     shifts: Floats  # (conditions, n)
 
     @classmethod
-    def fit(cls, traits: Floats, condition: Ints, conditions: int, spread: Floats) -> Population:
-        """Fit to the traits of the training lives; `spread` is the variance each trait is known
-        with.
+    def fit(cls, scores: Floats, condition: Ints, conditions: int, variance: Floats) -> Population:
+        """Fit to the scores of the training lives, (lives, n); `variance` (n,) is that of their
+        estimates.
 
         As many components as the Bayesian information criterion asks for (Schwarz 1978), three at
-        most. The more a trait tells lives apart, the more of `spread` is drawn as well: a number of
-        the embedding that none of them needed stays at rest, for the curve makes noise of it.
+        most. The more lives differ in a score, the more of `variance` is drawn as well: a random
+        effect that none of them needed stays at zero, for the curve makes noise of it.
         """
-        shifts = np.zeros((conditions, traits.shape[1]))
+        shifts = np.zeros((conditions, scores.shape[1]))
         for number in range(conditions):
-            mine = traits[condition == number]
+            mine = scores[condition == number]
             if len(mine) and conditions > 1:
-                share = len(mine) / (len(mine) + LIKE_ALL)
-                shifts[number] = share * (mine.mean(0) - traits.mean(0))
-        centered = traits - shifts[condition]
+                share = len(mine) / (len(mine) + PRIOR_LIVES)
+                shifts[number] = share * (mine.mean(0) - scores.mean(0))
+        centered = scores - shifts[condition]
         shares, means, covariances = _mixture(centered)
-        apart = centered.var(axis=0)
-        spread = spread * apart / np.maximum(apart + spread, 1e-12)
-        covariances = covariances + np.diag(spread + 1e-6)
+        between = centered.var(axis=0)
+        variance = variance * between / np.maximum(between + variance, 1e-12)
+        covariances = covariances + np.diag(variance + 1e-6)
         roots = np.linalg.cholesky(covariances).astype(np.float64)
         return cls(shares, means, roots, shifts)
 
     def draw(self, condition: Ints, rng: np.random.Generator) -> Floats:
-        """Draw the traits of one life for each condition asked for.
+        """Draw the scores of one life for each condition, (lives, n).
 
-        Lives of one condition are spread evenly over each trait (Latin hypercube sampling, McKay,
-        Beckman and Conover 1979): few of them are as good a sample as many drawn independently.
+        Lives of one condition are spread evenly over each score: few of them are as good a sample
+        as many drawn independently.
         """
         even = np.empty((len(condition), 1 + self.means.shape[1]))
         for number in np.unique(condition):
-            even[condition == number] = evenly(int((condition == number).sum()), even.shape[1], rng)
+            mine = condition == number
+            even[mine] = latin_hypercube(int(mine.sum()), even.shape[1], rng)
         component = np.searchsorted(np.cumsum(self.shares)[:-1], even[:, 0], side="right")
         noise = ndtri(even[:, 1:])
         shaped = np.einsum("nij,nj->ni", self.roots[component], noise)
         return np.asarray(self.means[component] + shaped + self.shifts[condition])
 
 
-def evenly(rows: int, columns: int, rng: np.random.Generator) -> Floats:
-    """Return points within (0, 1), each column with one in each of `rows` equal parts."""
+def latin_hypercube(rows: int, columns: int, rng: np.random.Generator) -> Floats:
+    """Return points within (0, 1), each column with one in each of `rows` equal parts (McKay,
+    Beckman and Conover 1979)."""
     order = rng.permuted(np.tile(np.arange(rows)[:, None], columns), axis=0)
     return np.asarray(np.clip((order + rng.random(order.shape)) / rows, 1e-12, 1 - 1e-12))
 
 
-def _mixture(traits: Floats) -> tuple[Floats, Floats, Floats]:
+def _mixture(scores: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return shares, means and covariances of the components."""
     from sklearn.mixture import GaussianMixture
 
-    lives, size = traits.shape
+    lives, size = scores.shape
     if lives < 2:
-        return np.ones(1), traits.mean(0)[None], np.zeros((1, size, size))
-    if lives > MOST_LIVES:
-        traits = np.random.default_rng(0).choice(traits, MOST_LIVES, replace=False)
-    if lives >= 20:
+        return np.ones(1), scores.mean(0)[None], np.zeros((1, size, size))
+    if lives > MAX_LIVES:
+        scores = np.random.default_rng(0).choice(scores, MAX_LIVES, replace=False)
+    if lives >= MIXTURE_LIVES:
         fits = [
-            GaussianMixture(k, reg_covar=1e-3, n_init=2, random_state=0).fit(traits)
-            for k in range(1, 4)
+            GaussianMixture(k, reg_covar=1e-3, n_init=2, random_state=0).fit(scores)
+            for k in range(1, MAX_COMPONENTS + 1)
             if k == 1 or lives >= 5 * k * size
         ]
-        best = min(fits, key=lambda fit: fit.bic(traits))
+        best = min(fits, key=lambda fit: fit.bic(scores))
         if best.n_components > 1:
             return best.weights_, best.means_, best.covariances_
-    return np.ones(1), traits.mean(0)[None], factored(traits)[0][None]
+    return np.ones(1), scores.mean(0)[None], factor_covariance(scores)[0][None]

@@ -1,7 +1,5 @@
-"""What a row's life, age, regime and hour are: all that the networks are told before they speak.
-
-Also the chains that draw it: regimes, steps of time, patterns of missing values.
-"""
+"""What a row's life, age, regime and hour are: the features of every network, and the Markov chains
+that draw regimes, steps of time and patterns of missing values."""
 
 from __future__ import annotations
 
@@ -13,19 +11,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gan_lab.synth.lives.columns import STEP_BINS, Clock, Lives, ranks
+from gan_lab.synth.lives.degradation_curve import wear_features
 from gan_lab.synth.lives.life_table import START, LifeTable
+from gan_lab.synth.lives.markov_chain import MarkovChain
 from gan_lab.synth.lives.packed import Floats, Ints, Packed
-from gan_lab.synth.lives.regimes import Chain, calendar
-from gan_lab.synth.lives.wear_curve import wear_features
 
-MOST_PATTERNS = 30
+MAX_PATTERNS = 30
 LAGS = (0.5, 0.8, 0.95, 0.98)  # decays of averages of past regimes, over 2 to 50 rows
 DAY_S = 86_400.0
+DAY_TYPE_HOURS = 48  # of a working day and of a weekend day
 
 
 @dataclass
-class Situation:
-    """How features are made and situations drawn; `chains` are those that the table needs.
+class RowContext:
+    """How features are made; `chains` are those that the table needs.
 
     `span` is the typical life in mean steps, `clocked` whether the time of day plays a part,
     `patterns` the combinations of missing columns that occur, one set for each of their chains.
@@ -34,50 +33,46 @@ class Situation:
     span: float
     clocked: bool
     patterns: list[list[list[int]]]
-    chains: dict[str, Chain] = field(default_factory=dict)
+    chains: dict[str, MarkovChain] = field(default_factory=dict)
 
     @classmethod
     def fit(
         cls, table: LifeTable, lives: Lives, traits: dict[str, Floats], packed: Packed
-    ) -> Situation:
+    ) -> RowContext:
         """Count the chains of a table."""
         ends = packed.starts[1:] - 1
         span = float(max(np.median(lives.elapsed[ends]), 1.0))
         clock = table.clock
-        long = clock.date and float(lives.steps.sum()) >= 2 * DAY_S
-        self = cls(span, clock.date and long, [])
+        self = cls(span, clock.date and float(lives.steps.sum()) >= 2 * DAY_S, [])
         if table.regimes > 1:
-            context, contexts = self.context(table, traits, lives, packed)
-            self.chains["regime"] = Chain.fit(
-                lives.regime, context, lives.rows, table.regimes, contexts
+            hours = self.hours(table, traits, lives, packed)
+            contexts = DAY_TYPE_HOURS if self.clocked else 1
+            self.chains["regime"] = MarkovChain.fit(
+                lives.regime, hours, packed, table.regimes, contexts
             )
         none = np.zeros(len(lives.regime), dtype=np.int64)
         if len(clock.steps) > 1:
             symbols, count = _step_symbols(clock, lives.steps, packed)
-            self.chains["step"] = Chain.fit(symbols, none, lives.rows, count, 1)
+            self.chains["step"] = MarkovChain.fit(symbols, none, packed, count, 1)
         if lives.missing.any():
             context = lives.regime if table.regimes <= 10 else none
             for number, (patterns, symbols) in enumerate(_patterns(lives.missing)):
                 self.patterns.append(patterns.astype(int).tolist())
-                self.chains[f"missing{number}"] = Chain.fit(
-                    symbols, context, lives.rows, len(patterns), int(context.max()) + 1
+                self.chains[f"missing{number}"] = MarkovChain.fit(
+                    symbols, context, packed, len(patterns), int(context.max()) + 1
                 )
         return self
 
-    def context(
+    def hours(
         self, table: LifeTable, traits: dict[str, Floats], lives: Lives, packed: Packed
-    ) -> tuple[Ints, int]:
-        """Return the hour of the week's kind of day that each row's regime is drawn in."""
+    ) -> Ints:
+        """Return the hour of each row, those of a weekend from 24 on; 0 where the time of day plays
+        no part."""
         if not self.clocked:
-            return np.zeros(len(packed.life), dtype=np.int64), 1
-        _, context, contexts = calendar(self.stamps(table, traits, lives, packed))
-        return context, contexts
-
-    def stamps(
-        self, table: LifeTable, traits: dict[str, Floats], lives: Lives, packed: Packed
-    ) -> pd.Series[Any]:
-        """Return the time of each row as the table's own dates."""
-        return table.clock.write(self.seconds(traits, lives, packed))
+            return np.zeros(len(packed.life), dtype=np.int64)
+        times = table.clock.write(self.seconds(traits, lives, packed)).dt
+        weekend = (times.dayofweek >= 5).to_numpy(np.int64)
+        return np.asarray(times.hour.to_numpy(np.int64) + 24 * weekend)
 
     def seconds(self, traits: dict[str, Floats], lives: Lives, packed: Packed) -> Floats:
         """Return the time of each row in the clock's unit."""
@@ -97,24 +92,34 @@ class Situation:
             now = np.eye(table.regimes)[lives.regime]
             parts += [now, packed.averages(now, LAGS)]
         if self.clocked:
-            parts.append(calendar(self.stamps(table, traits, lives, packed))[0])
-        parts.append(self.told(table, combo)[packed.life])
+            parts.append(_calendar_waves(table.clock.write(self.seconds(traits, lives, packed))))
+        parts.append(self.conditions(table, combo)[packed.life])
         for track in table.life_tracks:
             values = table.traits[track.name].values
             scaled = (traits[track.name] - np.mean(values)) / (np.std(values) + 1e-9)
             parts.append(scaled[packed.life, None])
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
-    def told(self, table: LifeTable, combo: Ints) -> NDArray[np.float32]:
-        """Return the conditions of each life that the networks are told, (lives, n)."""
+    def conditions(self, table: LifeTable, combo: Ints) -> NDArray[np.float32]:
+        """Return the conditions of each life that are features, one-hot, (lives, n)."""
         tuples = np.array(table.tuples).reshape(len(table.tuples), -1)[combo]
         parts = [np.eye(table.conditions.widths[group])[tuples[:, group]] for group in table.told]
         return np.concatenate([np.zeros((len(combo), 0)), *parts], axis=1, dtype=np.float32)
 
 
+def _calendar_waves(times: pd.Series[Any]) -> Floats:
+    """Return sines and cosines of day, week and year, (rows, 6)."""
+    hours = times.dt.hour + times.dt.minute / 60 + times.dt.second / 3600
+    day = hours.to_numpy(np.float64) / 24
+    week = (times.dt.dayofweek.to_numpy(np.float64) + day) / 7
+    year = times.dt.dayofyear.to_numpy(np.float64) / 365.25
+    waves = [wave(2 * np.pi * phase) for phase in (day, week, year) for wave in (np.sin, np.cos)]
+    return np.stack(waves, axis=1)
+
+
 def _step_symbols(clock: Clock, steps: Floats, packed: Packed) -> tuple[Ints, int]:
     """Return which of its levels each step is, or in which sixteenth of all steps where they vary
-    freely; a life's first row counts as its second."""
+    freely, and how many there are; a life's first row counts as its second."""
     levels, first = np.array(clock.steps), packed.age == 0
     taken, lone = steps.copy(), first & first[np.r_[1 : len(first), 0]]
     taken[first] = np.where(lone, levels[0], np.r_[taken[1:], levels[0]])[first]
@@ -129,7 +134,7 @@ def _patterns(missing: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], Ints]
     One set where few combinations occur; else one per column, those missing always together as one.
     """
     patterns, symbols = np.unique(missing, axis=0, return_inverse=True)
-    if len(patterns) <= MOST_PATTERNS:
+    if len(patterns) <= MAX_PATTERNS:
         return [(patterns, symbols.reshape(-1))]
     masks, column = np.unique(missing, axis=1, return_inverse=True)
     return [

@@ -9,14 +9,14 @@ import pandas as pd
 
 from gan_lab.errors import BadParameter
 from gan_lab.schema import GenerateConfig, Roles, TrainConfig
-from gan_lab.synth.lives.calibration import DRAWN_ROWS, FEWEST_LIVES, Calibration, Readings
+from gan_lab.synth.lives.calibration import DRAWN_ROWS, MIN_LIVES, Calibration, Readings
 from gan_lab.synth.lives.drawing import Drawing
 from gan_lab.synth.lives.fitting import Fitting
-from gan_lab.synth.lives.model import LivesModel
+from gan_lab.synth.lives.model import LivesModel, TrainingRecord
 from gan_lab.synth.network.device import one_thread
 from gan_lab.synth.network.training import OnCheckpoint, OnEpoch
 
-CALIBRATION_SEED = 1 << 20  # away from the seeds that are asked for
+CALIBRATION_SEED = 1 << 20  # away from the seeds of users
 
 
 class SequentialTVAE(LivesModel):
@@ -42,21 +42,19 @@ class SequentialTVAE(LivesModel):
         """
         fitting = Fitting(table, roles, config)
         fitting.run(on_epoch, resume, on_checkpoint)
-        learned = fitting.table
+        lives = fitting.lives
         model = cls(
-            learned,
-            fitting.situation,
-            fitting.drivers,
+            lives.table,
+            lives.context,
+            lives.drivers,
             fitting.curve,
             fitting.residual,
             fitting.population(),
-            Calibration.none(learned.regimes, len(learned.tracks)),
-            config,
-            fitting.facts(),
-            fitting.history,
+            Calibration.identity(lives.table.regimes, len(lives.table.tracks)),
+            TrainingRecord(config, fitting.facts(), fitting.history),
         )
-        lives = fitting.lives
-        model._calibrate(Readings(lives.numbers, lives.regime, fitting.packed.life))
+        arrays = lives.arrays
+        model._calibrate(Readings(arrays.numbers, arrays.regime, lives.packed.life))
         return model
 
     def sample(
@@ -79,16 +77,16 @@ class SequentialTVAE(LivesModel):
         return Drawing(self, seed, conditions).chunks(rows, lives, first_life)
 
     def _calibrate(self, seen: Readings) -> None:
-        """Correct what is drawn by what the training lives show, where these are enough."""
-        if seen.life[-1] + 1 < FEWEST_LIVES:
+        """Correct what is drawn by the training lives, where there are enough of these."""
+        if seen.life[-1] + 1 < MIN_LIVES:
             return
-        tracks = self.table.tracks
+        tracks, regimes = self.table.tracks, self.table.regimes
         steps = [0.0 if track.scale.readings else track.step or 0.0 for track in tracks]
         drawing = Drawing(self, self.config.seed + CALIBRATION_SEED, None)
-        lives = max(FEWEST_LIVES, round(DRAWN_ROWS / drawing.mean_rows))
-        found = Calibration.fit(drawing.readings(lives), seen, steps, self.table.regimes)
+        lives = max(MIN_LIVES, round(DRAWN_ROWS / drawing.mean_rows))
+        found = Calibration.fit(drawing.readings(lives), seen, steps, regimes)
         if self.drivers:  # what follows them is corrected as it follows the corrected ones
-            self.calibration = found.of(self.drivers.tracks)
-            rest = Calibration.fit(drawing.readings(lives), seen, steps, self.table.regimes)
-            found = rest.with_those(self.calibration, self.drivers.tracks)
+            self.calibration = self.calibration.with_columns(found, self.drivers.tracks)
+            rest = Calibration.fit(drawing.readings(lives), seen, steps, regimes)
+            found = rest.with_columns(self.calibration, self.drivers.tracks)
         self.calibration = found

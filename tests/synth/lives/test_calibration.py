@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from gan_lab.synth.lives.calibration import FEWEST_LIVES, KNOTS, MOST_ROWS, Calibration, Readings
+from gan_lab.synth.lives.calibration import KNOTS, MAX_ROWS, MIN_LIVES, Calibration, Readings
+from gan_lab.synth.lives.level import level_root
 from gan_lab.synth.lives.packed import Floats
-from gan_lab.synth.lives.residual import _root
 
 ROWS = 100  # of each life
 
@@ -24,7 +24,7 @@ def fitted(drawn: Floats, seen: Floats, step: float = 0.0) -> Calibration:
 
 
 def corrected(calibration: Calibration, numbers: Floats) -> Floats:
-    return calibration.corrected(numbers[:, None], np.zeros(len(numbers), dtype=np.int64))[:, 0]
+    return calibration.transform(numbers[:, None], np.zeros(len(numbers), dtype=np.int64))[:, 0]
 
 
 def test_a_load_keeps_within_its_bounds_and_its_order() -> None:
@@ -72,7 +72,7 @@ def test_who_the_training_lives_were_is_no_pattern() -> None:
 
 def test_few_lives_and_missing_values_are_left_alone() -> None:
     rng = np.random.default_rng(3)
-    few = rng.uniform(0, 1, (FEWEST_LIVES - 1) * ROWS)
+    few = rng.uniform(0, 1, (MIN_LIVES - 1) * ROWS)
     many = rng.normal(0, 1, 100 * ROWS)
     assert not fitted(many, few).drawn.any() and not fitted(few, many).drawn.any()
     gappy = many.copy()
@@ -86,14 +86,14 @@ def test_of_many_lives_some_tell() -> None:
     """A million lives of one row take no more memory than fifty thousand."""
     lives = np.arange(200_000)
     many = Readings(np.zeros((len(lives), 1)), np.zeros_like(lives), lives)
-    assert len(many.some().life) == MOST_ROWS
+    assert len(many.sample().life) == MAX_ROWS
     long = Readings(np.zeros((900_000, 1)), np.zeros(900_000, dtype=int), lives[:9].repeat(100_000))
-    assert len(np.unique(long.some().life)) == FEWEST_LIVES
+    assert len(np.unique(long.sample().life)) == MIN_LIVES
 
 
 def test_a_column_in_which_lives_hardly_differ_keeps_so() -> None:
     """Shrinking how columns go together takes nothing from one and gives it to another."""
     rng = np.random.default_rng(5)
     offset = rng.normal(size=(20, 30)) * np.r_[0.01, np.ones(29)]
-    root = _root(offset, np.zeros(20, dtype=bool))
+    root = level_root(offset, np.zeros(20, dtype=bool))
     assert np.sqrt((root[0] ** 2).sum()) < 0.02

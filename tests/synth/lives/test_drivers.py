@@ -1,6 +1,7 @@
 """What drives a machine is found, drawn first, and followed by what it drives."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 
 from gan_lab.errors import BadParameter
 from gan_lab.schema import Roles, TrainConfig
-from gan_lab.synth.lives.drivers import Drivers, find
-from gan_lab.synth.lives.memory import Past
+from gan_lab.synth.lives.drivers import Drivers, find_drivers
+from gan_lab.synth.lives.memory import Autoregression
 from gan_lab.synth.lives.packed import Floats, Packed
 from gan_lab.synth.lives.sequential import SequentialTVAE
 
@@ -132,8 +133,8 @@ def test_what_follows_is_told_the_driver_that_is_written(
         told.append(numbers[:, drivers.tracks])
         return tell(drivers, numbers, packed)
 
-    tell = Drivers.told
-    monkeypatch.setattr(Drivers, "told", look)
+    tell = Drivers.features
+    monkeypatch.setattr(Drivers, "features", look)
     drawn = pd.concat(model.sample(lives=8))
     assert np.array_equal(np.concatenate(told)[:, 0], drawn["load"])
 
@@ -159,10 +160,12 @@ def test_what_drives_is_found_among_what_does_not() -> None:
     columns = np.concatenate([heat, load[:, :3], follows_at_once, crack, shaken], axis=1)
     asked, nothing = packed.life % 5 == 0, np.zeros((len(load), 0), dtype=np.float32)
     every = np.ones(8, dtype=bool)
-    assert sorted(find(every, columns, nothing, packed, asked)) == [2, 3]
-    assert find(~np.isin(np.arange(8), [2]), columns, nothing, packed, asked) == [3]
+    assert sorted(find_drivers(every, columns, nothing, packed, asked)) == [2, 3]
+    assert find_drivers(~np.isin(np.arange(8), [2]), columns, nothing, packed, asked) == [3]
     few = packed.life < 5
-    assert find(every, columns[few], nothing[few], Packed(np.full(5, 150)), asked[few]) == []
+    assert (
+        find_drivers(every, columns[few], nothing[few], Packed(np.full(5, 150)), asked[few]) == []
+    )
 
 
 def test_drivers_can_be_named_and_a_wrong_name_is_refused(table: pd.DataFrame) -> None:
@@ -186,7 +189,7 @@ def test_a_named_driver_follows_nothing_but_its_own_past_and_nothing_grows() -> 
         values[row] += 1.1 * load - 0.5 * speed, 0.6 * load + 0.2 * speed
     regime, asked = np.zeros(4000, dtype=np.int64), packed.life % 3 == 0
     both, speed_first = (
-        Past.fit(values, packed, regime, none, asked, np.array(drivers, dtype=np.int64))
+        Autoregression.fit(values, packed, regime, none, asked, np.array(drivers, dtype=np.int64))
         for drivers in ([], [1])
     )
     lines = np.arange(16)
@@ -195,8 +198,8 @@ def test_a_named_driver_follows_nothing_but_its_own_past_and_nothing_grows() -> 
     assert speed_first.coefficients[0, lines % 2 == 1].any(axis=0).all()
     limits = np.full(2, 100 * np.abs(values).max())
     shock = np.random.default_rng(1).normal(size=values.shape)
-    found = speed_first.together(shock, packed, regime, -limits, limits)
-    assert np.abs(found).max() < limits[0]
+    unlimited = replace(speed_first, lowest=-limits, highest=limits)
+    assert np.abs(unlimited.inverse_transform(shock, packed, regime)).max() < limits[0]
 
 
 def test_a_training_with_drivers_resumes_and_is_saved(table: pd.DataFrame, tmp_path: Path) -> None:

@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 
-import gan_lab.synth.lives.memory as past_module
+from gan_lab.synth.lives import memory
 from gan_lab.synth.lives.dependence import Dependence
-from gan_lab.synth.lives.memory import PAST, Past, past_of, same_regime_past_of
+from gan_lab.synth.lives.memory import (
+    DECAYS,
+    Autoregression,
+    past_averages,
+    past_averages_in_regime,
+)
 from gan_lab.synth.lives.packed import Floats, Ints, Packed
-from gan_lab.synth.lives.population import Population, evenly
-from gan_lab.synth.lives.variance import Scatter, entries
+from gan_lab.synth.lives.population import Population, latin_hypercube
+from gan_lab.synth.lives.variance import VarianceModel, entries
 
 LIMITS = np.full(2, -np.inf), np.full(2, np.inf)
 
@@ -35,17 +40,17 @@ def autoregressive(packed: Packed, regime: Ints, by_regime: tuple[float, float])
     return found
 
 
-def fit(residual: Floats, packed: Packed, regime: Ints, still: list[list[bool]]) -> Past:
-    return Past.fit(residual, packed, regime, np.array(still), packed.life % 4 == 0)
+def fit(residual: Floats, packed: Packed, regime: Ints, still: list[list[bool]]) -> Autoregression:
+    return Autoregression.fit(residual, packed, regime, np.array(still), packed.life % 4 == 0)
 
 
 def test_the_past_in_a_regime_is_that_of_its_own_rows(packed: Packed, regime: Ints) -> None:
     values = np.random.default_rng(3).normal(size=(len(regime), 1))
-    found = same_regime_past_of(values, packed, regime)
+    found = past_averages_in_regime(values, packed, regime)
     for row in np.random.default_rng(4).integers(len(regime), size=50):
         before = np.flatnonzero((packed.life == packed.life[row]) & (regime == regime[row]))
         mine = values[before[before < row], 0]
-        for place, decay in enumerate(PAST):
+        for place, decay in enumerate(DECAYS):
             mean = mine[0] if len(mine) else 0.0
             for value in mine[1:]:
                 mean = decay * mean + (1 - decay) * value
@@ -55,10 +60,10 @@ def test_the_past_in_a_regime_is_that_of_its_own_rows(packed: Packed, regime: In
 def test_regimes_remember_each_in_its_own_way(packed: Packed, regime: Ints) -> None:
     residual = autoregressive(packed, regime, (0.9, -0.7))
     past = fit(residual, packed, regime, [[False] * 2] * 2)
-    innovation = past.innovations(residual, packed, regime)
+    innovation = past.transform(residual, packed, regime)
     assert innovation.var(axis=0) == pytest.approx([1.0, 1.0], abs=0.06)
     pooled = fit(residual, packed, np.zeros_like(regime), [[False] * 2])
-    blind = pooled.innovations(residual, packed, np.zeros_like(regime))
+    blind = pooled.transform(residual, packed, np.zeros_like(regime))
     assert (blind.var(axis=0) > 1.2).all()  # what one memory for all would leave unsaid
 
 
@@ -68,8 +73,8 @@ def test_drawing_undoes_what_fitting_did(
 ) -> None:
     residual = autoregressive(packed, regime, by_regime)
     past = fit(residual, packed, regime, [[False] * 2] * 2)
-    innovation = past.innovations(residual, packed, regime)[packed.index]
-    again = past.together(innovation, packed, regime[packed.index], *LIMITS)[packed.place]
+    innovation = past.transform(residual, packed, regime)
+    again = past.inverse_transform(innovation, packed, regime)
     np.testing.assert_allclose(again, residual, atol=1e-9)
 
 
@@ -78,14 +83,14 @@ def test_of_many_rows_some_lives_tell_and_blocks_agree(
 ) -> None:
     residual = autoregressive(packed, regime, (0.9, -0.7))
     whole = fit(residual, packed, regime, [[False] * 2] * 2)
-    unblocked = whole.innovations(residual, packed, regime)
-    monkeypatch.setattr(past_module, "BLOCK_ROWS", 500)
-    again = whole.innovations(residual, packed, regime)
+    unblocked = whole.transform(residual, packed, regime)
+    monkeypatch.setattr(memory, "BLOCK_ROWS", 500)
+    again = whole.transform(residual, packed, regime)
     np.testing.assert_allclose(again, unblocked, atol=1e-12)
-    monkeypatch.setattr(past_module, "FIT_ROWS", 1_500)
+    monkeypatch.setattr(memory, "FIT_ROWS", 1_500)
     for asked in (packed.life % 4 == 0, packed.life == 7):  # few are held out, and still decide
-        some = Past.fit(residual, packed, regime, np.zeros((2, 2), dtype=bool), asked)
-        assert some.innovations(residual, packed, regime).var() < 1.2
+        some = Autoregression.fit(residual, packed, regime, np.zeros((2, 2), dtype=bool), asked)
+        assert some.transform(residual, packed, regime).var() < 1.2
 
 
 def test_a_shock_dies_away_though_regimes_take_turns() -> None:
@@ -93,11 +98,13 @@ def test_a_shock_dies_away_though_regimes_take_turns() -> None:
     regime = packed.age % 2
     wild = np.zeros((2, 16, 2))
     wild[0, 0, 1] = wild[1, 1, 0] = 2.0  # each by itself forgets at once, in turns they double
-    past = Past(wild, np.zeros((2, 2), dtype=bool))._calmed(packed, regime)
+    unlimited = Autoregression(wild, np.zeros((2, 2), dtype=bool), *LIMITS)
     shock = np.zeros((len(regime), 2))
-    shock[:10] = 1.0
-    drawn = past.together(shock, packed, regime[packed.index], *LIMITS)
-    assert np.abs(drawn[-100:]).max() <= 1.0
+    shock[packed.age == 0] = 1.0
+    late = packed.age >= 390
+    assert unlimited.inverse_transform(shock, packed, regime)[late].max() > 1e9
+    stable = unlimited.stable_over_regimes(packed, regime)
+    assert np.abs(stable.inverse_transform(shock, packed, regime)[late]).max() <= 1.0
 
 
 def test_dependence_lets_nothing_of_what_stands_still_into_other_columns() -> None:
@@ -106,11 +113,13 @@ def test_dependence_lets_nothing_of_what_stands_still_into_other_columns() -> No
     values = rng.normal(size=(len(regime), 3))
     values[:, 1] += values[:, 0]
     values[regime == 1, 0] = 0.0
-    dependence = Dependence.fit(values, regime, 2)
+    dependence = Dependence.fit(values, regime)
     still = np.array([[False] * 3, [True, False, False]])
-    alone = dependence.alone(values, regime)
+    alone = dependence.transform(values, regime)
     alone[regime == 1, 0] = 5.0  # what a network draws there, which nobody shall see
-    np.testing.assert_allclose(dependence.together(alone, regime, still), values, atol=1e-6)
+    np.testing.assert_allclose(
+        dependence.inverse_transform(alone, regime, still), values, atol=1e-6
+    )
 
 
 def test_what_stands_still_stays_so_and_is_remembered(packed: Packed, regime: Ints) -> None:
@@ -118,11 +127,10 @@ def test_what_stands_still_stays_so_and_is_remembered(packed: Packed, regime: In
     residual[regime == 1, 0] = 0.0
     past = fit(residual, packed, regime, [[False, False], [True, False]])
     noise = np.random.default_rng(5).normal(size=residual.shape)
-    drawn = past.together(noise[packed.index], packed, regime[packed.index], *LIMITS)
-    drawn = drawn[packed.place]
+    drawn = past.inverse_transform(noise, packed, regime)
     assert (drawn[regime == 1, 0] == 0).all()
     running = regime == 0
-    before = same_regime_past_of(drawn, packed, regime)[:, 0]
+    before = past_averages_in_regime(drawn, packed, regime)[:, 0]
     later = running & (before != 0)
     assert np.corrcoef(before[later], drawn[later, 0])[0, 1] == pytest.approx(0.9, abs=0.04)
 
@@ -134,16 +142,16 @@ def test_rows_that_enter_a_regime_scatter_as_they_did(packed: Packed, regime: In
     spread = np.array([1.0, 3.0, 1.0, 5.0])[entered]  # usual, entering 0, entering 1, first
     residual = np.random.default_rng(6).normal(size=(len(regime), 1)) * spread[:, None]
     hidden = np.zeros((len(regime), 3), dtype=np.float32)
-    scatter = Scatter.fit(
-        hidden, residual, packed.life % 4 == 0, entered, regime, 2, np.array([False])
+    scatter = VarianceModel.fit(
+        hidden, residual, packed.life % 4 == 0, entered, regime, np.array([False])
     )
     found = scatter.deviation(hidden, entered)[:, 0]
     for kind, least, most in ((0, 0.9, 1.1), (1, 2.5, 3.3), (2, 0.9, 1.1), (-1, 2.8, 5.2)):
         assert least < found[entered == kind].mean() < most
 
 
-def test_few_lives_are_spread_evenly() -> None:
-    points = evenly(20, 3, np.random.default_rng(0))
+def test_few_lives_are_spread_latin_hypercube() -> None:
+    points = latin_hypercube(20, 3, np.random.default_rng(0))
     assert (np.sort((points * 20).astype(int), axis=0) == np.arange(20)[:, None]).all()
     one = np.eye(1)[None]
     lives = Population(np.ones(1), np.zeros((1, 1)), one, np.array([[0.0], [9.0]]))
@@ -156,4 +164,4 @@ def test_few_lives_are_spread_evenly() -> None:
 def test_nothing_is_said_of_the_past_of_noise(packed: Packed, regime: Ints) -> None:
     residual = np.random.default_rng(7).normal(size=(len(regime), 2))
     assert not fit(residual, packed, regime, [[False] * 2] * 2)
-    assert not past_of(residual, packed)[packed.age == 0].any()
+    assert not past_averages(residual, packed)[packed.age == 0].any()

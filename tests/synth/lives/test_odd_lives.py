@@ -13,12 +13,12 @@ from gan_lab.cluster.tasks import _draw
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.lives import population
-from gan_lab.synth.lives.fitting import Fitting
+from gan_lab.synth.lives.level import MIN_ROWS, estimate_levels, level_root
 from gan_lab.synth.lives.life_table import LEFT
 from gan_lab.synth.lives.packed import Packed
 from gan_lab.synth.lives.population import Population
-from gan_lab.synth.lives.residual import LEVEL_ROWS, _levels, _root
 from gan_lab.synth.lives.sequential import SequentialTVAE
+from gan_lab.synth.lives.training_lives import TrainingLives
 
 ROLES = Roles(life="unit", time="t", rul="rul")
 SMALL = TrainConfig(
@@ -76,7 +76,7 @@ def test_a_column_may_be_called_anything(name: str) -> None:
 
 
 def test_of_more_lives_than_are_needed_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(population, "MOST_LIVES", 500)
+    monkeypatch.setattr(population, "MAX_LIVES", 500)
     chance = np.random.default_rng(0)
     traits = np.r_[np.zeros(500), np.ones(500)][:, None] + chance.normal(0, 0.1, (1000, 1))
     none = np.zeros(1000, dtype=np.int64)
@@ -313,7 +313,7 @@ def test_a_row_still_tells_the_load_of_fifty_rows_ago() -> None:
     """What lags it by so many, as oil does, could not be told from it otherwise."""
     table = lives_of(24, 60)
     table["state"] = np.where((table["t"] < 10) & (table["unit"] % 2 == 0), "load", "idle")
-    found = Fitting(table, ROLES.model_copy(update={"state": "state"}), SMALL)
+    found = TrainingLives(table, ROLES.model_copy(update={"state": "state"}), SMALL)
     last = found.features[found.packed.starts[1:] - 1]
     assert np.ptp(last, axis=0).max() > 0.3
 
@@ -321,16 +321,16 @@ def test_a_row_still_tells_the_load_of_fifty_rows_ago() -> None:
 def test_levels_of_lives_differ_as_those_of_held_out_ones_do() -> None:
     rng, held_out = np.random.default_rng(0), np.arange(400) >= 300
     offset = rng.normal(0, [0.1, 0.3], (400, 2))
-    root = _root(offset, held_out)
+    root = level_root(offset, held_out)
     assert np.sqrt(np.diag(root @ root.T)) == pytest.approx([0.1, 0.3], rel=0.2)
-    wider = _root(np.where(held_out[:, None], 3 * offset, offset), held_out)
+    wider = level_root(np.where(held_out[:, None], 3 * offset, offset), held_out)
     half_way = 3**0.5  # of the threefold deviation, on a logarithmic scale
     assert np.sqrt(np.diag(wider @ wider.T)) / [0.1, 0.3] == pytest.approx(half_way, rel=0.2)
 
 
 def levels_found(residual: np.ndarray, packed: Packed) -> np.ndarray:
     """Return the variance of the levels that lives are drawn with, (columns,)."""
-    guess, differ = _levels(residual, packed)
+    guess, differ = estimate_levels(residual, packed)
     return np.asarray((differ * guess).var(axis=0))
 
 
@@ -354,9 +354,9 @@ def test_levels_are_found_in_short_lives_and_long_ones(lengths: tuple[int, int])
     level = 0.5 * rng.normal(size=2_000)
     residual = (level[packed.life] + rng.normal(size=len(packed.life)))[:, None]
     assert levels_found(residual, packed) == pytest.approx(
-        0.25 * np.mean(np.array(lengths) >= LEVEL_ROWS), rel=0.15
+        0.25 * np.mean(np.array(lengths) >= MIN_ROWS), rel=0.15
     )
-    guess = _levels(residual, packed)[0][:, 0]
+    guess = estimate_levels(residual, packed)[0][:, 0]
     long = np.repeat(lengths, 1_000) == lengths[1]
     shrunk = 0.25 / (0.25 + 1 / lengths[1])
     assert np.polyfit(level[long], guess[long], 1)[0] == pytest.approx(shrunk, rel=0.05)
@@ -373,7 +373,9 @@ def test_where_most_of_a_column_is_missing_its_levels_are_what_is_left() -> None
 
 
 def test_one_life_has_no_level_beside_its_curve() -> None:
-    guess, differ = _levels(np.random.default_rng(0).normal(size=(50, 2)), Packed(np.array([50])))
+    guess, differ = estimate_levels(
+        np.random.default_rng(0).normal(size=(50, 2)), Packed(np.array([50]))
+    )
     assert not guess.any() and not (differ * guess).any()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from gan_lab.schema import TrainConfig
+from gan_lab.synth.lives.degradation_curve import Curve
 from gan_lab.synth.lives.phases import CurveObjective, early_stopping
-from gan_lab.synth.lives.wear_curve import Curve, CurveData
+from gan_lab.synth.lives.random_effects import CurveData
 
 CONFIG = TrainConfig(batch_size=50)
 
@@ -23,15 +24,15 @@ def test_the_curve_learns_conditions_before_it_learns_how_lives_differ() -> None
     torch.manual_seed(0)
     objective = CurveObjective(Curve(3, 1), data(1), data(1, 0), CONFIG, epochs=10)
     objective.before_epoch(1)
-    assert not objective.embeddings.mean.any()
-    assert not objective.curve.own.weight.requires_grad
+    assert not objective.effects.mean.any()
+    assert not objective.curve.random.weight.requires_grad
     objective.before_epoch(2)  # a fifth of all epochs later
-    assert objective.embeddings.mean.any()
-    assert objective.curve.own.weight.requires_grad
+    assert objective.effects.mean.any()
+    assert objective.curve.random.weight.requires_grad
     assert objective.validation() is None
     plain = CurveObjective(Curve(3, 1), data(0), data(0, 2), CONFIG, epochs=10)
     plain.before_epoch(0)  # without conditions, lives differ from the beginning
-    assert plain.embeddings.mean.any()
+    assert plain.effects.mean.any()
     assert plain.validation() == plain.validation() != 0
 
 

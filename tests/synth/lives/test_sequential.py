@@ -14,8 +14,9 @@ from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.lives.fitting import Fitting
 from gan_lab.synth.lives.packed import Packed
+from gan_lab.synth.lives.scale import Scale
 from gan_lab.synth.lives.sequential import SequentialTVAE
-from gan_lab.synth.lives.variance import Scale, before_rounding
+from gan_lab.synth.lives.variance import before_rounding
 from gan_lab.synth.network.model_file import unpack
 
 ROLES = Roles(life="machine", time="time", rul="rul", state="state", failure_mode="failure_mode")
@@ -322,9 +323,12 @@ def test_a_scale_on_which_noise_is_the_same_at_every_level() -> None:
     readings = level * (1 + 0.03 * rng.normal(size=len(level)))
     regime = np.zeros(len(level), dtype=np.int64)
     scale = Scale.fit(readings, regime, packed)
-    noise = [(scale.place(readings) - scale.place(level))[packed.age // 50 == k] for k in range(4)]
+    noise = [
+        (scale.transform(readings) - scale.transform(level))[packed.age // 50 == k]
+        for k in range(4)
+    ]
     assert np.std(noise, axis=1) == pytest.approx(np.std(noise), rel=0.15)
-    assert scale.reading(scale.place(readings)) == pytest.approx(readings)
+    assert scale.inverse_transform(scale.transform(readings)) == pytest.approx(readings)
     assert not Scale.fit(level + 0.1 * rng.normal(size=len(level)), regime, packed).readings
 
 
@@ -334,7 +338,9 @@ def test_a_sensor_at_rest_says_nothing_of_its_noise() -> None:
     readings = np.where(on, rng.normal(50, 1, len(on)), 0.0)
     readings[5] = np.nan
     assert not Scale.fit(readings, on, packed).readings
-    places = Scale.fit(readings, np.zeros_like(on), packed).place(readings)  # nobody names regimes
+    places = Scale.fit(readings, np.zeros_like(on), packed).transform(
+        readings
+    )  # nobody names regimes
     noise = [np.nanstd(values[on == 1]) / np.nanstd(values) for values in (places, readings)]
     assert noise[0] > 0.8 * noise[1]
 
@@ -360,9 +366,9 @@ def test_what_is_told_of_a_life_is_not_who_it_is() -> None:
     rows = two_kinds()
     roles = Roles(life="unit", time="t", rul="rul", failure_mode="mode")
     fitting = Fitting(rows, roles, SMALL)
-    fitting.run(None, None, None)
+    fitting.run()
     mode = rows.groupby("unit")["mode"].first().eq("b").to_numpy()
-    w = fitting.embeddings.mean.numpy()
+    w = fitting.effects.mean.numpy()
     between = np.abs(w[mode].mean(axis=0) - w[~mode].mean(axis=0)).max()
     assert between < 0.5 * w.std(axis=0).max()
     drawn = draw(SequentialTVAE.fit(rows, roles, SMALL), lives=200)
@@ -384,21 +390,6 @@ def two_kinds(lives: int = 40, rows: int = 60) -> pd.DataFrame:
     table["heat"] = own + 0.3 * rng.normal(size=len(life))
     table["wear"] = np.exp(-table["rul"] / 10) * (1 + (life % 2)) + 0.1 * rng.normal(size=len(life))
     return table
-
-
-def test_before_lives_are_told_apart_nothing_that_tells_them_apart_decays() -> None:
-    roles = Roles(life="unit", time="t", rul="rul", failure_mode="mode")
-    fitting = Fitting(two_kinds(), roles, TrainConfig(epochs=60))
-    phase = fitting._curve_phase()
-    before = fitting.curve.own.weight.clone(), fitting.curve.common.weight.clone()
-    phase.run_epoch()
-    assert not fitting.embeddings.mean.any()
-    assert torch.equal(fitting.curve.own.weight, before[0])
-    assert not torch.equal(fitting.curve.common.weight, before[1])
-    while not fitting.embeddings.mean.any():
-        phase.run_epoch()
-    assert not torch.equal(fitting.curve.own.weight, before[0])
-    assert phase.epoch == 7  # 30 at most, a fifth of them 6
 
 
 @pytest.mark.parametrize("kept", [["mode"], ["state"], ["mode", "size"]])
