@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from gan_lab.schema import Event, Stage, State
 from gan_lab.settings import Settings
+from gan_lab.wire.connection import RECONNECT_S, channel, connect, redis_url, stream_key
 from gan_lab.workspace.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import redis
-from gan_lab.wire.connection import RECONNECT_S, channel, connect, redis_url, stream_key
 
 log = logging.getLogger(__name__)
 

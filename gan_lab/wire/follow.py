@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Self
 
 from gan_lab.schema import Event
 from gan_lab.settings import Settings, load_settings
+from gan_lab.wire.connection import RECONNECT_S, channel, connect, redis_url
 from gan_lab.workspace.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import redis
-from gan_lab.wire.connection import RECONNECT_S, channel, connect, redis_url
 
 CHECK_FOLDER_S = 1.0  # how late an event may be seen where Redis does not tell of it
 

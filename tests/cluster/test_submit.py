@@ -267,7 +267,7 @@ def test_what_was_cancelled_in_the_queue_has_its_place_there_again(
         with pytest.raises(RequestError, match="has not ended"):
             handover.resume(waits.task_id)
         fails = lab.train(MACHINE, **SMALL, device="no-such-device")
-        somebody = services._connect(services.get_client().scheduler.address, load_settings())
+        somebody = services.connect(services.get_client().scheduler.address, load_settings())
         key = task_names.task_key(fails)
         somebody._send_to_scheduler(
             {"op": "client-desires-keys", "keys": [key], "client": somebody.id}

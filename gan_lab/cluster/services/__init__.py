@@ -10,11 +10,11 @@ from gan_lab.cluster.services.connection import (
     find_client,
     forget_client,
     get_client,
-    identify,
     scheduler_address,
     services_status,
     stop_services,
 )
+from gan_lab.cluster.services.scheduler import identify
 
 __all__ = [
     "ensure_services",

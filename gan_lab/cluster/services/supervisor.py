@@ -1,6 +1,6 @@
 """The one process that keeps a workspace's embedded services: a Valkey server and a Dask cluster.
 
-Started as `python -m gan_lab.cluster.services.supervisor HOME READY_FD`. It holds a lock for as
+Started as `python -m gan_lab.cluster.services.supervisor HOME`. It holds a lock for as
 long as it lives, so that a workspace has one. Its children end with it, however it ends: workers
 watch a pipe that the kernel closes, the server has asked it for a signal.
 """
@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, cast
 
 from filelock import FileLock, Timeout
 
+from gan_lab.cluster.services.embedded import BUSY
+from gan_lab.cluster.services.security import CERTIFICATE, make_security
+from gan_lab.cluster.services.valkey import ValkeyChild
 from gan_lab.schema import ServiceRecord, utc_now
 from gan_lab.settings import Settings, load_settings
 from gan_lab.workspace import service_record
 
 if TYPE_CHECKING:
     from distributed import LocalCluster, Scheduler, Security
-from gan_lab.cluster.services.security import BUSY, CERTIFICATE, make_security
-from gan_lab.cluster.services.valkey import ValkeyChild
 
 log = logging.getLogger("gan_lab.supervisor")
 CHECK_S = 1.0
@@ -53,7 +54,7 @@ DASK_CONFIG = {
 
 def main() -> int:
     """Keep the services of the workspace on the command line until nobody needs them."""
-    home, ready = Path(sys.argv[1]), int(sys.argv[2])
+    home = Path(sys.argv[1])
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="INFO")
     # Whoever only looks whether it listens has no part in the handshake.
     logging.getLogger("distributed.comm.tcp").setLevel(logging.ERROR)
@@ -63,11 +64,11 @@ def main() -> int:
     except Timeout:
         return BUSY
     with lock:
-        asyncio.run(_keep(load_settings(), ready))
+        asyncio.run(_keep(load_settings()))
     return 0
 
 
-async def _keep(settings: Settings, ready: int) -> None:
+async def _keep(settings: Settings) -> None:
     from gan_lab.cluster.monitor import page as monitor
 
     stop = asyncio.Event()
@@ -81,8 +82,6 @@ async def _keep(settings: Settings, ready: int) -> None:
         async with _make_cluster(settings, security) as cluster:
             monitor.dask_setup(cluster.scheduler)
             _record(settings, server, cluster)
-            os.write(ready, b"ready")
-            os.close(ready)
             await _until_unneeded(settings, server, cluster, stop)
             # Nobody is to join what is about to end.
             service_record.forget_services(settings.home)

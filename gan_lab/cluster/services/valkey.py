@@ -10,14 +10,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from gan_lab.wire.connection import DATABASE, answers
 
 PR_SET_PDEATHSIG = 1
-
-
-# ---- Valkey
 
 
 def _end_with_parent() -> None:
@@ -104,7 +100,5 @@ class ValkeyChild:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: Any = probe.getsockname()[1]
-        return int(port)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

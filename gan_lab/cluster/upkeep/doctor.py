@@ -25,6 +25,7 @@ from jupyter_core.paths import jupyter_runtime_dir
 from gan_lab.cluster import queue as handover
 from gan_lab.cluster import task_names
 from gan_lab.cluster.services import connection as services
+from gan_lab.cluster.services.embedded import log_path
 from gan_lab.errors import GanLabError
 from gan_lab.settings import Settings
 from gan_lab.workspace import service_record
@@ -258,7 +259,7 @@ def _scheduler(facts: dict[str, Any], settings: Settings) -> Finding:
     if record is None:
         return Finding("scheduler", "The embedded services do not run; they start when needed.")
     says = f"The record of the services is stale: process {record.pid} is gone or does not answer."
-    log = service_record.services_folder(settings.home) / services.LOG
+    log = log_path(settings.home)
     return Finding("scheduler", says, f"`gan-lab up` replaces it; {log} says how they ended.")
 
 

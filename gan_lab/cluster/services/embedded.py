@@ -1,0 +1,115 @@
+"""The embedded services from outside: their supervisor is found, started and ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gan_lab.cluster.services.scheduler import listens
+from gan_lab.errors import ServiceUnreachable
+from gan_lab.schema import ServiceRecord
+from gan_lab.settings import Settings
+from gan_lab.workspace import service_record
+
+if TYPE_CHECKING:
+    import psutil
+
+START_S = 60.0  # how long a supervisor may take on a busy host
+END_S = 20.0
+LOOK_EVERY_S = 0.05
+SUPERVISOR = "gan_lab.cluster.services.supervisor"
+BUSY = 3  # the supervisor's exit status where another keeps this workspace
+
+
+def find_supervisor(settings: Settings) -> ServiceRecord | None:
+    """Return the record of a supervisor that lives and answers; a stale record is no supervisor."""
+    record = service_record.read_services(settings.home)
+    if record is None or not _is_ours(record, settings.home):
+        return None
+    return record if listens(record.scheduler_address, settings) else None
+
+
+def start_supervisor(settings: Settings) -> ServiceRecord:
+    """Start a supervisor and wait for its record; the lock of the services is held.
+
+    Raises `ServiceUnreachable` where none is there in time.
+    """
+    stale = service_record.read_services(settings.home)
+    if stale is not None:  # alive and deaf, or long dead
+        end_supervisor(stale, settings)
+        service_record.forget_services(settings.home)
+    process, waiter, deadline = _spawn(settings), threading.Event(), time.monotonic() + START_S
+    # A busy one leaves the workspace to a supervisor whose starter died before it was ready.
+    while time.monotonic() < deadline and process.poll() in (None, BUSY):
+        if record := find_supervisor(settings):
+            return record
+        waiter.wait(LOOK_EVERY_S)
+    raise ServiceUnreachable(
+        f"The embedded services did not start; {log_path(settings.home)} says why."
+    )
+
+
+def end_supervisor(record: ServiceRecord, settings: Settings) -> bool:
+    """End the recorded supervisor if it is still that one; returns whether it was."""
+    import psutil
+
+    if not _is_ours(record, settings.home):
+        return False
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(record.pid)
+        process.send_signal(signal.SIGTERM)
+        if not _has_ended(process):
+            process.kill()
+            _has_ended(process)
+    return True
+
+
+def log_path(home: Path) -> Path:
+    """Where the supervisor writes what it does."""
+    return service_record.services_folder(home) / "supervisor.log"
+
+
+def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
+    """Start a supervisor in a session of its own, so that it outlives whoever started it."""
+    with log_path(settings.home).open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", SUPERVISOR, str(settings.home)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env={**os.environ, "GAN_LAB_HOME": str(settings.home)},
+            cwd=settings.home,
+        )
+    # Reaped whenever it ends, so that it never lies there as a zombie of a long-lived notebook.
+    threading.Thread(target=process.wait, daemon=True).start()
+    return process
+
+
+def _is_ours(record: ServiceRecord, home: Path) -> bool:
+    """Whether the recorded process is still that supervisor, not another that got its number."""
+    import psutil
+
+    try:
+        process = psutil.Process(record.pid)
+        words = process.cmdline()
+        return SUPERVISOR in words and str(home) in words and process.status() != "zombie"
+    except psutil.Error:
+        return False
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether a process ends in time; one that its parent has yet to reap has ended."""
+    waiter = threading.Event()
+    for _ in range(int(END_S / LOOK_EVERY_S)):
+        if not process.is_running() or process.status() == "zombie":
+            return True
+        waiter.wait(LOOK_EVERY_S)
+    return False

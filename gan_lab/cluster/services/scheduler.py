@@ -1,0 +1,91 @@
+"""A Dask scheduler, asked who it is before anybody connects to it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from gan_lab.cluster.services.security import CERTIFICATE, read_security
+from gan_lab.settings import Settings
+from gan_lab.workspace import service_record
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+
+def listens(address: str, settings: Settings) -> bool:
+    """Whether anything at all listens there."""
+    try:
+        with socket.create_connection(_place(address), timeout=settings.connect_timeout_s):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _place(address: str) -> tuple[str, int]:
+    """Host and port of a Dask address."""
+    where = urlsplit(address if "//" in address else f"tcp://{address}")
+    return str(where.hostname), where.port or 8786
+
+
+async def identify(address: str, settings: Settings, patience_s: float) -> dict[str, Any]:
+    """Return what a scheduler says of itself; whatever goes wrong is raised as `OSError`."""
+    from distributed.core import rpc
+
+    try:
+        options = security_of(settings).get_connection_args("client")
+        async with asyncio.timeout(patience_s), rpc(address, connection_args=options) as it:
+            return dict(await it.identity(n_workers=-1))
+    except Exception as error:  # another program's words, read as Dask's, may mean anything
+        raise ConnectionError(type(error).__name__) from None
+
+
+def ask_scheduler(
+    address: str, settings: Settings
+) -> tuple[dict[str, Any], tuple[str, str] | None]:
+    """Return what the scheduler says of itself, or else what is wrong and what to do.
+
+    `Client` would wait for ever for the first word of a program that says none.
+    """
+    start, advice = "", "Correct or unset DASK_SCHEDULER_ADDRESS: unset, the embedded one is used."
+    if settings.scheduler_address:
+        start = "Start it; look for a firewall. "
+    else:
+        advice = "`gan-lab down`, then `gan-lab up`; `gan-lab resume --all` goes on with its tasks."
+    if not listens(address, settings):
+        return {}, (f"No Dask scheduler at {address}: nothing answers.", start + advice)
+    # In a thread, for a notebook's own has a loop that runs.
+    with ThreadPoolExecutor(1) as thread:
+        identity = thread.submit(
+            asyncio.run, identify(address, settings, settings.connect_timeout_s)
+        )
+        try:
+            return identity.result(), None
+        except OSError as error:
+            return {}, (
+                f"Something listens at {address} that does not answer as a Dask scheduler "
+                f"({error}): it is another program, hangs, or has other TLS settings.",
+                advice,
+            )
+
+
+def dashboard_link(address: str, identity: dict[str, Any]) -> str | None:
+    """Where a scheduler that says this of itself has its dashboard; None where it has none."""
+    port = identity.get("services", {}).get("dashboard")
+    if not port:
+        return None
+    from distributed.utils import format_dashboard_link
+
+    return str(format_dashboard_link(_place(address)[0], port))
+
+
+def security_of(settings: Settings) -> Security:
+    """Return how one speaks to the scheduler: Dask's own settings, or the embedded certificate."""
+    from distributed import Security
+
+    if settings.scheduler_address:
+        return Security()
+    return read_security(service_record.services_folder(settings.home) / CERTIFICATE)

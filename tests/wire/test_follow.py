@@ -1,0 +1,76 @@
+"""Readers of one task: past, present and end, each event once."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from gan_lab.settings import Settings
+from gan_lab.wire.announce import Announcer
+from gan_lab.wire.follow import follow
+from gan_lab.workspace.run_folder import EVENTS, RunFolder
+from tests.wire.conftest import end, say_some
+
+
+def test_a_late_reader_gets_the_past_and_then_the_live_end(
+    run: RunFolder, settings: Settings
+) -> None:
+    announcer = Announcer(run, settings)
+    say_some(announcer, 1, 5)
+    seen, half = [], threading.Event()
+
+    def finish_when_half_is_seen() -> None:
+        half.wait(10)
+        say_some(announcer, 6, 10)
+        end(run, announcer)
+
+    thread = threading.Thread(target=finish_when_half_is_seen)
+    thread.start()
+    for event in follow(run, settings):
+        seen.append(event.seq)
+        if event.seq == 5:
+            half.set()
+    thread.join()
+    assert seen == list(range(1, 12))
+    assert [event.seq for event in follow(run, settings, after=9)] == [10, 11]
+
+
+def test_a_reader_can_be_stopped(run: RunFolder, settings: Settings) -> None:
+    say_some(Announcer(run, settings), 1, 1)
+    stop = threading.Event()
+    for _ in follow(run, settings, stop=stop):
+        stop.set()
+    assert stop.is_set()
+
+
+def test_fifty_watchers_see_the_same(run: RunFolder, settings: Settings) -> None:
+    announcer = Announcer(run, settings)
+    say_some(announcer, 1, 2)
+    seen: list[list[int]] = [[] for _ in range(50)]
+
+    def watch(mine: list[int]) -> None:
+        mine.extend(event.seq for event in follow(run, settings))
+
+    threads = [threading.Thread(target=watch, args=(mine,)) for mine in seen]
+    for thread in threads:
+        thread.start()
+    say_some(announcer, 3, 10)
+    end(run, announcer)
+    for thread in threads:
+        thread.join(30)
+    assert seen == [list(range(1, 12))] * 50
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_events_are_told_whole(run: RunFolder, settings: Settings) -> None:
+    first = Announcer(run, settings).say("training", 1, 100_000, "Begun")
+    with (run.path / EVENTS).open("a") as log:
+        for seq in range(2, 100_000):
+            event = first.model_copy(update={"seq": seq, "current": seq})
+            log.write(event.model_dump_json(exclude_none=True) + "\n")
+    reader = follow(run, settings)
+    told = [next(reader).seq for _ in range(99_999)]
+    end(run, Announcer(run, settings))
+    assert [*told, *(event.seq for event in reader)] == list(range(1, 100_001))
+    assert [event.seq for event in follow(run, settings, after=99_998)] == [99_999, 100_000]
