@@ -55,7 +55,7 @@ def status(as_json: bool) -> None:
 
 
 def _show_services(as_json: bool) -> None:
-    from gan_lab.cluster.upkeep.doctor import overview
+    from gan_lab.cluster.upkeep.overview import overview
 
     facts = overview(load_settings())
     if as_json:  # with the password: programs connect by it

@@ -14,6 +14,7 @@ import pytest
 from gan_lab.cluster import services
 from gan_lab.cluster.services import security
 from gan_lab.cluster.upkeep import doctor
+from gan_lab.cluster.upkeep.overview import overview
 from gan_lab.errors import ServiceUnreachable
 from gan_lab.settings import load_settings
 from gan_lab.workspace.service_record import read_services, services_folder
@@ -82,7 +83,7 @@ def test_trouble_with_embedded_services_is_told_as_theirs(
         wrong.setenv("GAN_LAB_REDIS_URL", "redis://127.0.0.1:9")
         services.forget_client()
         assert "GAN_LAB_REDIS_URL" in troubles()["redis"] and "scheduler" not in troubles()
-        assert doctor.overview(load_settings())["scheduler_answers"]
+        assert overview(load_settings())["scheduler_answers"]
     record = services.ensure_services()
     assert record.pid is not None and services.find_client() is not None
     monkeypatch.setenv("GAN_LAB_CONNECT_TIMEOUT_S", "1")

@@ -1,0 +1,88 @@
+"""How the workspace stands: its services, what they are at, and what there is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import psutil
+from jupyter_core.paths import jupyter_runtime_dir
+
+from gan_lab.cluster import queue, services
+from gan_lab.cluster.upkeep.versions import differences, versions
+from gan_lab.settings import Settings
+from gan_lab.workspace.files import folder_bytes
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import run_paths, runs_folder
+
+
+def overview(settings: Settings) -> dict[str, Any]:
+    """Say where the services are, what they are at, and what there is; starts nothing.
+
+    `lost` is None where a scheduler that does not answer may have what waits.
+    """
+    facts = services.services_status(settings)
+    client = services.find_client(settings) if facts["scheduler_answers"] else None
+    open_runs = [RunFolder(path) for path in run_paths(runs_folder(settings.home))]
+    count, open_runs = len(open_runs), [run for run in open_runs if not run.final]
+    unknown = facts["scheduler_trouble"] is not None
+    lost = None if unknown else len(queue.lost(open_runs))
+    running = [run for run in open_runs if run.lease.held]
+    facts |= {
+        "running": [_task(run) for run in running],
+        "queued": len(open_runs) - len(running) - (lost or 0),
+        "lost": lost,
+        "runs": count,
+        "runs_bytes": folder_bytes(runs_folder(settings.home)),
+        "disk_free_bytes": shutil.disk_usage(settings.home).free,
+        "cores": 0,
+        "memory_bytes": 0,
+        "version_differences": {},
+    }
+    if client is not None:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        facts["workers"] = len(workers)
+        facts["cores"] = sum(worker["nthreads"] for worker in workers)
+        facts["memory_bytes"] = sum(worker["memory_limit"] for worker in workers)
+        facts["version_differences"] = differences(versions(client))
+    links = _links(facts["dashboard_link"], settings)
+    return facts | {"links": links, "dashboard_link": links.get("dashboard")}
+
+
+def _task(run: RunFolder) -> dict[str, Any]:
+    status = run.status()
+    about = {"task_id": run.task_id, "kind": run.spec.kind, "machine_id": run.spec.machine_id}
+    return about | {"progress": status.progress, "message": status.message}
+
+
+def _links(dashboard: str | None, settings: Settings) -> dict[str, str]:
+    """Where one looks: the dashboard, our page, the metrics, and JupyterLab where one runs."""
+    links = {}
+    if dashboard:
+        base = dashboard.removesuffix("/status")
+        pages = {"dashboard": dashboard, "our page": f"{base}/lab", "metrics": f"{base}/metrics"}
+        links = {name: url for name, url in pages.items() if _served(url, settings)}
+    for path in Path(jupyter_runtime_dir()).glob("jpserver-*.json"):
+        with suppress(OSError, ValueError):
+            server = json.loads(path.read_text())
+            if Path(server["root_dir"]) == settings.home and psutil.pid_exists(server["pid"]):
+                links["jupyter"] = f"{server['url']}lab"
+    return links
+
+
+def _served(url: str, settings: Settings) -> bool:
+    """Whether there is such a page: a dashboard of somebody else's may be without ours."""
+    try:
+        question = urllib.request.Request(url, method="HEAD")
+        with urllib.request.urlopen(question, timeout=settings.connect_timeout_s):
+            return True
+    except urllib.error.HTTPError as error:  # most of its pages know GET only
+        return error.code != HTTPStatus.NOT_FOUND
+    except OSError:
+        return False
