@@ -23,7 +23,7 @@ import httpx
 import numpy as np
 import psutil
 
-from gan_lab.cluster.monitor.run_index import ASKED_WITHIN_S
+from gan_lab.cluster.monitor.run_index import READ_WITHIN_S
 from gan_lab.cluster.services.valkey import ValkeyChild
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import run_paths, runs_folder
@@ -81,14 +81,14 @@ def measure(label: str, home: Path, tasks: int, seconds: int) -> None:
             show(f"{label}: seconds until all {tasks} runs are known", time.perf_counter() - began)
             before, took = cpu_s(process), look(page, seconds)
             watched = (cpu_s(process) - before) / seconds
-        time.sleep(ASKED_WITHIN_S)
+        time.sleep(READ_WITHIN_S)
         after = busy(process, seconds)
     p50, p95 = np.percentile(took, [50, 95])
     show(f"{label}: answer in ms, median and 95th percentile", [1e3 * p50, 1e3 * p95])
     show(f"{label}: the scheduler's CPU in % of a core, without our page", 100 * plain)
     show(f"{label}: with it, nobody looks", 100 * alone)
     show(f"{label}: what the page and Prometheus add", 100 * (watched - alone))
-    show(f"{label}: {ASKED_WITHIN_S:.0f} s after the last look", 100 * after)
+    show(f"{label}: {READ_WITHIN_S:.0f} s after the last look", 100 * after)
 
 
 @contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +22,6 @@ from prometheus_client.parser import text_string_to_metric_families
 import gan_lab as lab
 from gan_lab.cluster import services
 from gan_lab.cluster.monitor import page as monitor
-from gan_lab.cluster.monitor import run_index
-from gan_lab.cluster.monitor.run_index import RunIndex
 from gan_lab.cluster.services.valkey import ValkeyChild
 from gan_lab.cluster.submit import FLEET
 from gan_lab.cluster.task_names import task_key
@@ -233,87 +229,6 @@ def test_what_a_task_says_next_is_seen(dashboard: Dashboard, tasks: dict[str, An
     seen = dashboard.until(query, lambda data: any(row["epoch"] == 30 for row in data["rows"]))
     row = next(row for row in seen["rows"] if row["task_id"] == run.task_id)
     assert (row["loss"], row["message"]) == (0.07, "Epoch 30/40")
-
-
-# ---- the index by itself
-
-
-def nobody(key: str) -> None:
-    """A scheduler that knows no task."""
-
-
-def test_the_history_is_complete_after_a_restart_and_no_total_falls(tmp_path: Path) -> None:
-    runs = make_history(tmp_path, 6)
-    index = RunIndex(tmp_path, nobody)
-    index.refresh()
-    before = index.picture
-    assert {row["task_id"] for row in before.rows} == {run.task_id for run in runs}
-    again = RunIndex(tmp_path, nobody)
-    again.refresh()
-    assert again.picture.rows == before.rows
-
-    runs[0].path.rename(tmp_path / "elsewhere")
-    index.refresh()
-    assert len(index.picture.rows) == 5
-    assert index.picture.totals == before.totals and before.totals["train", "epochs"] > 0
-
-
-def test_no_total_falls_when_a_training_goes_back_or_is_taken_up_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_index, "ENDED_EVERY_S", 0)
-    at_work, failed = make_history(tmp_path, 2, ("running", "failure"))
-    index = RunIndex(tmp_path, nobody)
-    index.refresh()
-    before = index.picture.totals
-    assert before["train", "epochs"] == 20 + 20
-    Announcer(at_work, load_settings(), 2).say("training", 12, 40, "Epoch 12/40", epoch=12)
-    failed.reopen()
-    failed.keep_losses(4)
-    again = RunIndex(tmp_path, nobody)
-    for one in (index, again):
-        one.refresh()
-    assert all(index.picture.totals[name] >= count for name, count in before.items())
-    assert index.picture.totals["train", "resumes"] == before["train", "resumes"] + 1
-    assert again.picture.totals["train", "epochs"] < before["train", "epochs"]  # by a new beginning
-
-
-def test_a_task_whose_worker_died_is_not_told_as_running(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (run,) = make_history(tmp_path, 1, ("lost",))
-    index = RunIndex(tmp_path, nobody)
-    code = (
-        "import sys; from pathlib import Path; from gan_lab.workspace.run_folder import RunFolder; "
-        "RunFolder(Path(sys.argv[1])).lease.take('it', 3600); print('held', flush=True); input()"
-    )
-    command = [sys.executable, "-c", code, str(run.path)]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert worker.stdout is not None and worker.stdout.readline() == "held\n"
-    index.refresh()
-    assert index.picture.states == {"pending": 1}  # taken up, and has said nothing yet
-    worker.kill()
-    worker.communicate()
-    index.refresh()
-    assert index.picture.states == {"lost": 1}
-    # Looked at seldom, a run is seen to go on as soon as a scheduler has it.
-    index = RunIndex(tmp_path, lambda key: "executing" if key == task_key(run) else None)
-    index.refresh()
-    assert index.picture.states == {"pending": 1}
-
-
-def test_a_run_that_has_ended_is_not_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_history(tmp_path, 6)
-    index, read = RunIndex(tmp_path, nobody), []
-    original = run_index.read_row
-    monkeypatch.setattr(
-        run_index, "read_row", lambda run, held: read.append(run) or original(run, held)
-    )
-    index.refresh()
-    index.refresh()
-    assert len(read) == 6
 
 
 # ---- on the cluster

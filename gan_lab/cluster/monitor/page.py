@@ -22,7 +22,7 @@ from distributed.http.utils import RequestHandler
 from prometheus_client import REGISTRY
 
 from gan_lab.cluster.monitor.metrics import LabCollector
-from gan_lab.cluster.monitor.run_index import Picture, RunIndex, Standing
+from gan_lab.cluster.monitor.run_index import QueueState, RunIndex, RunTable
 from gan_lab.cluster.task_names import lost_message
 from gan_lab.errors import GanLabError
 from gan_lab.settings import find_workspace
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from distributed import Scheduler
 
 PAGE = Path(__file__).with_name("monitor.html")
-MOST_ROWS = 200
-MOST_POINTS = 500  # of a loss curve
+MAX_ROWS = 200
+MAX_POINTS = 500  # of a loss curve
 PANEL = {"Individual Lab": "/lab"}  # our page among the plots that JupyterLab's panel offers
 # Dask takes the colour of a task from a hash of its prefix: of thirteen, seed, train, generate and
 # report get four that differ, for colour-blind eyes too (Okabe and Ito 2008).
@@ -50,26 +50,26 @@ POLICY = (
 )
 
 
-def select(picture: Picture, state: str = "", machine: str = "", fleet: str = "") -> dict[str, Any]:
+def select(table: RunTable, state: str = "", machine: str = "", fleet: str = "") -> dict[str, Any]:
     """Return the rows that fit the filters, running first, newest first, and counts of all.
 
     What is lost says how it goes on; `machine` is a part of an id, in capitals or not.
     """
     fitting = [
         row
-        for row in picture.rows
+        for row in table.rows
         if (not state or row["state"] == state)
         and machine.casefold() in row["machine"].casefold()
         and (not fleet or row["fleet"] == fleet)
     ]
     return {
-        "complete": picture.complete,
-        "states": {name: picture.states[name] for name in STATUS_NAMES},
-        "fleets": picture.fleets,
+        "complete": table.complete,
+        "states": {name: table.states[name] for name in STATUS_NAMES},
+        "fleets": table.fleets,
         "fitting": len(fitting),
         "rows": [
             row | {"message": lost_message(row["task_id"])} if row["state"] == "lost" else row
-            for row in fitting[:MOST_ROWS]
+            for row in fitting[:MAX_ROWS]
         ],
     }
 
@@ -123,7 +123,7 @@ class LossesHandler(_Handler):
             self.set_status(error.http_status)
             self.answer({"message": str(error), "reason": error.reason})
             return
-        step = max(1, -(-len(rows) // MOST_POINTS))
+        step = max(1, -(-len(rows) // MAX_POINTS))
         thinned = rows[(len(rows) - 1) % step :: step]  # the last one is always there
         at = {name: LOSS_COLUMNS.index(name) for name in ("epoch", "loss", "validation")}
         self.answer({name: [row[index] for row in thinned] for name, index in at.items()})
@@ -137,7 +137,7 @@ class PlotsHandler(IndividualPlots):
         super().write({**PANEL, **chunk} if isinstance(chunk, dict) else chunk)
 
 
-def standing(scheduler: Scheduler, key: str) -> Standing:
+def queue_state(scheduler: Scheduler, key: str) -> QueueState:
     """Where a task stands on the scheduler: None where it has none of that key still to do."""
     task = scheduler.tasks.get(key)
     if task is None or task.state in ("memory", "erred", "forgotten"):
@@ -148,7 +148,7 @@ def standing(scheduler: Scheduler, key: str) -> Standing:
 
 def dask_setup(scheduler: Scheduler) -> None:
     """Add the page, its navigation entry, the colours and the metrics to a scheduler."""
-    index = RunIndex(find_workspace(), lambda key: standing(scheduler, key))
+    index = RunIndex(find_workspace(), lambda key: queue_state(scheduler, key))
     common = {"extra": index, "dask_server": scheduler}
     routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = [
         ("/lab", PageHandler, common),
