@@ -6,6 +6,8 @@ BIN := .venv/bin
 # Compiled files are written on first use: half the size on disk, and fast from the second start on.
 export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
+# Two files of tests at a time (tests/conftest.py says which stay together), the longest first.
+TWO := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test check lab lint format bench bench-quick soak clean help
 
@@ -17,10 +19,10 @@ demo: .venv/.ready   ## the main job for one machine on embedded services: seed,
 
 test: .venv/.ready-test   ## lint and every test
 	$(MAKE) --no-print-directory lint check
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(TWO)
 
 check: .venv/.ready-test  ## what one runs while coding: the quick tests, two at a time
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" $(TWO)
 
 lab: .venv/.ready     ## JupyterLab on the notebooks
 	$(BIN)/gan-lab lab

@@ -8,8 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).parent.parent
+# Whose files share a costly fixture: JupyterLab and Chromium, undisturbed trainings, a server.
+TOGETHER = ("tests/browser/", "tests/faults/", "tests/server/")
+
+
+class ByFile(LoadScopeScheduling):
+    """Gives each process a file at a time, or all files of a folder that share a fixture."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Return the scheduler of tests in several processes."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

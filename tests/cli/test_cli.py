@@ -133,6 +133,7 @@ def test_import_refuses_what_no_model_learns(workspace: Path) -> None:
     assert_refused(run, workspace, "'x'", "cannot be modelled")
 
 
+@pytest.mark.slow
 def test_import_shows_up_among_the_machines(workspace: Path) -> None:
     bad_files(workspace)
     rows = pd.DataFrame({"unit": np.repeat(np.arange(8), 25), "x": np.linspace(0, 1, 200)})

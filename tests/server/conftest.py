@@ -24,7 +24,7 @@ from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import create_run
 from tests.conftest import make_workspace
 
-START_S = 60
+START_S = 180  # most that a busy host needs
 OTHERS = [  # extensions that are not asked for anything here and take seconds to load
     *("dask_labextension", "jupyter_lsp", "jupyter_server_proxy", "jupyter_server_terminals"),
     *("jupyterlab", "notebook_shim"),

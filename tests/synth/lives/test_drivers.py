@@ -88,6 +88,7 @@ def strays(lives: pd.DataFrame) -> float:
     return float(np.concatenate(far).std())
 
 
+@pytest.mark.slow
 def test_a_winding_is_as_warm_as_its_own_load_makes_it(
     model: SequentialTVAE, table: pd.DataFrame
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_winding_is_as_warm_as_its_own_load_makes_it(
     assert ours < 0.6 * without and ours < 3 * real
 
 
+@pytest.mark.slow
 def test_a_driver_is_drawn_as_it_was_seen(model: SequentialTVAE, table: pd.DataFrame) -> None:
     drawn = pd.concat(model.sample(lives=200))
     for figure in ("mean", "std"):
@@ -113,6 +115,7 @@ def test_a_driver_is_drawn_as_it_was_seen(model: SequentialTVAE, table: pd.DataF
     assert memory[0] == pytest.approx(memory[1], abs=0.08)
 
 
+@pytest.mark.slow
 def test_a_load_that_stops_and_whose_sensor_is_noisy() -> None:
     """In a state that knows no load the driver is still, and what it heated cools down."""
     table = loaded_machines(noise=0.02, stops=True)
@@ -124,6 +127,7 @@ def test_a_load_that_stops_and_whose_sensor_is_noisy() -> None:
     assert strays(drawn) < 2.5 * strays(table)
 
 
+@pytest.mark.slow
 def test_what_follows_is_told_the_driver_that_is_written(
     model: SequentialTVAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +172,7 @@ def test_what_drives_is_found_among_what_does_not() -> None:
     )
 
 
+@pytest.mark.slow
 def test_drivers_can_be_named_and_a_wrong_name_is_refused(table: pd.DataFrame) -> None:
     short = CONFIG.model_copy(update={"epochs": 3, "drivers": "vibration, hum"})
     assert driving(SequentialTVAE.fit(table, ROLES, short)) == ["vibration", "hum"]
@@ -202,6 +207,7 @@ def test_a_named_driver_follows_nothing_but_its_own_past_and_nothing_grows() -> 
     assert np.abs(unlimited.inverse_transform(shock, packed, regime)).max() < limits[0]
 
 
+@pytest.mark.slow
 def test_a_training_with_drivers_resumes_and_is_saved(table: pd.DataFrame, tmp_path: Path) -> None:
     config, states = CONFIG.model_copy(update={"epochs": 6}), dict[int, bytes]()
 

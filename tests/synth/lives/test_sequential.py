@@ -179,6 +179,7 @@ def test_resumed_training_draws_the_same_rows(table: pd.DataFrame, interrupted: 
         SequentialTVAE.fit(table.iloc[:-1], ROLES, SMALL, resume=states[interrupted])
 
 
+@pytest.mark.slow
 def test_training_resumed_around_the_return_to_the_best_weights_is_the_same(
     table: pd.DataFrame,
 ) -> None:

@@ -34,6 +34,7 @@ def learn(network: nn.Module, optimizer: object, steps: range, rate: float) -> N
             optimizer.step()
 
 
+@pytest.mark.slow
 def test_it_moves_as_torchs_own_does_bit_for_bit_also_after_a_restart() -> None:
     ours, theirs = twins()
     names = list(dict(ours.named_parameters()))

@@ -154,6 +154,7 @@ def test_a_fault_planted_in_real_lives_is_found(fault: Fault, turbofan: pd.DataF
     assert not column or column in found[kind]
 
 
+@pytest.mark.slow
 def test_a_category_that_never_comes_is_found(motor: pd.DataFrame, profile: Profile) -> None:
     tables = parts(motor, "life", seed=0)
     common, lost = tables[1]["state"].value_counts().index[:2]
@@ -164,6 +165,7 @@ def test_a_category_that_never_comes_is_found(motor: pd.DataFrame, profile: Prof
     assert lost in finding.text
 
 
+@pytest.mark.slow
 def test_a_model_that_memorises_is_called_so(
     motor: pd.DataFrame, profile: Profile, undamaged: dict[str, set[str]]
 ) -> None:
@@ -247,6 +249,7 @@ def test_rows_that_make_no_lives_are_judged_as_rows(
     assert set(found) == {*undamaged, "no_lives"}
 
 
+@pytest.mark.slow
 def test_a_second_real_sample_raises_no_alarm(motor: pd.DataFrame, profile: Profile) -> None:
     for seed in range(2):
         found = verdict(parts(motor, "life", seed), profile.roles, profile)
@@ -393,6 +396,7 @@ def test_the_range_of_an_imported_table_is_not_called_a_measuring_range() -> Non
         assert words in outside.text
 
 
+@pytest.mark.slow
 def test_conditions_that_were_asked_for_are_said() -> None:
     tables = [telemetry(lives, seed) for seed, lives in enumerate((5, 8, 5))]
     asked = "late_life 0.4"
@@ -402,6 +406,7 @@ def test_conditions_that_were_asked_for_are_said() -> None:
         assert ("conditions" in {each.kind for each in said.findings}) is found
 
 
+@pytest.mark.slow
 def test_rows_drawn_under_conditions_may_be_unlike_real_ones_but_not_copies() -> None:
     train, holdout = (telemetry(10, seed) for seed in range(2))
     hot = telemetry(10, 2)
