@@ -23,6 +23,7 @@ from gan_lab.workspace.profiles import (
     read_yaml,
     write_profile,
 )
+from gan_lab.workspace.units import guess_unit
 
 WORDS = {
     "name": "machine_id", "id": "machine_id", "specs": "rated", "specifications": "rated",
@@ -33,12 +34,6 @@ SENSOR_WORDS = {
     "min": "minimum", "max": "maximum", "nominal": "typical", "normal": "typical",
     "value": "typical", "mean": "typical", "warn": "warning", "alarm": "warning",
     "trip": "critical", "crit": "critical", "units": "unit",
-}  # fmt: skip
-ENDINGS = {
-    "c": "degC", "degc": "degC", "k": "K", "rpm": "rpm", "kw": "kW", "w": "W", "bar": "bar",
-    "mbar": "mbar", "pa": "Pa", "a": "A", "v": "V", "g": "g", "um": "um", "mm": "mm", "m": "m",
-    "pct": "%", "ppm": "ppm", "s": "s", "mv": "mV", "n": "N", "nm": "Nm", "kg": "kg",
-    "mm_s": "mm/s", "m_s": "m/s", "in_s": "in/s", "m3_h": "m3/h", "l_min": "l/min", "cst": "cSt",
 }  # fmt: skip
 SENSOR_FIELDS = {*SENSOR_WORDS, *Sensor.model_fields, "name"}
 PARTS = ("sensors", "states", "failure_modes")
@@ -218,17 +213,15 @@ def _sensor(name: str, value: Any, group: dict[str, str], repairs: list[str]) ->
     fields.pop("name", None)
     typical = fields.get("typical")
     if isinstance(typical, int | float) and not {"minimum", "maximum"} <= set(fields):
-        low, high = sorted((typical * (1 - RANGE), typical * (1 + RANGE)))
-        fields.setdefault("minimum", low)
-        fields.setdefault("maximum", high)
+        levels = [fields[name] for name in ("warning", "critical") if name in fields]
+        inside = [typical, *(level for level in levels if isinstance(level, int | float))]
+        margin = RANGE * abs(typical)
+        fields.setdefault("minimum", min(inside) - margin)
+        fields.setdefault("maximum", max(inside) + margin)
         repairs.append(f"{where}minimum, maximum: +-20 % of typical={typical:g} where missing.")
-    if not fields.get("unit"):
-        parts = name.lower().split("_")
-        for ending in ("_".join(parts[-2:]), parts[-1]):
-            if len(parts) > 1 and ending in ENDINGS:
-                fields["unit"] = ENDINGS[ending]
-                repairs.append(f"{where}unit: {ENDINGS[ending]!r}, read from the name.")
-                break
+    if not fields.get("unit") and (unit := guess_unit(name)[0]):
+        fields["unit"] = unit
+        repairs.append(f"{where}unit: {unit!r}, read from the name.")
     return fields
 
 

@@ -52,6 +52,15 @@ def test_a_typical_value_alone_gets_a_range() -> None:
     assert any("+-20 %" in repair for repair in repairs)
 
 
+def test_a_range_that_is_missing_holds_the_levels() -> None:
+    sensor = {"typical": 50, "critical": 90}
+    profile, _ = normalise_profile({"machine_id": "press_7", "sensors": {"oil_temp_C": sensor}})
+    assert (profile.sensors["oil_temp_C"].minimum, profile.sensors["oil_temp_C"].maximum) == (
+        40,
+        100,
+    )
+
+
 def test_an_id_is_brought_into_shape_and_said() -> None:
     profile, repairs = normalise_profile({"name": "Press 7 (hall B)"})
     assert profile.machine_id == "press_7_hall_b"

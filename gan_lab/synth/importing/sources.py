@@ -1,23 +1,20 @@
-"""Users' files as streams of Arrow tables: CSV of any dialect (every cell as text), and Parquet."""
+"""Users' files as Arrow tables: CSV of any dialect (every cell as text), and Parquet."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from gan_lab.errors import BadTable
+from gan_lab.errors import BadTable, TooMuchMemory
 
-BLOCK_BYTES = 2 * 1024 * 1024
-BLOCK_ROWS = 100_000
 HEAD_BYTES = 256 * 1024
 SAMPLE_LINES = 200
 SEPARATORS = (",", ";", "\t", "|", " ")
@@ -27,145 +24,133 @@ MISSING = (
 )  # fmt: skip
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+MEMORY_FACTOR = 3
+"""Memory that an import takes at least, in sizes of the file; short cells take up to ten."""
 
 
 @dataclass
-class ParquetSource:
-    """One Parquet file."""
+class Source:
+    """What one file holds; `decimal` is the sign its decimals are written with, "" if none tells.
+
+    `nullable`: the columns that had a type of pandas with <NA>. `notes`: what is to be said of it.
+    """
 
     path: Path
+    table: pa.Table
     decimal: str = ""
+    nullable: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
-    @cached_property
-    def schema(self) -> pa.Schema:
-        """Columns and types; raises `BadTable` where the file is truncated or no Parquet."""
-        try:
-            return pq.read_schema(self.path)
-        except (pa.ArrowException, OSError) as error:
-            raise BadTable(
-                f"{self.path} is not a readable Parquet file ({_first_line(error)}): "
-                "export it again or fetch it anew."
-            ) from None
-
-    def chunks(self) -> Iterator[pa.Table]:
-        """Yield the rows in order, some 100,000 at a time."""
-        try:
-            with pq.ParquetFile(self.path) as file:
-                for batch in file.iter_batches(BLOCK_ROWS):
-                    yield pa.Table.from_batches([batch])
-        except (pa.ArrowException, OSError) as error:
-            raise BadTable(f"{self.path} is damaged inside ({_first_line(error)}).") from None
-
 
 @dataclass
-class CsvSource:
-    """One delimited text file, with what was found out about its dialect."""
+class Dialect:
+    """How a delimited text file is written: `first_line` is the first of its rows."""
 
-    path: Path
     encoding: str
     separator: str
     decimal: str
     names: list[str]
-    skip_lines: int
+    first_line: int
     multiline: bool
-    notes: list[str] = field(default_factory=list)
-
-    @cached_property
-    def schema(self) -> pa.Schema:
-        """Columns, all of them text: the survey decides what they hold."""
-        return pa.schema([(name, pa.string()) for name in self.names])
-
-    def chunks(self) -> Iterator[pa.Table]:
-        """Yield the rows in order, some megabytes at a time; rows with a wrong number of fields go.
-
-        Raises `BadTable` where more than 1 % of the rows do.
-        """
-        wrong: list[int] = []
-        rows, last = 0, ""
-
-        def skip(row: pa_csv.InvalidRow) -> str:
-            nonlocal last
-            wrong.append(row.actual_columns)
-            last = row.text
-            return "skip"
-
-        try:
-            with pa_csv.open_csv(
-                self.path,
-                read_options=pa_csv.ReadOptions(
-                    block_size=BLOCK_BYTES, skip_rows=self.skip_lines, column_names=self.names,
-                    encoding=self.encoding.removesuffix("-sig"), use_threads=False,
-                ),
-                parse_options=pa_csv.ParseOptions(
-                    delimiter=self.separator, newlines_in_values=self.multiline,
-                    invalid_row_handler=skip,
-                ),
-                convert_options=pa_csv.ConvertOptions(
-                    column_types={name: pa.string() for name in self.names},
-                    null_values=list(MISSING), strings_can_be_null=True,
-                ),
-            ) as reader:  # fmt: skip
-                for batch in reader:
-                    rows += batch.num_rows
-                    yield pa.Table.from_batches([batch])
-        except pa.ArrowException as error:
-            if "Empty CSV" not in str(error):
-                raise BadTable(
-                    f"{self.path} cannot be read as a table ({_first_line(error)})."
-                ) from None
-        if wrong and wrong[-1] < len(self.names) and self._ends_with(last):
-            raise BadTable(
-                f"{self.path} ends in the middle of a row ({wrong[-1]} of {len(self.names)} "
-                "fields): export it again or fetch it anew."
-            )
-        self._judge(wrong, rows)
-
-    def _ends_with(self, row: str) -> bool:
-        """Whether nothing follows this row in the file, not even a new line."""
-        data = row.encode(self.encoding.removesuffix("-sig"))
-        with self.path.open("rb") as file:
-            file.seek(max(0, self.path.stat().st_size - len(data)))
-            return file.read() == data
-
-    def _judge(self, wrong: list[int], rows: int) -> None:
-        if not wrong:
-            return
-        what = (
-            f"{len(wrong)} of {rows + len(wrong)} rows of {self.path.name} do not have "
-            f"{len(self.names)} fields (the first has {wrong[0]})"
-        )
-        if len(wrong) > max(1, 0.01 * (rows + len(wrong))):
-            raise BadTable(f"{what}: export it again, with text in quotes.")
-        note = f"{what}: left out."
-        if note not in self.notes:
-            self.notes.append(note)
 
 
-Source = ParquetSource | CsvSource
+def read_source(path: Path) -> Source:
+    """Read a file whole; raises `BadTable` where it is no table that can be read.
 
-
-def open_source(path: Path) -> Source:
-    """Find out what a file is; raises `BadTable` where it is no table that can be read."""
+    Raises `TooMuchMemory` where the file is too large for the memory that is free.
+    """
     if not path.is_file():
         raise BadTable(f"There is no file {path}." if not path.exists() else f"{path} is a folder.")
+    size, free = path.stat().st_size, psutil.virtual_memory().available
+    if MEMORY_FACTOR * size > free:
+        raise TooMuchMemory(
+            f"{path} holds {size / 1e9:.1f} GB, and an import takes at least {MEMORY_FACTOR} times "
+            f"as much memory, of which {free / 1e9:.1f} GB are free: import a part of its rows."
+        )
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head:
         raise BadTable(f"{path} is empty.")
     if head.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
-        source = ParquetSource(path)
-        if not source.schema.names:
-            raise BadTable(f"{path} has no columns.")
-        return source
+        return _read_parquet(path)
     if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")):
         raise BadTable(
             f"{path} is an Excel workbook or an archive: save the sheet as CSV, or unpack it."
         )
-    return _sniff(path, head)
+    notes: list[str] = []
+    dialect = _sniff(path, head, notes)
+    table = _read_csv(path, dialect, notes)
+    return Source(path, table, dialect.decimal, notes=notes)
 
 
-def _sniff(path: Path, head: bytes) -> CsvSource:
+def _read_parquet(path: Path) -> Source:
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise BadTable(
+            f"{path} is not a readable Parquet file ({_first_line(error)}): "
+            "export it again or fetch it anew."
+        ) from None
+    if not table.column_names:
+        raise BadTable(f"{path} has no columns.")
+    of_pandas = (table.schema.pandas_metadata or {}).get("columns", ())
+    nullable = {
+        str(column["name"])
+        for column in of_pandas
+        if re.fullmatch(r"U?Int\d+|Float\d+|boolean", str(column["numpy_type"]))
+    }
+    return Source(path, table, nullable=nullable)
+
+
+def _read_csv(path: Path, dialect: Dialect, notes: list[str]) -> pa.Table:
+    """Read the rows; those with a wrong number of fields go, unless they are more than 1 %."""
+    names, encoding = dialect.names, dialect.encoding.removesuffix("-sig")
+    wrong: list[pa_csv.InvalidRow] = []
+
+    def skip(row: pa_csv.InvalidRow) -> str:
+        wrong.append(row)
+        return "skip"
+
+    try:
+        table = pa_csv.read_csv(
+            path,
+            read_options=pa_csv.ReadOptions(
+                skip_rows=dialect.first_line, column_names=names, encoding=encoding,
+                use_threads=False,
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=dialect.separator, newlines_in_values=dialect.multiline,
+                invalid_row_handler=skip,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types={name: pa.string() for name in names},
+                null_values=list(MISSING), strings_can_be_null=True,
+            ),
+        )  # fmt: skip
+    except pa.ArrowException as error:
+        raise BadTable(f"{path} cannot be read as a table ({_first_line(error)}).") from None
+    if not wrong:
+        return table
+    last = wrong[-1]
+    data = last.text.encode(encoding)
+    if last.actual_columns < len(names) and path.read_bytes().endswith(data):  # not even a new line
+        raise BadTable(
+            f"{path} ends in the middle of a row ({last.actual_columns} of {len(names)} fields): "
+            "export it again or fetch it anew."
+        )
+    rows = table.num_rows + len(wrong)
+    what = (
+        f"{len(wrong)} of {rows} rows of {path.name} do not have {len(names)} fields (the first "
+        f"has {wrong[0].actual_columns})"
+    )
+    if len(wrong) > max(1, 0.01 * rows):
+        raise BadTable(f"{what}: export it again, with text in quotes.")
+    notes.append(f"{what}: left out.")
+    return table
+
+
+def _sniff(path: Path, head: bytes, notes: list[str]) -> Dialect:
+    """Find out how a text file is written; csv.Sniffer knows no decimal commas and no headings."""
     encoding = _encoding(path, head)
     lines = _lines(path, head, encoding)
     skip, separator = 0, ""
@@ -178,13 +163,12 @@ def _sniff(path: Path, head: bytes) -> CsvSource:
     first = _heading(lines, skip, separator)
     sample = lines[first : first + SAMPLE_LINES]
     rows = [row for row in csv.reader(sample, delimiter=separator) if row]
-    names, headings, notes = _names(path, rows)
+    names, headings = _names(path, rows, notes)
     if any(line.strip() for line in lines[skip:first]):
         notes.append(f"{path.name} has {first - skip} lines before its heading: left out.")
-    return CsvSource(
-        path, encoding, separator, _decimal(rows, separator), names, first + headings,
-        multiline=any(line.count('"') % 2 for line in lines), notes=notes,
-    )  # fmt: skip
+    multiline = any(line.count('"') % 2 for line in lines)
+    decimal = _decimal(rows, separator)
+    return Dialect(encoding, separator, decimal, names, first + headings, multiline)
 
 
 def _lines(path: Path, head: bytes, encoding: str) -> list[str]:
@@ -197,17 +181,17 @@ def _lines(path: Path, head: bytes, encoding: str) -> list[str]:
     return lines
 
 
-def _names(path: Path, rows: list[list[str]]) -> tuple[list[str], int, list[str]]:
-    """The names of the columns, how many lines make the heading, and what is to be said of it."""
-    notes: list[str] = []
+def _names(path: Path, rows: list[list[str]], notes: list[str]) -> tuple[list[str], int]:
+    """The names of the columns, and how many lines make the heading."""
     header = [cell.strip() for cell in rows[0]]
     if any(map(NUMBER.fullmatch, header)) and not re.search(r"[^\W\d]", "".join(header)):
         names = [f"column_{number}" for number in range(1, len(header) + 1)]
-        return names, 0, [f"{path.name} has no heading: its columns are column_1 to {names[-1]}."]
+        notes.append(f"{path.name} has no heading: its columns are column_1 to {names[-1]}.")
+        return names, 0
     units = _units(rows[1:])
     if units:
         notes.append(f"{path.name} has units below its heading ({units}): left out.")
-    return _unique(header, path, notes), 2 if units else 1, notes
+    return _unique(header, path, notes), 2 if units else 1
 
 
 def _heading(lines: list[str], skip: int, separator: str) -> int:
@@ -232,19 +216,16 @@ def _units(rows: list[list[str]]) -> str:
         and any(map(NUMBER.fullmatch, cells))
     ]
     first = [rows[0][column].strip() for column in numeric]
-    told = [cell for cell in first if cell not in MISSING]
-    return "" if any(map(NUMBER.fullmatch, first)) else ", ".join(told[:3])
+    units = [cell for cell in first if cell not in MISSING]
+    return "" if any(map(NUMBER.fullmatch, first)) else ", ".join(units[:3])
 
 
 def _encoding(path: Path, head: bytes) -> str:
     for bom, name in BOMS.items():
         if head.startswith(bom):
             return name
-    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                decoder.decode(block)
+        path.read_text("utf-8")
     except UnicodeDecodeError:
         return "cp1252" if not set(head) & {0x81, 0x8D, 0x8F, 0x90, 0x9D} else "latin-1"
     return "utf-8"

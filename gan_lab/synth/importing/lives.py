@@ -1,0 +1,134 @@
+"""Lives in users' tables: their rows in order, their rul falling, or a rul made of failures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from gan_lab.errors import BadTable
+from gan_lab.schema import Roles
+
+RUNS_ON = (
+    "", "0", "0.0", "false", "no", "none", "nan", "<na>", "ok", "running", "censored", "nein",
+)  # fmt: skip
+"""What a failure column says of a life that did not fail."""
+
+
+def settle_lives(
+    table: pd.DataFrame, roles: Roles, failure: str | None
+) -> tuple[pd.DataFrame, Roles, list[str]]:
+    """Put the rows in order, make a rul where there is none; returns what is to be said of it too.
+
+    `failure` names the column that the rul is made of. Raises `BadTable` where the rul rises within
+    a life, or a life has several modes of failure.
+    """
+    notes: list[str] = []
+    in_order = sort_rows(table, roles)
+    if in_order is not table:
+        table = in_order
+        notes.append("The rows were not in the order of life and time: they are now.")
+    if failure and roles.rul is None and (roles.life or roles.time):
+        table, roles = _with_rul(table, roles, failure, notes)
+    lives = table[roles.life] if roles.life else pd.Series("", index=table.index)
+    unit, names = pd.factorize(lives)
+    if roles.rul:
+        _check_falls(table[roles.rul], unit, names, roles)
+    if roles.life and roles.failure_mode:
+        modes = table[roles.failure_mode].groupby(unit).nunique(dropna=False).to_numpy()
+        if (modes > 1).any() and roles.failure_mode != failure:
+            raise BadTable(
+                f"{roles.failure_mode!r} cannot be the failure mode: it changes within life "
+                f"{names[modes > 1][0]}. Name a column that is the same in all rows of a life."
+            )
+        if (modes > 1).any():  # a flag of the row in which a life fails
+            roles = roles.model_copy(update={"failure_mode": None})
+    if roles.life:
+        notes += _notes_on_lives(table, roles, unit, names)
+    return table, roles, notes
+
+
+def sort_rows(table: pd.DataFrame, roles: Roles) -> pd.DataFrame:
+    """Return the rows by life (in the order of the first rows) and time: the table if they are."""
+    keys = pd.DataFrame(index=table.index)
+    if roles.life:
+        keys["life"] = pd.factorize(table[roles.life])[0]
+    if roles.time:
+        keys["time"] = table[roles.time]
+    order = keys.sort_values(list(keys), kind="stable").index if len(keys.columns) else keys.index
+    return table if order.is_monotonic_increasing else table.loc[order].reset_index(drop=True)
+
+
+def _check_falls(rul: pd.Series, unit: np.ndarray, names: pd.Index, roles: Roles) -> None:
+    known = rul.groupby(unit).ffill()  # what is missing must not hide that it rises
+    rises = (known.groupby(unit).diff() > 0).fillna(False).to_numpy(bool)
+    if rises.any():
+        row = int(rises.argmax())
+        where = f"in life {names[unit[row]]}" if roles.life else "from row to row"
+        raise BadTable(
+            f"{roles.rul!r} rises {where} (to {rul.iloc[row]}): a remaining life can only fall."
+        )
+
+
+def _notes_on_lives(
+    table: pd.DataFrame, roles: Roles, unit: np.ndarray, names: pd.Index
+) -> list[str]:
+    notes = []
+    rows = np.bincount(unit)
+    if roles.rul:
+        known = np.bincount(unit, table[roles.rul].notna())
+        unknown, gaps = names[known == 0], names[(known > 0) & (known < rows)]
+        if len(unknown):
+            notes.append(
+                f"Lives without a rul: {len(unknown)} of {len(names)}, such as {unknown[0]}. "
+                "Their end counts as unknown; synthetic lives of their kind have no rul either."
+            )
+        if len(gaps):
+            notes.append(
+                f"Lives whose rul is missing in some rows: {len(gaps)}, such as {gaps[0]}. Their "
+                "end is told by the last rul that is known."
+            )
+    if (single := names[rows == 1]).size:
+        notes.append(f"Lives of only one row: {len(single)}, such as {single[0]}.")
+    if roles.time and (repeats := table.duplicated([roles.life, roles.time]).sum()):
+        notes.append(f"Rows with the time of the row before them: {repeats}.")
+    return notes
+
+
+def _with_rul(
+    table: pd.DataFrame, roles: Roles, failure: str, notes: list[str]
+) -> tuple[pd.DataFrame, Roles]:
+    """Add the column `rul`: how long until the failure that ends the life; missing without one."""
+    made = ["rul"] if roles.life else ["rul", "life"]
+    for name in made:
+        if name in table.columns:
+            raise BadTable(
+                f"There is a column {name!r} already: name it with --{name}, or leave it out."
+            )
+    failed = ~table[failure].astype(str).str.strip().str.lower().isin(RUNS_ON)
+    if not failed.any():
+        raise BadTable(f"{failure!r} says of no life that it failed.")
+    if roles.life is None:
+        table.insert(0, "life", failed.shift(fill_value=False).cumsum() + 1)
+        roles = roles.model_copy(update={"life": "life"})
+        notes.append("Each life ends with a failure: they are told apart by the new column 'life'.")
+    unit = pd.factorize(table[roles.life])[0]
+    time = table[roles.time] if roles.time else pd.Series(np.arange(len(table)))
+    left = time.groupby(unit).transform("last") - time
+    hours = left.dtype.kind == "m"
+    left = left / pd.Timedelta(hours=1) if hours else left
+    ended = failed.groupby(unit).transform("any")
+    if not ended.all():  # nobody knows how long these run on: lives without a rul
+        left = (left.astype("Int64") if left.dtype.kind in "iu" else left).where(ended)
+    table["rul"] = left
+    unit_of_rul = "hours" if hours else roles.time or "rows"
+    notes.append(f"The new column 'rul' is the remaining life in {unit_of_rul}.")
+    if roles.failure_mode == failure:
+        codes = table[failure].where(failed).groupby(unit).transform("last")
+        changes = (table[failure].groupby(unit).nunique(dropna=False) > 1).any()
+        if changes and codes.nunique() > 1 and "failure_mode" not in table:
+            table["failure_mode"] = codes
+            roles = roles.model_copy(update={"failure_mode": "failure_mode"})
+            notes.append(
+                f"The new column 'failure_mode' is what {failure!r} says at the end of the life."
+            )
+    return table, roles.model_copy(update={"rul": "rul"})
