@@ -47,7 +47,7 @@ class TrainingProgress:
             found = None
         self._saved_epoch = self._first = found[0] if found else 0
         self.work.run.keep_losses(self._first)
-        self.work.run.drop_checkpoints(keep=self._first)  # a damaged one would outlive newer ones
+        self.work.run.checkpoints.drop(keep=self._first)  # a damaged one would outlive newer ones
         if found is None:
             return None
         history = self.work.run.losses()
@@ -96,5 +96,5 @@ class TrainingProgress:
         if due or epoch - self._saved_epoch >= settings.checkpoint_every_epochs:
             saved = state()
             self.work.hold()
-            self.work.run.save_checkpoint(epoch, saved)
+            self.work.run.checkpoints.save(epoch, saved)
             self._saved_at, self._saved_epoch = time.monotonic(), epoch

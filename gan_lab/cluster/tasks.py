@@ -116,7 +116,7 @@ def _train(work: Work) -> dict[str, Any]:
     notes = model.notes() if kind == "sequential" else []  # regimes and drivers that were found
     work.say("writing", epochs, config.epochs, " ".join(["Saving the model.", *notes]), **facts)
     model.save(work.run.path / run_folder.MODEL)
-    work.run.drop_checkpoints()
+    work.run.checkpoints.drop()
     return TrainResult(
         machine_id=work.spec.machine_id,
         model_path=str(work.run.path / run_folder.MODEL),

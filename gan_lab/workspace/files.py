@@ -6,7 +6,6 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import RawIOBase
 from pathlib import Path
 
 
@@ -52,24 +51,6 @@ def read_text(path: Path) -> str | None:
         return path.read_text()
     except FileNotFoundError:
         return None
-
-
-def whole_lines(path: Path, offset: int = 0) -> tuple[list[bytes], int]:
-    """Return the complete lines from a byte offset on and the offset behind them."""
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            data = file.read()
-    except FileNotFoundError:
-        return [], offset
-    end = data.rfind(b"\n") + 1
-    return data[:end].splitlines(), offset + end
-
-
-def write_all(file: RawIOBase, data: bytes) -> None:
-    """Write every byte; a nearly full disk takes only some at first."""
-    while data:
-        data = data[file.write(data) or 0 :]
 
 
 def folder_bytes(folder: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gan_lab.workspace.files import whole_lines
+from gan_lab.workspace.line_log import LineLog
 from gan_lab.workspace.run_folder import LOSS_COLUMNS, LOSSES, RunFolder
 
 
@@ -15,7 +15,7 @@ class LossHistory:
     """
 
     def __init__(self, run: RunFolder) -> None:
-        self._path = run.path / LOSSES
+        self._log = LineLog(run.path / LOSSES)
         self._read_to = (0, 0)  # which file (inode), how far (bytes)
         self.columns: dict[str, list[float]] = {name: [] for name in LOSS_COLUMNS}
 
@@ -28,13 +28,13 @@ class LossHistory:
         A training that goes back to its checkpoint puts a shorter file in place of the old one.
         """
         try:
-            inode = self._path.stat().st_ino
+            inode = self._log.path.stat().st_ino
         except FileNotFoundError:
             return
         if inode != self._read_to[0]:
             self._read_to = (inode, 0)
             self.columns = {name: [] for name in LOSS_COLUMNS}
-        lines, end = whole_lines(self._path, self._read_to[1])
+        lines, end = self._log.read(self._read_to[1])
         for line in lines:
             cells = line.decode().split(",")
             for name, cell in zip(LOSS_COLUMNS, cells, strict=True):

@@ -7,9 +7,7 @@ is cut off by the next writer and skipped by readers.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -26,8 +24,10 @@ from gan_lab.errors import (
     UnknownTask,
 )
 from gan_lab.schema import Epoch, Event, State, TaskSpec, TaskStatus, utc_now
-from gan_lab.workspace.files import naming, read_text, whole_lines, write_all, write_beside
+from gan_lab.workspace.checkpoints import Checkpoints
+from gan_lab.workspace.files import read_text, write_beside
 from gan_lab.workspace.lease import LEASE, Lease
+from gan_lab.workspace.line_log import LineLog
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,12 +80,12 @@ def _read_spec(run: Path, changed_ns: int) -> TaskSpec:
 class EventReader:
     """Reads a growing event log from where it stopped, line by whole line."""
 
-    def __init__(self, path: Path, after: int) -> None:
-        self._path, self._after, self._offset = path, after, 0
+    def __init__(self, log: LineLog, after: int) -> None:
+        self._log, self._after, self._offset = log, after, 0
 
     def read(self) -> list[Event]:
         """Return the events that came since the last call."""
-        lines, self._offset = whole_lines(self._path, self._offset)
+        lines, self._offset = self._log.read(self._offset)
         events = [Event.model_validate_json(line) for line in lines]
         return [event for event in events if event.seq > self._after]
 
@@ -97,6 +97,10 @@ class RunFolder:
         self.path = path
         self.task_id = path.name
         self.lease = Lease(path)
+        self.checkpoints = Checkpoints(path / CHECKPOINTS)
+        self._events, self._losses, self._log = (
+            LineLog(path / name) for name in (EVENTS, LOSSES, LOG)
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.task_id}>"
@@ -119,27 +123,17 @@ class RunFolder:
 
     def event_reader(self, after: int = 0) -> EventReader:
         """Return a reader that gives each event once, as the log grows."""
-        return EventReader(self.path / EVENTS, after)
+        return EventReader(self._events, after)
 
     def last_event(self) -> Event | None:
         """Return the newest event, reading only the end of the log."""
-        path, tail = self.path / EVENTS, 4096
-        try:
-            size = path.stat().st_size
-        except FileNotFoundError:
-            return None
-        while True:
-            lines, _ = whole_lines(path, max(0, size - tail))
-            if len(lines) > 1 or tail >= size:  # the first line of a tail may be half a line
-                return Event.model_validate_json(lines[-1]) if lines else None
-            tail *= 8
+        line = self._events.last()
+        return None if line is None else Event.model_validate_json(line)
 
     def loss_rows(self) -> list[list[float | None]]:
         """Return one row per epoch with a cell for each of `LOSS_COLUMNS`."""
-        lines, _ = whole_lines(self.path / LOSSES)
-        return [
-            [float(cell) if cell else None for cell in line.decode().split(",")] for line in lines
-        ]
+        rows = (line.decode().split(",") for line in self._losses.lines())
+        return [[float(cell) if cell else None for cell in row] for row in rows]
 
     def losses(self) -> pd.DataFrame:
         """Return one row per epoch: epoch, losses (nats per row), seconds, rows per second."""
@@ -150,7 +144,7 @@ class RunFolder:
 
     def log(self) -> list[dict[str, Any]]:
         """Return the lines of the task's log: its changes of state, and what its workers said."""
-        return [json.loads(line) for line in whole_lines(self.path / LOG)[0]]
+        return [json.loads(line) for line in self._log.lines()]
 
     def result_data(self) -> dict[str, Any] | None:
         """Return the result of a run that is done."""
@@ -184,51 +178,51 @@ class RunFolder:
 
     def status(self) -> TaskStatus:
         """Compute where the task stands from what lies in its folder."""
-        spec, event, error = self.spec, self.last_event(), None
-        result = self.result_data()
-        if result is not None:
-            state, message = State.SUCCESS, "Done"
-        elif (failure := self.error_data()) is not None:
-            state, message = State.FAILURE, failure["message"]
-            error = failure["message"]
-        elif (self.path / CANCELLED).exists():
-            state, message = State.REVOKED, "Cancelled"
-        elif event is None:
-            state, message = State.PENDING, f"Waiting for {self._waits_for()}"
-        elif event.final or not self.lease.held:
-            state, message = State.RETRY, "Nobody works on it: waiting for a worker"
-        else:
-            state, message = event.status, event.message
+        spec, event, result = self.spec, self.last_event(), self.result_data()
+        error = (self.error_data() or {}).get("message") if result is None else None
+        state, message = self._state(event, result, error)
+        cancelling = not state.final and self.cancelling
         if state.final and event is not None and event.final:
             message = event.message
-        elif not state.final and self.cancelling:
-            message = "Cancelling"
-        done = state is State.SUCCESS
+        facts = spec.model_dump(include={"machine_id", "kind", "created", "fleet_id", "after"})
         metadata: dict[str, Any] = {
-            "machine_id": spec.machine_id,
-            "kind": spec.kind,
-            "created": spec.created,
-            "fleet_id": spec.fleet_id,
-            "after": spec.after,
-            "cancelling": not state.final and self.cancelling,
+            **facts,
+            "cancelling": cancelling,
             "stage": event.stage if event else None,
             "epoch": event.epoch if event else None,
             "loss": event.loss if event else None,
             "attempt": event.attempt if event else 0,
             "updated": event.timestamp if event else spec.created,
         }
+        progress = event.progress if event else 0
         return TaskStatus(
             task_id=self.task_id,
             status=state.status,
             state=state,
-            progress=100 if done else (event.progress if event else 0),
+            progress=100 if state is State.SUCCESS else progress,
             current=event.current if event else 0,
             total=event.total if event else 0,
-            message=message,
+            message="Cancelling" if cancelling else message,
             result=result,
             error=error,
             metadata=metadata,
         )
+
+    def _state(
+        self, event: Event | None, result: dict[str, Any] | None, error: str | None
+    ) -> tuple[State, str]:
+        """Return the state and its sentence: what has ended first, then what the events say."""
+        if result is not None:
+            return State.SUCCESS, "Done"
+        if error is not None:
+            return State.FAILURE, error
+        if (self.path / CANCELLED).exists():
+            return State.REVOKED, "Cancelled"
+        if event is None:
+            return State.PENDING, f"Waiting for {self._waits_for()}"
+        if event.final or not self.lease.held:
+            return State.RETRY, "Nobody works on it: waiting for a worker"
+        return event.status, event.message
 
     def _waits_for(self) -> str:
         if self.spec.after is not None:
@@ -266,26 +260,22 @@ class RunFolder:
 
     def append_event(self, event: Event) -> None:
         """Add one event to the log, as one whole line."""
-        self._append(EVENTS, event.model_dump_json(exclude_none=True))
+        self._events.append(event.model_dump_json(exclude_none=True))
 
     def append_epoch(self, epoch: Epoch) -> None:
         """Add one epoch to the loss history."""
         cells = (getattr(epoch, name) for name in LOSS_COLUMNS)
-        self._append(LOSSES, ",".join("" if cell is None else f"{cell:.7g}" for cell in cells))
+        self._losses.append(",".join("" if cell is None else f"{cell:.7g}" for cell in cells))
 
     def keep_losses(self, epochs: int) -> None:
         """Cut the loss history behind so many epochs: training goes on from there."""
-        lines, _ = whole_lines(self.path / LOSSES)
-        kept = lines[:epochs]
+        kept = self._losses.lines()[:epochs]
         write_beside(self.path / LOSSES, b"".join(line + b"\n" for line in kept))
 
     def mend_logs(self) -> None:
         """Cut off a line that a killed writer left unfinished."""
-        for name in (EVENTS, LOSSES, LOG):
-            path = self.path / name
-            _, end = whole_lines(path)
-            if path.exists() and path.stat().st_size > end:
-                os.truncate(path, end)
+        for log in (self._events, self._losses, self._log):
+            log.mend()
 
     def record_environment(self, **facts: Any) -> None:
         """Add facts to what the run was made with."""
@@ -309,17 +299,7 @@ class RunFolder:
         about = {"time": utc_now(), "task_id": self.task_id, "fleet_id": spec.fleet_id}
         about |= {"kind": spec.kind, "machine_id": spec.machine_id}
         with suppress(OSError):
-            self._append(LOG, json.dumps(about | fields, default=str))
-
-    def _append(self, name: str, line: str) -> None:
-        path = self.path / name
-        with naming(path), path.open("ab", buffering=0) as file:
-            end = file.tell()
-            try:
-                write_all(file, line.encode() + b"\n")
-            except OSError:
-                file.truncate(end)
-                raise
+            self._log.append(json.dumps(about | fields, default=str))
 
     def finish(self, result: dict[str, Any]) -> None:
         """Record the result; `DONE` is written last."""
@@ -351,31 +331,6 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         self.append_log(state=RESUMED, message="Taken up again")
 
-    # ---- checkpoints
-
-    def save_checkpoint(self, epoch: int, state: bytes) -> None:
-        """Save a training's whole state, its hash in the name; the last two are kept."""
-        folder = self.path / CHECKPOINTS
-        write_beside(folder / f"{epoch:08d}-{_short_hash(state)}.safetensors", state)
-        for old in sorted(folder.glob("*.safetensors"))[:-2]:
-            old.unlink(missing_ok=True)
-
     def load_checkpoint(self) -> tuple[int, bytes] | None:
         """Return (epoch, state) of the newest whole checkpoint whose losses are all recorded."""
-        epochs = len(whole_lines(self.path / LOSSES)[0])
-        for path in sorted((self.path / CHECKPOINTS).glob("*.safetensors"), reverse=True):
-            epoch, _, expected = path.stem.partition("-")
-            state = path.read_bytes()
-            if int(epoch) <= epochs and _short_hash(state) == expected:
-                return int(epoch), state
-        return None
-
-    def drop_checkpoints(self, keep: int = 0) -> None:
-        """Remove the checkpoints, of a training that has ended well or all but that of an epoch."""
-        for path in (self.path / CHECKPOINTS).glob("*.safetensors"):
-            if int(path.stem.partition("-")[0]) != keep:
-                path.unlink(missing_ok=True)
-
-
-def _short_hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
+        return self.checkpoints.load(epochs=len(self._losses.lines()))

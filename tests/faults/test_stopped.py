@@ -155,7 +155,7 @@ def test_a_training_that_an_older_version_began_is_begun_anew(
     run.append_epoch(Epoch(1, 3, -1.0, -2.0, 1.0, None, 0.1, 100.0))
     with monkeypatch.context() as older:
         older.setattr(modelfile, "FORMAT", 1)
-        run.save_checkpoint(1, modelfile.pack({}, {}))
+        run.checkpoints.save(1, modelfile.pack({}, {}))
     assert train_tvae_task(run.task_id, load_settings())["state"] == State.SUCCESS
     assert run.losses()["epoch"].tolist() == [1, 2, 3]
     assert sum("another version" in event.message for event in run.events()) == 1

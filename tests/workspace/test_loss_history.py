@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gan_lab.schema import Epoch, TaskSpec
-from gan_lab.workspace import loss_history
+from gan_lab.workspace.line_log import LineLog
 from gan_lab.workspace.loss_history import LossHistory
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import create_run
@@ -27,14 +27,14 @@ def learn(run: RunFolder, first: int, last: int) -> None:
 
 def test_each_look_reads_only_what_is_new(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    original = loss_history.whole_lines
+    original = LineLog.read
 
-    def counted(path: Path, offset: int = 0) -> tuple[list[bytes], int]:
-        lines, end = original(path, offset)
+    def counted(log: LineLog, offset: int = 0) -> tuple[list[bytes], int]:
+        lines, end = original(log, offset)
         read.append(len(lines))
         return lines, end
 
-    monkeypatch.setattr(loss_history, "whole_lines", counted)
+    monkeypatch.setattr(LineLog, "read", counted)
     history = LossHistory(run)
     history.update()
     assert len(history) == 0  # nothing is there yet
