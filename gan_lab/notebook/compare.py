@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -9,14 +10,29 @@ from typing import Any
 import pandas as pd
 
 from gan_lab.errors import BadParameter
+from gan_lab.loss_curve import COLOURS, as_image, loss_curve_svg, loss_sentence
 from gan_lab.notebook.card import number, page, report_on
 from gan_lab.notebook.overview import WIDE, html_table
-from gan_lab.notebook.plots import COLOURS, Picture, image_tag, loss_curve
 from gan_lab.task_states import state_of
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import open_run
 
 FIGURES = ("quality", "utility", "utility_of_lives", "memory", "detection")
+
+
+@dataclass(frozen=True)
+class LossCurves:
+    """Loss curves as SVG, and in words."""
+
+    svg: str
+    alt: str
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {
+            "text/plain": self.alt,
+            "text/html": as_image(self.svg),
+            "image/svg+xml": self.svg,
+        }
 
 
 @dataclass(frozen=True)
@@ -26,7 +42,7 @@ class Comparison:
     """
 
     table: pd.DataFrame
-    picture: Picture
+    picture: LossCurves
 
     def __repr__(self) -> str:
         return f"{self.table.to_string()}\n{self.picture.alt}"
@@ -37,9 +53,8 @@ class Comparison:
             | {str(name).replace("_", " "): _cell(value) for name, value in row.items()}
             for at, (task_id, row) in enumerate(self.table.iterrows())
         ]
-        png = self.picture._repr_png_()
-        html = page(image_tag(png, self.picture.alt), html_table(rows), width_px=WIDE)
-        return {"text/plain": repr(self), "text/html": html, "image/png": png}
+        html = page(as_image(self.picture.svg), html_table(rows), width_px=WIDE)
+        return {"text/plain": repr(self), "text/html": html}
 
 
 def _swatch(task_id: str, at: int) -> str:
@@ -70,7 +85,10 @@ def compare(*runs: RunFolder | str) -> Comparison:
     differing = _differing([run.spec.config for run in trained])
     rows = [_facts(run, differing) for run in trained]
     table = pd.DataFrame(rows, index=pd.Index([run.task_id[:8] for run in trained], name="run"))
-    return Comparison(table.dropna(axis=1, how="all"), loss_curve(*trained))
+    losses = {run.task_id[:8]: run.losses().to_dict("list") for run in trained}
+    alt = "\n".join(itertools.starmap(loss_sentence, losses.items()))
+    picture = LossCurves(loss_curve_svg(losses), alt)
+    return Comparison(table.dropna(axis=1, how="all"), picture)
 
 
 def _facts(run: RunFolder, differing: list[str]) -> dict[str, Any]:

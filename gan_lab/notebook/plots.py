@@ -22,7 +22,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from gan_lab.notebook.card import GOOD, QUIET, TRAINING, VALIDATION, loss_range, number
+from gan_lab.loss_curve import TRAINING, VALIDATION
+from gan_lab.notebook.card import number
+from gan_lab.task_states import GREY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,11 +32,9 @@ if TYPE_CHECKING:
 
     from gan_lab.schema import Roles
     from gan_lab.workspace.profiles import Profile
-    from gan_lab.workspace.run_folder import RunFolder
 
-COLOURS = (TRAINING, VALIDATION, GOOD, "#b56fa0", QUIET)
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), "-.", (0, (7, 2, 1, 2, 1, 2)))
-REAL, SYNTHETIC = QUIET, TRAINING
+REAL, SYNTHETIC = GREY, TRAINING
 DPI = 160
 WIDTH = 8.0  # inches; a notebook's column
 LIVES_ASKED = 12
@@ -42,8 +42,8 @@ STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
     "font.size": 9,
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), QUIET),
-    **dict.fromkeys(("xtick.color", "ytick.color"), QUIET),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), GREY),
+    **dict.fromkeys(("xtick.color", "ytick.color"), GREY),
     **dict.fromkeys(("axes.facecolor", "figure.facecolor", "savefig.facecolor"), "none"),
     **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 8),
@@ -100,63 +100,6 @@ def grid(
         axis.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
         axis.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     return picture, axes[:panels]
-
-
-# ---- training
-
-
-def loss_curve(*runs: RunFolder) -> Picture:
-    """Draw the loss of each epoch (nats per row): training solid, validation dashed.
-
-    Several runs lie over each other, each in a colour of its own.
-    """
-    tables, ends = [run.losses() for run in runs], []
-    with style():
-        picture, (axis,) = grid(1, height=2.6)
-        for at, (run, losses) in enumerate(zip(runs, tables, strict=True)):
-            if len(runs) == 1:
-                names = {"loss": ("training", TRAINING), "validation": ("validation", VALIDATION)}
-            else:
-                colour = COLOURS[at % len(COLOURS)]
-                names = {"loss": (run.task_id[:8], colour), "validation": ("", colour)}
-            for column, (word, colour) in names.items():
-                drawn, dashes = losses[["epoch", column]].dropna(), LINES[column == "validation"]
-                axis.plot(*drawn.to_numpy().T, color=colour, linestyle=dashes)
-                if word and len(drawn):
-                    ends.append((*drawn.to_numpy()[-1], word, colour))
-        known = [table.to_dict("list") for table in tables if len(table)]
-        if known:
-            low, high = loss_range(known)
-            margin = 0.05 * (high - low)
-            axis.set_ylim(low - margin, high + margin)
-        _name_ends(axis, ends)
-        axis.set_xlabel("epoch")
-        axis.set_title("loss per row (nats)")
-    picture.alt = "\n".join(map(_loss_sentence, runs, tables))
-    return picture
-
-
-def _name_ends(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Write each line's name and last value at its end, pushed apart where ends lie close."""
-    low, high = axis.get_ylim()
-    last = -np.inf
-    for epoch, loss, word, colour in sorted(ends, key=lambda end: end[1]):
-        last = max(min(loss, high), last + (high - low) * 0.08)
-        words = f" {word} {number(loss)}"
-        axis.annotate(words, (epoch, last), color=colour, va="center", annotation_clip=False)
-
-
-def _loss_sentence(run: RunFolder, losses: pd.DataFrame) -> str:
-    if losses.empty:
-        return f"{run.spec.machine_id}: no epoch yet."
-    first, last = losses["loss"].iloc[0], losses["loss"].iloc[-1]
-    text = (
-        f"{run.spec.machine_id}: loss {number(first)} to {number(last)} over {len(losses)} epochs"
-    )
-    if losses["validation"].notna().any():
-        best = losses.loc[losses["validation"].idxmin()]
-        text += f", best validation {number(best['validation'])} at epoch {int(best['epoch'])}"
-    return f"{text}."
 
 
 # ---- real against synthetic
@@ -329,7 +272,7 @@ def machine_picture(profile: Profile, life: pd.DataFrame) -> Picture:
             axis.set_title(name, fontsize=8)
         axes[-1].set_xlabel(f"share of the {'life' if roles.life else 'rows shown'} (%)")
         if profile.sensors:
-            words = [("one life", TRAINING), ("warning", QUIET), ("critical", VALIDATION)]
+            words = [("one life", TRAINING), ("warning", GREY), ("critical", VALIDATION)]
             _key(picture, words, dashed="warning")
     picture.alt = f"{profile.machine_id}: {len(names)} sensors over one life of {len(life)} rows."
     return picture
@@ -340,7 +283,7 @@ def _levels(axis: Axes, profile: Profile, name: str) -> None:
     if sensor is None:
         return
     low, high = axis.get_ylim()
-    levels = (sensor.warning, QUIET, LINES[1]), (sensor.critical, VALIDATION, LINES[0])
+    levels = (sensor.warning, GREY, LINES[1]), (sensor.critical, VALIDATION, LINES[0])
     for level, colour, line in levels:
         if level is not None:
             axis.axhline(level, color=colour, linestyle=line, linewidth=1)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from gan_lab.errors import BadParameter, GanLabError
+from gan_lab.loss_curve import loss_curve_svg
 from gan_lab.notebook import card, overview
 from gan_lab.terminal import in_headless_notebook
 from gan_lab.wire.follow import Doorbell
@@ -226,10 +227,9 @@ class Card(View):
     def forms(self) -> dict[str, Any]:
         """Return the view as it is now, by MIME type; a run that has ended also as a picture."""
         forms = super().forms()
-        if self.over() and len(self.run.losses()) > 1:
-            from gan_lab.notebook.plots import loss_curve
-
-            forms["image/png"] = loss_curve(self.run)._repr_png_()
+        losses = self.run.losses().to_dict("list") if self.over() else {}
+        if picture := loss_curve_svg({self.run.spec.machine_id: losses}) if losses else "":
+            forms["image/svg+xml"] = picture
         return forms
 
     def draw_until_over(self, wait: Callable[[threading.Event], None] | None = None) -> None:

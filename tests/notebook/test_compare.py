@@ -27,8 +27,11 @@ def test_only_what_differs_is_compared(new_run: Callable[..., RunFolder]) -> Non
     assert "epochs" not in comparison.table
     assert list(comparison.table["epochs done"]) == [20, 20]
     bundle = comparison._repr_mimebundle_()
-    assert bundle["image/png"].startswith(b"\x89PNG")
-    assert "batch size" in bundle["text/html"]
+    assert "batch size" in bundle["text/html"] and "data:image/svg+xml" in bundle["text/html"]
+    drawn = comparison.picture._repr_mimebundle_()["image/svg+xml"]
+    assert all(
+        run.task_id[:8] in drawn and run.task_id[:8] in comparison.picture.alt for run in runs
+    )
 
 
 def test_the_quality_of_a_training_is_that_of_what_was_drawn_from_it(

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import image
 
+from gan_lab.loss_curve import COLOURS
 from gan_lab.notebook import plots
-from gan_lab.notebook.card import GOOD, QUIET, TRAINING, VALIDATION
 from gan_lab.schema import Roles
-from gan_lab.workspace.run_folder import RunFolder
-from tests.notebook.writer import train
 
 ROLES = Roles(life="unit", time="cycle", rul="rul")
 
@@ -43,7 +40,7 @@ def pixels(picture: plots.Picture) -> np.ndarray:
     return image.imread(io.BytesIO(picture._repr_png_()))
 
 
-@pytest.mark.parametrize("colour", [TRAINING, VALIDATION, GOOD, QUIET, *plots.COLOURS])
+@pytest.mark.parametrize("colour", COLOURS)
 def test_every_colour_is_legible_on_light_and_on_dark(colour: str) -> None:
     def luminance(value: str) -> float:  # WCAG 2.2, relative luminance
         channels = [int(value[at : at + 2], 16) / 255 for at in (1, 3, 5)]
@@ -55,14 +52,8 @@ def test_every_colour_is_legible_on_light_and_on_dark(colour: str) -> None:
     assert (luminance(colour) + 0.05) / (dark + 0.05) >= 3
 
 
-def test_pictures_are_transparent_and_say_what_they_show(
-    new_run: Callable[..., RunFolder], lives: pd.DataFrame
-) -> None:
-    run = new_run()
-    train(run, 60, 0.0)
+def test_pictures_are_transparent_and_say_what_they_show(lives: pd.DataFrame) -> None:
     pictures = [
-        plots.loss_curve(run),
-        plots.loss_curve(run, run),
         plots.distributions(lives, lives),
         plots.correlation_difference(lives, lives),
         plots.life_with_rul(lives, ROLES, lives),
@@ -73,13 +64,6 @@ def test_pictures_are_transparent_and_say_what_they_show(
         assert drawn[..., 3].max() == 1
         bundle, _ = picture._repr_mimebundle_()
         assert bundle["text/plain"].endswith(".")
-
-
-def test_the_first_steep_epochs_do_not_flatten_the_rest(new_run: Callable[..., RunFolder]) -> None:
-    run = new_run()
-    train(run, 200, 0.0)
-    (axis,) = plots.loss_curve(run).axes
-    assert axis.get_ylim()[1] < run.losses()["loss"].max()
 
 
 def test_constants_are_left_out_and_texts_are_drawn_as_shares(lives: pd.DataFrame) -> None:

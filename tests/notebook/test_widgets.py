@@ -63,7 +63,7 @@ def test_a_live_view_moves_with_each_epoch_and_ends_as_its_record(
     last = kernel.wait_until(lambda message: message["msg_type"] == "update_display_data")
     forms = last["content"]["data"]
     assert WIDGET not in forms
-    assert forms["image/png"]
+    assert forms["image/svg+xml"]
     shown = card.show(card.look(run))
     assert forms["text/html"] == shown.html
     assert forms["text/plain"] == shown.text
@@ -112,7 +112,7 @@ def test_without_a_front_end_no_widget_is_made(
     assert set(kernel.displayed()[0]) == {"text/plain", "text/html"}
     last = kernel.displayed("update_display_data")[-1]
     assert "✓ done" in last["text/plain"]
-    assert last["image/png"]
+    assert last["image/svg+xml"]
     assert "train motor_siemens_001: 100%  Done" in printed
     assert len(printed.splitlines()) < 8
     assert not [message for message in kernel.messages if message["msg_type"] == "comm_open"]
