@@ -20,7 +20,7 @@ from gan_lab.schema import TrainConfig
 from gan_lab.synth.lives.memory import past_averages
 from gan_lab.synth.lives.packed import Floats, Ints, Packed
 from gan_lab.synth.network.build import build_network
-from gan_lab.synth.network.encoding import Column, Encoded, Encoding
+from gan_lab.synth.network.encoding import Column, Encoded, EncodedNumber, Encoding
 from gan_lab.synth.network.latent_prior import Prior
 from gan_lab.synth.network.normal_scores import stretches
 from gan_lab.synth.network.tvae_network import Batch, Network
@@ -119,6 +119,7 @@ class ConditionalTVAE:
         found = np.zeros((len(drawn), len(self.encoding.columns) - len(self.groups)))
         parts = islice(self.encoding.parts(drawn), found.shape[1])
         for number, (column, codes, scores) in enumerate(parts):
+            assert isinstance(column, EncodedNumber)
             found[:, number] = column.numbers(codes, scores)
         return found
 
@@ -142,7 +143,9 @@ def _width(column: Column) -> int:
 
 def number_column(name: str, values: Floats) -> Column:
     """Return the encoding of a column of residuals: mostly one stretch of normal scores."""
-    return Column(name, "float64", "number", stretches(*np.unique(values, return_counts=True)))
+    return EncodedNumber(
+        name, "float64", stretches=stretches(*np.unique(values, return_counts=True))
+    )
 
 
 @torch.no_grad()

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from gan_lab.errors import BadParameter
 from gan_lab.schema import GenerateConfig
-from gan_lab.synth.lives.columns import Lives
-from gan_lab.synth.lives.life_table import LEFT, ROWS
+from gan_lab.synth.lives.life_table import LEFT, ROWS, Lives
 from gan_lab.synth.lives.packed import Floats, Packed
 from gan_lab.workspace.tables import LATE_LIFE
 
@@ -39,28 +38,30 @@ class Conditions:
     @property
     def mean_rows(self) -> float:
         """The mean number of rows of a life, roughly."""
-        rows = np.array(self.table.traits[ROWS].values)
+        rows = np.array(self.table.covariates[ROWS].values)
         if self.life_rows is not None:
             rows = np.clip(rows, *self.life_rows)
         return float(max(rows.mean(), 1.0))
 
-    def met(self, traits: dict[str, Floats]) -> NDArray[np.bool_]:
+    def met(self, covariates: dict[str, Floats]) -> NDArray[np.bool_]:
         """Return which lives have as many rows as wanted, and end late enough where that is."""
-        rows, left = traits[ROWS], traits[LEFT]
+        rows, left = covariates[ROWS], covariates[LEFT]
         least, most = self.life_rows or (1, np.inf)
         found = (rows >= least) & (rows <= most)
         if self.late_life is not None:
             found &= left <= LATE_LIFE / 2 * (rows + left)
         return np.asarray(found)
 
-    def enforced(self, traits: dict[str, Floats]) -> dict[str, Floats]:
-        """Return the traits with rare lives, that chance did not bring about, made as wanted."""
+    def enforced(self, covariates: dict[str, Floats]) -> dict[str, Floats]:
+        """Return the covariates with lives made as wanted that chance did not bring about."""
         if self.life_rows is not None:
-            traits[ROWS] = np.clip(traits[ROWS], *self.life_rows)
+            covariates[ROWS] = np.clip(covariates[ROWS], *self.life_rows)
         if self.late_life is not None:
-            early = traits[LEFT] > LATE_LIFE / 2 * (traits[ROWS] + traits[LEFT])
-            traits[LEFT] = np.where(early, self.table.traits[LEFT].values[0], traits[LEFT])
-        return traits
+            early = covariates[LEFT] > LATE_LIFE / 2 * (covariates[ROWS] + covariates[LEFT])
+            covariates[LEFT] = np.where(
+                early, self.table.covariates[LEFT].values[0], covariates[LEFT]
+            )
+        return covariates
 
     def kept_rows(
         self, lives: Lives, packed: Packed, rng: np.random.Generator
@@ -108,16 +109,16 @@ class Conditions:
         return shares / shares.sum()
 
     def _check_late_life(self) -> None:
-        if self.table.wear is None:
+        if self.table.rul is None:
             raise BadParameter(
                 "late_life cannot be chosen: the training table has no remaining useful life."
             )
-        left, rows = self.table.traits[LEFT].values[0], self.table.traits[ROWS].values[-1]
+        left, rows = self.table.covariates[LEFT].values[0], self.table.covariates[ROWS].values[-1]
         if self.table.endless.all() or left > LATE_LIFE / 2 * (rows + left):
             raise BadParameter("late_life cannot be chosen: no training life is seen to its end.")
 
     def _check_life_rows(self, least: int, most: int) -> None:
-        seen = self.table.traits[ROWS].values
+        seen = self.table.covariates[ROWS].values
         if least > most or most < seen[0] or least > seen[-1]:
             raise BadParameter(
                 f"life_rows={(least, most)} cannot be had: the training lives have {seen[0]:.0f} "

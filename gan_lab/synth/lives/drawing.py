@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from gan_lab.schema import GenerateConfig
 from gan_lab.synth.lives.calibration import Readings
-from gan_lab.synth.lives.columns import STEP_BINS, Lives
+from gan_lab.synth.lives.columns import STEP_BINS
 from gan_lab.synth.lives.conditions import Conditions
 from gan_lab.synth.lives.degradation_curve import EFFECTS
-from gan_lab.synth.lives.life_table import LEFT, ROWS, START
+from gan_lab.synth.lives.life_table import LEFT, ROWS, START, Lives
 from gan_lab.synth.lives.packed import Floats, Ints, Packed
 from gan_lab.synth.lives.residual import Noise
 
@@ -39,8 +39,6 @@ class Drawn:
 
     lives: Lives
     packed: Packed
-    combo: Ints
-    traits: dict[str, Floats]
     kept: NDArray[np.bool_] | slice
     rng: np.random.Generator
 
@@ -88,34 +86,32 @@ class Drawing:
         """Draw lives; return their rows and how many each has."""
         drawn = self._draw(number, place)
         lives, packed, kept = drawn.lives, drawn.packed, drawn.kept
-        seconds = self.model.context.seconds(drawn.traits, lives, packed)
-        frame = self.table.write(lives, ids, drawn.combo, drawn.traits, seconds, drawn.rng)[kept]
+        seconds = self.model.context.seconds(lives, packed)
+        frame = self.table.write(lives, ids, seconds, drawn.rng)[kept]
         return frame, np.bincount(packed.life[kept], minlength=len(lives.rows))
 
     def _draw(self, number: int, place: Floats) -> Drawn:
         """Draw the lives of one chunk."""
         rng = np.random.default_rng([self.seed, number])
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        combo, effects, traits = self._draw_lives(place, rng)
-        lives, packed = self._draw_times(combo, traits, rng)
-        drawn = Drawn(
-            lives, packed, combo, traits, self.conditions.kept_rows(lives, packed, rng), rng
-        )
+        combo, effects, covariates = self._draw_lives(place, rng)
+        lives, packed = self._draw_times(combo, covariates, rng)
+        drawn = Drawn(lives, packed, self.conditions.kept_rows(lives, packed, rng), rng)
         lives.regime = self._draw_regimes(drawn)
-        features = self.model.context.features(self.table, lives, traits, combo, packed)
+        features = self.model.context.features(self.table, lives, packed)
         of_rows = effects[packed.life].astype(np.float32)
         noise, cells = self.model.residual.draw(
             np.concatenate([features, of_rows], axis=1), lives.regime, packed, generator
         )
         lives.numbers = self._with_gaps(self._numbers(drawn, features, of_rows, noise), drawn)
         codes = self._codes(lives.regime, cells)
-        lives.codes = self.table.cells(codes, lives, combo, packed, rng)
+        lives.codes = self.table.cells(codes, lives, packed, rng)
         return drawn
 
     def _draw_lives(
         self, place: Floats, rng: np.random.Generator
     ) -> tuple[Ints, Floats, dict[str, Floats]]:
-        """Draw who the lives are: their combination of conditions, random effects and traits;
+        """Draw who the lives are: their combination of conditions, random effects and covariates;
         `place` within [0, 1) says which of the combinations, laid side by side."""
         shares, population = self.conditions.combo_shares, self.model.population
         place = (np.random.default_rng(self.seed).random() + place) % 1.0
@@ -123,60 +119,60 @@ class Drawing:
         combo = np.minimum(combo, len(shares) - 1)
         drawn = population.draw(combo, rng)
         for _ in range(MAX_REDRAWS):
-            missed = np.flatnonzero(~self.conditions.met(self._traits(drawn[:, EFFECTS:])))
+            missed = np.flatnonzero(~self.conditions.met(self._covariates(drawn[:, EFFECTS:])))
             if not len(missed):
                 break
             drawn[missed] = population.draw(combo[missed], rng)
-        traits = self.conditions.enforced(self._traits(drawn[:, EFFECTS:]))
-        return combo, drawn[:, :EFFECTS], traits
+        covariates = self.conditions.enforced(self._covariates(drawn[:, EFFECTS:]))
+        return combo, drawn[:, :EFFECTS], covariates
 
-    def _traits(self, scores: Floats) -> dict[str, Floats]:
-        """Return the traits of normal scores; one that all lives share needs none."""
+    def _covariates(self, scores: Floats) -> dict[str, Floats]:
+        """Return the covariates of normal scores; one that all lives share needs none."""
         found, used = {}, 0
-        for name, quantiles in self.table.traits.items():
+        for name, quantiles in self.table.covariates.items():
             if quantiles.values[0] == quantiles.values[-1]:
                 found[name] = np.full(len(scores), quantiles.values[0])
             else:
                 found[name] = quantiles.draw(scores[:, used])
                 used += 1
         found[ROWS] = np.maximum(np.round(found[ROWS]), 1)
-        clock = self.table.clock
-        found[START] = clock.on_grid(found[START], self.table.traits[START].values[0])
+        found[START] = self.table.time.on_grid(found[START], self.table.covariates[START].values[0])
         return found
 
     def _draw_times(
-        self, combo: Ints, traits: dict[str, Floats], rng: np.random.Generator
+        self, combo: Ints, covariates: dict[str, Floats], rng: np.random.Generator
     ) -> tuple[Lives, Packed]:
         """Draw when the rows of each life are taken, and how far from its end each is."""
-        rows = traits[ROWS].astype(np.int64)
-        packed, clock = Packed(rows), self.table.clock
+        rows = covariates[ROWS].astype(np.int64)
+        packed, time = Packed(rows), self.table.time
         none = np.zeros((len(packed.life), 0))
         zeros = np.zeros(len(packed.life), dtype=np.int64)
-        steps = np.full(len(packed.life), clock.steps[0])
+        steps = np.full(len(packed.life), time.steps[0])
         chain = self.model.context.chains.get("step")
         if chain is not None:
             symbols = chain.draw(zeros, packed, rng)
-            steps = np.array(clock.steps)
-            if clock.varying:
+            steps = np.array(time.steps)
+            if time.varying:
                 share = (symbols + rng.random(len(symbols))) / STEP_BINS
-                steps = clock.on_grid(np.interp(share, np.linspace(0, 1, len(steps)), steps))
+                steps = time.on_grid(np.interp(share, np.linspace(0, 1, len(steps)), steps), 0.0)
             else:
                 steps = steps[symbols]
         steps = np.where(packed.age > 0, steps, 0.0)
-        total = np.cumsum(steps) / clock.step
+        total = np.cumsum(steps) / time.mean_step
         elapsed = total - total[packed.starts[packed.life]]
-        left = np.where(self.table.endless[combo], np.nan, traits[LEFT])
+        left = np.where(self.table.endless[combo], np.nan, covariates[LEFT])
         remaining = (elapsed[packed.starts[1:] - 1] + left)[packed.life] - elapsed
         return Lives(
-            rows, elapsed, remaining, zeros, none, none.astype(np.int16), steps, none.astype(bool)
-        ), packed
+            rows, combo, covariates, elapsed, remaining, zeros, none, none.astype(np.int16), steps,
+            none.astype(bool),
+        ), packed  # fmt: skip
 
     def _draw_regimes(self, drawn: Drawn) -> Ints:
         context, shares = self.model.context, self.conditions.state_shares
         chain = context.chains.get("regime")
         if chain is None:
             return drawn.lives.regime
-        hours = context.hours(self.table, drawn.traits, drawn.lives, drawn.packed)
+        hours = context.hours(self.table, drawn.lives, drawn.packed)
         seed = int(drawn.rng.integers(2**31))
         if shares is not None:
             chain = chain.with_shares(shares, hours, drawn.packed, seed, drawn.kept)
@@ -197,7 +193,7 @@ class Drawing:
         numbers = np.zeros_like(fixed)
         for _ in range(2 if model.drivers else 1):
             curve, hidden = model.drivers.predict(model.curve, features, effects, known, packed)
-            curve = curve[:, : len(table.tracks)]
+            curve = curve[:, : len(table.sensors)]
             steps = table.steps(curve, regime)
             residual = model.residual.inverse_transform(noise, hidden, steps, regime, packed)
             numbers = model.calibration.transform(center + spread * (curve + residual), regime)

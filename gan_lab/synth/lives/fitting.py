@@ -56,12 +56,14 @@ class Fitting:
         lives = self.lives
         mean = self.effects.mean.numpy().astype(np.float64)
         variance = self.effects.deviation.square().mean(dim=0).numpy().astype(np.float64)
-        quantiles = lives.table.traits
-        scores = [quantiles[n].scores(v) for n, v in lives.traits.items() if np.ptp(v) > 0]
+        quantiles = lives.table.covariates
+        scores = [
+            quantiles[n].scores(v) for n, v in lives.arrays.covariates.items() if np.ptp(v) > 0
+        ]
         return Population.fit(
             np.column_stack([mean, *scores]),
-            lives.combo,
-            len(lives.table.tuples),
+            lives.arrays.combo,
+            len(lives.table.combinations),
             np.r_[variance, np.zeros(len(scores))],
         )
 
@@ -73,7 +75,9 @@ class Fitting:
             "lives": len(lives.packed.rows),
             "rows": len(lives.features),
             "held_out": int(lives.held_out.sum()),
-            "combo_counts": np.bincount(lives.combo, minlength=len(table.tuples)).tolist(),
+            "combo_counts": np.bincount(
+                lives.arrays.combo, minlength=len(table.combinations)
+            ).tolist(),
             "regime_counts": regimes.tolist(),
         }
 
@@ -101,7 +105,7 @@ class Fitting:
         value, hidden = lives.drivers.predict(
             self.curve, lives.features, effects, lives.arrays.numbers, packed
         )
-        residual = (lives.values - value)[:, : len(lives.table.tracks)]
+        residual = (lives.values - value)[:, : len(lives.table.sensors)]
         static = np.concatenate([lives.features, effects], axis=1)
         self.residual, rows = Residual.fit(residual, hidden, static.shape[1], lives, self.config)
         tvae = self.residual.tvae

@@ -3,78 +3,83 @@ table."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gan_lab.errors import BadParameter, BadTable
+from gan_lab.errors import BadTable
 from gan_lab.schema import Roles
-from gan_lab.synth.lives.columns import (
-    FEW_VALUES,
-    Clock,
-    Lives,
-    Quantiles,
-    Track,
-    Wear,
-    classify,
-    constant_within,
-    increments,
-    numbers_of,
-    read_clock,
-    read_wear,
-    sorted_lives,
-)
+from gan_lab.synth.lives.column_roles import GAP, ColumnRoles, sorted_lives
+from gan_lab.synth.lives.columns import Quantiles, SensorColumn, TimeColumn, steps_between
+from gan_lab.synth.lives.failure_flag import FailureFlag
 from gan_lab.synth.lives.packed import Floats, Ints, Packed, Real
-from gan_lab.synth.lives.regimes import MAX_REGIMES, find_regimes, levels_of
+from gan_lab.synth.lives.regimes import choose_regimes, levels_of
+from gan_lab.synth.lives.rul_column import RulColumn
 from gan_lab.synth.lives.scale import Scale
-from gan_lab.synth.network.encoding import Encoded, Encoding
+from gan_lab.synth.network.encoding import FEW_VALUES, Encoded, Encoding
 
-LEAST_SPREAD = 0.05  # of a column within a regime, in its spread over all regimes
-Ending = tuple[float, int, list[list[int]]]
+MIN_SPREAD = 0.05  # of a column within a regime, in its spread over all regimes
 # What no column of a table is called.
 ROWS, LEFT, START = "\0rows", "\0left", "\0start"
 UNKNOWN = "\0unknown"  # the condition of a life whose end nobody knows (no rul at all)
-GAP = "\0gap "  # and of one of which a number, the same in all its rows, is missing
+
+
+@dataclass
+class Lives:
+    """Many lives as arrays, life by life, in the order of time.
+
+    `combo` is the combination of conditions of each life, `covariates` the numbers of each.
+    """
+
+    rows: Ints
+    combo: Ints
+    covariates: dict[str, Floats]
+    elapsed: Floats  # mean steps since the life's first row
+    remaining: Floats  # mean steps to its end; NaN where that is not known
+    regime: Ints
+    numbers: Floats  # (rows, sensors), NaN: missing
+    codes: NDArray[np.int16]  # (rows, categories)
+    steps: Floats  # since the row before, in the time column's unit; 0 in a life's first row
+    missing: NDArray[np.bool_]  # (rows, sensors)
 
 
 @dataclass
 class LifeTable:
     """The anatomy of a table of lives, as plain values that JSON can hold.
 
-    `tracks` are the columns of numbers and counters, `center`, `spread` and `fixed` in the units of
-    each one's scale; `categories` all others that a row decides;
-    `conditions` those that a life decides; `traits` the numbers of a life (rows, distance left at
-    the end of the record, start time, starts of counters, constants of a life).
+    `sensors` are the columns of numbers and counters, `center`, `spread` and `fixed` in the units
+    of each one's scale; `categories` all others that a row decides; `conditions` those that a life
+    decides; `covariates` the numbers of a life (rows, distance left at the end of the record, start
+    time, starts of counters, and `life_columns`, which are constant within a life).
     """
 
     columns: list[Any]
     roles: Roles
     life_dtype: str | None
-    clock: Clock
-    wear: Wear | None
-    tracks: list[Track]
+    time: TimeColumn
+    rul: RulColumn | None
+    sensors: list[SensorColumn]
     categories: Encoding
     conditions: Encoding
-    life_tracks: list[Track]
-    traits: dict[str, Quantiles]
-    tuples: list[list[int]]  # the combinations of conditions that occur
-    told: list[int]  # the conditions that networks are told, not what names each life
+    life_columns: list[SensorColumn]
+    covariates: dict[str, Quantiles]
+    combinations: list[list[int]]  # of conditions, those that occur
+    inputs: list[int]  # the conditions that networks see, not what names each life
     regime_columns: list[str]
-    center: list[list[float]]  # (regimes, tracks)
+    center: list[list[float]]  # (regimes, sensors)
     spread: list[list[float]]
     fixed: list[list[float | None]]  # the only value a column takes in a regime
     given: list[list[int]]  # the only cell a category takes in a regime, -1: several
-    endings: list[Ending | None]  # of categories, see `_ending`
+    flags: list[FailureFlag | None]  # of categories
 
     @classmethod
     def fit(
         cls, table: pd.DataFrame, roles: Roles, regimes: str = "auto"
-    ) -> tuple[LifeTable, Lives, dict[str, Floats], Ints]:
-        """Learn a table; return it with its lives, the traits of each and its combination of
-        conditions.
+    ) -> tuple[LifeTable, Lives]:
+        """Learn a table; return it with its lives.
 
         `regimes` is "auto", "none", or column names with commas. Raises `BadTable` and
         `BadParameter`.
@@ -82,61 +87,54 @@ class LifeTable:
         names = list(table.columns)
         table, rows = sorted_lives(table.set_axis(map(str, names), axis=1), roles)
         packed = Packed(rows)
-        clock, steps, starts = read_clock(table, roles.time, packed)
-        total = np.cumsum(steps) / clock.step
-        elapsed = total - total[packed.starts[:-1]][packed.life]
-        ends = packed.starts[1:] - 1
-        wear, remaining = None, elapsed[ends][packed.life] - elapsed
+        starts, ends = packed.starts[:-1], packed.starts[1:] - 1
+        time, seconds = TimeColumn.fit(table, roles.time, packed)
+        steps = steps_between(seconds, packed)
+        total = np.cumsum(steps) / time.mean_step
+        elapsed = total - total[starts][packed.life]
+        rul, remaining = None, elapsed[ends][packed.life] - elapsed
         if roles.rul is not None:
-            wear, remaining = read_wear(table[roles.rul], elapsed, packed)
-        sorting = _Sorting(table, roles, packed)
+            rul, remaining = RulColumn.fit(table[roles.rul], elapsed, packed)
+        parts = ColumnRoles(table, roles, packed)
         unknown = np.isnan(remaining[ends])
         if unknown.any() and not unknown.all():
-            sorting.conditions[UNKNOWN] = unknown
-        categories = Encoding.fit(sorting.words, few_values=FEW_VALUES)
-        conditions = Encoding.fit(sorting.conditions, few_values=FEW_VALUES)
-        for column in (*categories.modal, *conditions.modal):
-            raise BadTable(
-                f"Column {column.name!r} holds dates as text: convert it to dates, or drop it."
-                if column.kind == "time"
-                else f"Column {column.name!r} holds more than {FEW_VALUES} numbers, too many for "
-                "operating states: make fewer of them, or name another column of states."
-            )
-        if not (sorting.tracks or categories.groups or conditions.groups):
-            raise BadTable("Every column of the table is constant: there is nothing to learn.")
-        codes = categories.encode(sorting.words).codes
-        combos, combo = np.unique(
-            conditions.encode(sorting.conditions).codes, axis=0, return_inverse=True
+            parts.conditions[UNKNOWN] = unknown
+        categories, conditions = Encoding.fit(parts.words), Encoding.fit(parts.conditions)
+        _check_columns(parts, categories, conditions)
+        codes = categories.encode(parts.words).codes
+        combinations, combo = np.unique(
+            conditions.encode(parts.conditions).codes, axis=0, return_inverse=True
         )
         combo = combo.reshape(-1)
-        endings = [
-            _ending(column, remaining, packed, sorting.lacking(str(group.name)), combo)
-            for group, column in zip(categories.groups, codes.T, strict=True)
+        flags = [
+            FailureFlag.fit(cells, remaining, packed, parts.lacking(str(column.name)), combo)
+            for column, cells in zip(categories.groups, codes.T, strict=True)
         ]
-        _lend(codes, categories, sorting, packed)
-        numbers = (
-            np.stack(sorting.numbers, axis=1) if sorting.numbers else np.zeros((len(table), 0))
-        )
-        settings, regime = _regimes(regimes, roles, (categories, codes), endings, sorting, packed)
-        for track, column in zip(sorting.tracks, numbers.T, strict=True):
-            track.scale = Scale() if track.counter else Scale.fit(column, regime, packed)
-            column[:] = track.scale.transform(column)
-        center, spread, fixed = _levels(numbers, regime)
-        found = {ROWS: rows.astype(float), LEFT: np.nan_to_num(remaining[ends]), START: starts}
-        found |= sorting.life_numbers
+        parts.lend(codes, categories)
+        levels, numbers = _levels_by_column(parts, categories, codes), parts.numbers
+        flagged = [str(c.name) for c, f in zip(categories.groups, flags, strict=True) if f]
+        progress = packed.age / np.diff(packed.starts)[packed.life]
+        settings, regime = choose_regimes(regimes, roles.state, levels, flagged, numbers, progress)
+        for column, readings in zip(parts.sensors, numbers.T, strict=True):
+            column.scale = Scale() if column.counter else Scale.fit(readings, regime, packed)
+            readings[:] = column.scale.transform(readings)
+        center, spread, fixed = _moments(numbers, regime)
+        sets_regime = [str(column.name) in settings for column in categories.groups]
+        covariates = {ROWS: rows.astype(float), LEFT: np.nan_to_num(remaining[ends])}
+        covariates |= {START: seconds[starts], **parts.life_numbers}
         learned = cls(
             columns=names,
             roles=roles,
             life_dtype=_counting_dtype(table[roles.life].dtype) if roles.life else None,
-            clock=clock,
-            wear=wear,
-            tracks=sorting.tracks,
+            time=time,
+            rul=rul,
+            sensors=parts.sensors,
             categories=categories,
             conditions=conditions,
-            life_tracks=sorting.life_tracks,
-            traits={name: Quantiles.of(values) for name, values in found.items()},
-            tuples=combos.astype(int).tolist(),
-            told=[
+            life_columns=parts.life_columns,
+            covariates={name: Quantiles.of(values) for name, values in covariates.items()},
+            combinations=combinations.astype(int).tolist(),
+            inputs=[
                 number
                 for number, column in enumerate(conditions.groups)
                 if column.cells <= len(rows) / 2 or column.name in (roles.failure_mode, UNKNOWN)
@@ -145,17 +143,13 @@ class LifeTable:
             center=center.tolist(),
             spread=spread.tolist(),
             fixed=[[None if np.isnan(v) else float(v) for v in line] for line in fixed],
-            given=_given(codes, regime, [str(c.name) in settings for c in categories.groups]),
-            endings=[
-                None if str(column.name) in settings else ending
-                for column, ending in zip(categories.groups, endings, strict=True)
-            ],
+            given=_given(codes, regime, sets_regime),
+            flags=[None if sets else f for f, sets in zip(flags, sets_regime, strict=True)],
         )
-        missing = (
-            np.stack(sorting.missing, axis=1) if sorting.missing else np.zeros(numbers.shape, bool)
-        )
-        lives = Lives(rows, elapsed, remaining, regime, numbers, codes, steps, missing)
-        return learned, lives, found, combo
+        return learned, Lives(
+            rows, combo, covariates, elapsed, remaining, regime, numbers, codes, steps,
+            parts.missing,
+        )  # fmt: skip
 
     @property
     def endless(self) -> NDArray[np.bool_]:
@@ -166,9 +160,9 @@ class LifeTable:
         """Return in which combinations of conditions a condition of yes or no is yes."""
         for group, column in enumerate(self.conditions.groups):
             if column.name == name:
-                yes = column.levels.index(True)
-                return np.array([line[group] == yes for line in self.tuples])
-        return np.zeros(len(self.tuples), dtype=bool)
+                yes = column.names.index("True")
+                return np.array([line[group] == yes for line in self.combinations])
+        return np.zeros(len(self.combinations), dtype=bool)
 
     def steps(self, values: NDArray[Real], regime: Ints) -> Floats:
         """Return the step of each column's grid at these values, (rows, columns), in the units of
@@ -176,8 +170,8 @@ class LifeTable:
         center, spread = np.array(self.center)[regime], np.array(self.spread)[regime]
         places = center + spread * values
         steps = [
-            (track.step or 0.0) * track.scale.slope(column)
-            for track, column in zip(self.tracks, places.T, strict=True)
+            column.step * column.scale.slope(scaled)
+            for column, scaled in zip(self.sensors, places.T, strict=True)
         ]
         return np.reshape(steps, places.T.shape).T / spread
 
@@ -188,247 +182,125 @@ class LifeTable:
 
     @property
     def still(self) -> NDArray[np.bool_]:
-        """Return in which regimes each track takes one value only, (regimes, tracks)."""
-        fixed = np.array(self.fixed, dtype=np.float64).reshape(self.regimes, len(self.tracks))
+        """Return in which regimes each sensor takes one value only, (regimes, sensors)."""
+        fixed = np.array(self.fixed, dtype=np.float64).reshape(self.regimes, len(self.sensors))
         return ~np.isnan(fixed)
 
     @property
     def may_drive(self) -> NDArray[np.bool_]:
-        """Return which tracks may be drivers, (tracks,): no counters, nor what nothing moves."""
-        counters = np.array([track.counter for track in self.tracks], dtype=bool)
+        """Return which sensors may be drivers, (sensors,): no counters, nor what nothing moves."""
+        counters = np.array([column.counter for column in self.sensors], dtype=bool)
         return ~counters & ~self.still.all(axis=0)
 
-    def as_written(self, numbers: Floats, tracks: Ints) -> Floats:
-        """Return drawn numbers (rows, tracks), of these tracks the values that a table will hold:
-        training rows are told no others."""
+    def as_written(self, numbers: Floats, drivers: Ints) -> Floats:
+        """Return drawn numbers (rows, sensors), of these drivers the values that a table will hold:
+        the model has learned from no others."""
         found = numbers.copy()
-        for place in tracks:
-            track = self.tracks[place]
-            written = track.write(track.scale.inverse_transform(numbers[:, place]))
-            found[:, place] = track.scale.transform(written.to_numpy(np.float64))
+        for number in drivers:
+            column = self.sensors[number]
+            written = column.write(column.scale.inverse_transform(numbers[:, number]))
+            found[:, number] = column.scale.transform(written.to_numpy(np.float64))
         return found
 
     def cells(
-        self,
-        cells: NDArray[np.int16],
-        lives: Lives,
-        combo: Ints,
-        packed: Packed,
-        rng: np.random.Generator,
+        self, cells: NDArray[np.int16], lives: Lives, packed: Packed, rng: np.random.Generator
     ) -> NDArray[np.int16]:
         """Return the cells of all categories as they must be: missing in all rows of a life that
         has none, and what tells the end of a life only there."""
         cells = cells.copy()
-        for group, (column, ending) in enumerate(
-            zip(self.categories.groups, self.endings, strict=True)
+        for group, (column, flag) in enumerate(
+            zip(self.categories.groups, self.flags, strict=True)
         ):
-            if ending is not None:
-                distance, before, counts = ending[0], ending[1], np.array(ending[2])
-                counts = np.where(counts.any(axis=1, keepdims=True), counts, counts.sum(axis=0))
-                chances = (counts / counts.sum(axis=1, keepdims=True)).cumsum(axis=1)[combo]
-                then = (rng.random((len(combo), 1)) > chances).sum(axis=1)
-                at_end = lives.remaining <= distance
-                cells[~at_end, group] = before
-                unheard = at_end & (counts[combo[packed.life], cells[:, group]] == 0)
-                cells[unheard, group] = then[packed.life[unheard]]
-            lacking = self._flagged(f"{GAP}{column.name}")[combo][packed.life]
+            if flag is not None:
+                flag.apply(cells[:, group], lives.remaining, lives.combo, packed, rng)
+            lacking = self._flagged(f"{GAP}{column.name}")[lives.combo][packed.life]
             if lacking.any():
                 assert column.missing_cell is not None
                 cells[lacking, group] = column.missing_cell
         return cells
 
     def write(
-        self,
-        lives: Lives,
-        ids: Ints,
-        combo: Ints,
-        traits: dict[str, Floats],
-        seconds: Floats,
-        rng: np.random.Generator,
+        self, lives: Lives, ids: Ints, seconds: Floats, rng: np.random.Generator
     ) -> pd.DataFrame:
-        """Return lives as rows under the table's own names, types and order."""
+        """Return lives as rows under the table's own names, types and order; `ids` number the
+        lives, `seconds` is the time of each row."""
         packed = Packed(lives.rows)
         words = _decoded(self.categories, lives.codes, rng)
-        tuples = np.array(self.tuples, dtype=np.int16).reshape(len(self.tuples), -1)[combo]
-        conditions = _decoded(self.conditions, tuples, rng)
+        cells = np.array(self.combinations, dtype=np.int16)
+        conditions = _decoded(self.conditions, cells.reshape(len(cells), -1)[lives.combo], rng)
         series = {name: words[name] for name in words}
         series |= {name: conditions[name].iloc[packed.life] for name in conditions}
-        for track in self.life_tracks:
-            gone = self._flagged(GAP + track.name)[combo]
-            values = np.where(gone, np.nan, traits[track.name])
-            series[track.name] = track.write(values).iloc[packed.life]
-        for track, places in zip(self.tracks, lives.numbers.T, strict=True):
-            values = track.scale.inverse_transform(places)
-            start = traits[track.name][packed.life] if track.counter else None
-            series[track.name] = track.write(
-                values if start is None else _counted(track, values, start, packed)
-            )
-        series |= self._parts(lives, ids, packed, seconds)
+        for column in self.life_columns:
+            gone = self._flagged(f"{GAP}{column.name}")[lives.combo]
+            values = np.where(gone, np.nan, lives.covariates[column.name])
+            series[column.name] = column.write(values).iloc[packed.life]
+        for column, scaled in zip(self.sensors, lives.numbers.T, strict=True):
+            values = column.scale.inverse_transform(scaled)
+            if column.counter:
+                values = column.count(values, lives.covariates[column.name], packed)
+            series[column.name] = column.write(values)
+        if self.roles.life is not None and self.life_dtype is not None:
+            series[self.roles.life] = _numbered(ids, self.life_dtype).iloc[packed.life]
+        if self.time.name is not None:
+            series[self.time.name] = self.time.write(seconds)
+        if self.rul is not None:
+            series[self.rul.name] = self.rul.at(lives.elapsed, lives.remaining)
         ordered = [series[str(name)].reset_index(drop=True) for name in self.columns]
         result = pd.concat(ordered, axis=1)
         result.columns = pd.Index(self.columns)
         return result
 
-    def _parts(
-        self, lives: Lives, ids: Ints, packed: Packed, seconds: Floats
-    ) -> dict[str, pd.Series[Any]]:
-        """Return the columns of life, time and remaining useful life."""
-        found: dict[str, pd.Series[Any]] = {}
-        if self.roles.life is not None and self.life_dtype is not None:
-            found[self.roles.life] = _numbered(ids, self.life_dtype).iloc[packed.life]
-        if self.clock.name is not None:
-            found[self.clock.name] = self.clock.write(seconds)
-        if self.wear is not None:
-            found[self.wear.name] = self.wear.write(lives.elapsed, lives.remaining)
-        return found
-
     def to_json(self) -> dict[str, Any]:
         """Return the anatomy as plain JSON values."""
-        return {
-            **{name: value for name, value in vars(self).items() if name in _PLAIN},
-            "roles": self.roles.model_dump(),
-            "clock": asdict(self.clock),
-            "wear": None if self.wear is None else asdict(self.wear),
-            "tracks": [asdict(track) for track in self.tracks],
-            "life_tracks": [asdict(track) for track in self.life_tracks],
-            "categories": self.categories.to_json(),
-            "conditions": self.conditions.to_json(),
-            "traits": {name: quantiles.values for name, quantiles in self.traits.items()},
-        }
+        encodings = {name: getattr(self, name).to_json() for name in ("categories", "conditions")}
+        plain = asdict(replace(self, categories=None, conditions=None))  # type: ignore[arg-type]
+        return plain | encodings | {"roles": self.roles.model_dump()}
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> LifeTable:
         """Build the anatomy that `to_json` wrote."""
-        wear = plain["wear"]
-        if wear is not None:
-            wear = Wear(**{**wear, "track": _track(**wear["track"])})
         return cls(
-            **{name: plain[name] for name in _PLAIN},
-            roles=Roles(**plain["roles"]),
-            clock=Clock(**plain["clock"]),
-            wear=wear,
-            tracks=[_track(**track) for track in plain["tracks"]],
-            life_tracks=[_track(**track) for track in plain["life_tracks"]],
-            categories=Encoding.from_json(plain["categories"]),
-            conditions=Encoding.from_json(plain["conditions"]),
-            traits={name: Quantiles(values) for name, values in plain["traits"].items()},
+            **plain
+            | {
+                "roles": Roles(**plain["roles"]),
+                "time": TimeColumn(**plain["time"]),
+                "rul": plain["rul"] and RulColumn(**plain["rul"]),
+                "sensors": [SensorColumn.from_json(column) for column in plain["sensors"]],
+                "life_columns": [SensorColumn.from_json(c) for c in plain["life_columns"]],
+                "categories": Encoding.from_json(plain["categories"]),
+                "conditions": Encoding.from_json(plain["conditions"]),
+                "covariates": {k: Quantiles(**v) for k, v in plain["covariates"].items()},
+                "flags": [flag and FailureFlag(**flag) for flag in plain["flags"]],
+            }
         )
 
 
-_PLAIN = (
-    "columns", "life_dtype", "tuples", "told", "regime_columns",
-    "center", "spread", "fixed", "given", "endings",
-)  # fmt: skip
-
-
-def _track(scale: dict[str, list[float]], **others: Any) -> Track:
-    return Track(**others, scale=Scale(**scale))
-
-
-class _Sorting:
-    """Each column put where it belongs."""
-
-    def __init__(self, table: pd.DataFrame, roles: Roles, packed: Packed) -> None:
-        self.tracks: list[Track] = []
-        self.life_tracks: list[Track] = []
-        self.numbers: list[Floats] = []
-        self.missing: list[NDArray[np.bool_]] = []
-        self.life_numbers: dict[str, Floats] = {}
-        words: dict[str, pd.Series[Any]] = {}
-        conditions: dict[str, pd.Series[Any]] = {}
-        starts = packed.starts[:-1]
-        for name in table.columns:
-            if name in (roles.life, roles.time, roles.rul):
-                continue
-            series, values = table[name], numbers_of(table[name])
-            if not series.notna().any():
-                raise BadTable(f"Column {name!r} has no value in any row. Drop the column.")
-            if name != roles.state and series.nunique() > 1 and constant_within(series, packed):
-                if values is None or series.nunique() <= FEW_VALUES:
-                    conditions[name] = series.iloc[starts].reset_index(drop=True)
-                    continue
-                self.life_tracks.append(Track.of(series, values))
-                own = values[starts]
-                gone = np.isnan(own)
-                if gone.any():
-                    conditions[GAP + name] = pd.Series(gone)
-                    own[gone] = np.random.default_rng(0).choice(own[~gone], size=int(gone.sum()))
-                self.life_numbers[str(name)] = own
-                continue
-            kind = "category" if values is None else classify(values, packed)
-            if name == roles.state or kind == "category":
-                words[name] = series
-                gone = np.logical_and.reduceat(series.isna().to_numpy(), starts)
-                if gone.any() and name != roles.state:
-                    conditions[GAP + name] = pd.Series(gone)
-                continue
-            assert values is not None
-            self.missing.append(np.isnan(values))
-            counter, floor = kind.endswith("counter"), None
-            if counter:
-                if kind.startswith("falling"):
-                    values, floor = -values, float(np.nanmin(values))
-                filled = pd.Series(values).groupby(packed.life).bfill().to_numpy()[starts]
-                self.life_numbers[str(name)] = np.nan_to_num(filled, nan=np.nanmin(values))
-                values = increments(values, packed)
-            self.tracks.append(Track.of(series, values, counter, floor))
-            self.numbers.append(values)
-        self.words = pd.DataFrame(words, index=table.index)
-        self.conditions = pd.DataFrame(conditions, index=range(len(starts)))
-
-    def lacking(self, name: str) -> NDArray[np.bool_]:
-        """Return which lives have a column in none of their rows."""
-        gone = self.conditions.get(GAP + name)
-        return np.zeros(len(self.conditions), dtype=bool) if gone is None else gone.to_numpy()
-
-
-def _regimes(
-    wanted: str,
-    roles: Roles,
-    anatomy: tuple[Encoding, NDArray[np.int16]],
-    endings: list[Ending | None],
-    sorting: _Sorting,
-    packed: Packed,
-) -> tuple[list[str], Ints]:
-    """Return the columns that make the regimes and the regime of each row."""
-    rows = len(packed.life)
-    levels = {
-        str(c.name): anatomy[1][:, g].astype(np.int64) for g, c in enumerate(anatomy[0].groups)
-    }
-    if wanted == "none":
-        return [], np.zeros(rows, dtype=np.int64)
-    if wanted == "auto" and roles.state is not None:
-        wanted = roles.state
-        if wanted not in levels:
-            return [], np.zeros(rows, dtype=np.int64)
-    for track, values in zip(sorting.tracks, sorting.numbers, strict=True):
-        found = None if track.counter else levels_of(values)
-        if found is not None:
-            levels[track.name] = found
-    if wanted == "auto":
-        for column, ending in zip(anatomy[0].groups, endings, strict=True):
-            if ending is not None:  # what tells an end is no setting
-                del levels[str(column.name)]
-        numbers = np.stack(sorting.numbers, axis=1) if sorting.numbers else np.zeros((rows, 0))
-        progress = packed.age / np.diff(packed.starts)[packed.life]
-        return find_regimes(levels, numbers, progress)
-    names = [wanted] if wanted in levels else [name.strip() for name in wanted.split(",")]
-    for name in names:
-        if name not in levels:
-            raise BadParameter(
-                f"Column {name!r} cannot make the regimes: it does not gather in 2 to 12 levels. "
-                f"Columns that do: {', '.join(levels) or 'none'}."
-            )
-    joint = np.unique(np.stack([levels[name] for name in names], 1), axis=0, return_inverse=True)
-    if len(joint[0]) > MAX_REGIMES:
+def _check_columns(parts: ColumnRoles, categories: Encoding, conditions: Encoding) -> None:
+    for column in (*categories.modal, *conditions.modal):
         raise BadTable(
-            f"{' and '.join(names)} make {len(joint[0])} regimes; at most {MAX_REGIMES} can be "
-            "modelled. Name other columns with regimes=, or none."
+            f"Column {column.name!r} holds dates as text: convert it to dates, or drop it."
+            if column.is_time
+            else f"Column {column.name!r} holds more than {FEW_VALUES} numbers, too many for "
+            "operating states: make fewer of them, or name another column of states."
         )
-    return names, joint[1].reshape(-1).astype(np.int64)
+    if not (parts.sensors or categories.groups or conditions.groups):
+        raise BadTable("Every column of the table is constant: there is nothing to learn.")
 
 
-def _levels(numbers: Floats, regime: Ints) -> tuple[Floats, Floats, Floats]:
+def _levels_by_column(
+    parts: ColumnRoles, categories: Encoding, codes: NDArray[np.int16]
+) -> dict[str, Ints]:
+    """Return the level of each row in every column that may make the regimes."""
+    groups = zip(categories.groups, codes.T, strict=True)
+    levels = {str(column.name): cells.astype(np.int64) for column, cells in groups}
+    for column, values in zip(parts.sensors, parts.numbers.T, strict=True):
+        found = None if column.counter else levels_of(values)
+        if found is not None:
+            levels[column.name] = found
+    return levels
+
+
+def _moments(numbers: Floats, regime: Ints) -> tuple[Floats, Floats, Floats]:
     """Return mean and spread of each column in each regime, and its value where there is only
     one."""
     count = int(regime.max()) + 1
@@ -444,7 +316,7 @@ def _levels(numbers: Floats, regime: Ints) -> tuple[Floats, Floats, Floats]:
         fixed[number, lone] = np.nanmin(some, axis=0)[lone]
     share = np.bincount(regime)[:, None] / len(regime)
     within = np.sqrt((share * spread**2).sum(axis=0))
-    return center, np.maximum(spread, np.where(within > 0, LEAST_SPREAD * within, 1.0)), fixed
+    return center, np.maximum(spread, np.where(within > 0, MIN_SPREAD * within, 1.0)), fixed
 
 
 def _given(codes: NDArray[np.int16], regime: Ints, settings: list[bool]) -> list[list[int]]:
@@ -461,63 +333,12 @@ def _given(codes: NDArray[np.int16], regime: Ints, settings: list[bool]) -> list
     return lines
 
 
-def _lend(
-    codes: NDArray[np.int16], categories: Encoding, sorting: _Sorting, packed: Packed
-) -> None:
-    """Give lives without a category that of other lives, at the same part of the life: what is
-    learned is how it is where there is one."""
-    rng, rows = np.random.default_rng(0), np.diff(packed.starts)
-    for group, column in enumerate(categories.groups):
-        gone = sorting.lacking(str(column.name))
-        if gone.any():
-            lender = rng.choice(np.flatnonzero(~gone), size=len(rows))[packed.life]
-            place = packed.starts[lender] + packed.age * rows[lender] // rows[packed.life]
-            codes[:, group] = np.where(gone[packed.life], codes[place, group], codes[:, group])
-
-
-def _ending(
-    cells: NDArray[np.int16],
-    remaining: Floats,
-    packed: Packed,
-    lacking: NDArray[np.bool_],
-    combo: Ints,
-) -> Ending | None:
-    """Return how far from a life's end a category changes, its cell before and how many rows take
-    each from there on under each combination of conditions, where that is so in all lives but those
-    without it: a flag of failure."""
-    counts = np.zeros((combo.max() + 1, cells.max() + 1), dtype=int)
-    asked = ~lacking[packed.life]
-    cells, remaining, life = cells[asked], remaining[asked], packed.life[asked]
-    known = np.isfinite(remaining)
-    if not known.any():
-        return None
-    before = cells[np.nanargmax(remaining)]
-    changed = cells != before
-    if len(np.unique(life[changed])) < 2 or (changed & ~known).any():
-        return None
-    last, first = remaining[changed].max(), np.nanmin(remaining[~changed])
-    if last >= first:
-        return None
-    np.add.at(counts, (combo[life[changed]], cells[changed]), 1)
-    return float((last + first) / 2), int(before), counts.tolist()
-
-
 def _decoded(
     encoding: Encoding, codes: NDArray[np.int16], rng: np.random.Generator
 ) -> pd.DataFrame:
     if not encoding.columns:
         return pd.DataFrame(index=range(len(codes)))
     return encoding.decode(Encoded(np.empty((len(codes), 0), dtype=np.float32), codes), rng)
-
-
-def _counted(track: Track, values: Floats, start: Floats, packed: Packed) -> Floats:
-    """Return what a counter shows: its start and the sum of what it rose since, missing as
-    asked."""
-    rises = track.on_grid(np.nan_to_num(np.clip(values, track.minimum, track.maximum)))
-    rises = np.where(packed.age > 0, rises, 0.0)
-    total = np.cumsum(rises)
-    shown = np.where(np.isnan(values), np.nan, start + total - total[packed.starts[packed.life]])
-    return shown if track.floor is None else np.maximum(-shown, track.floor)
 
 
 def _counting_dtype(dtype: Any) -> str:

@@ -105,7 +105,7 @@ class LivesModel:
             if held
             else "no lives were held out, so the number of epochs was planned"
         )
-        driving = [self.table.tracks[track].name for track in self.drivers.tracks]
+        driving = [self.table.sensors[track].name for track in self.drivers.tracks]
         follow = f", the other numbers follow {' and '.join(driving)}" if driving else ""
         return [
             f"{facts['lives']} lives of {facts['rows']} rows, {regimes}{follow}.",
@@ -116,7 +116,7 @@ class LivesModel:
         name = self.table.roles.failure_mode
         for group, column in enumerate(self.table.conditions.groups):
             if column.name == name:
-                return column, [combo[group] for combo in self.table.tuples]
+                return column, [combo[group] for combo in self.table.combinations]
         return None, []
 
     def save(self, path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gan_lab.errors import BadParameter, BadTable
 from gan_lab.synth.lives.packed import Floats, Ints
 
 MAX_LEVELS = 12
@@ -15,6 +16,39 @@ MAX_REGIMES = 30
 MIN_LEVEL_SHARE = 0.002  # of the rows
 MAX_LEVEL_WIDTH = 0.03  # of a column's range
 MIN_GAIN = 0.05  # of the variance of the other columns, for one more column
+
+
+def choose_regimes(
+    wanted: str,
+    state: str | None,
+    levels: dict[str, Ints],
+    flagged: list[str],
+    numbers: Floats,
+    progress: Floats,
+) -> tuple[list[str], Ints]:
+    """Return the columns that make the regimes and the regime of each row; what is `flagged` tells
+    an end and is no setting, unless it is named."""
+    if wanted == "auto" and state is not None:
+        wanted = state if state in levels else "none"
+    if wanted == "none":
+        return [], np.zeros(len(progress), dtype=np.int64)
+    if wanted == "auto":
+        free = {name: code for name, code in levels.items() if name not in flagged}
+        return find_regimes(free, numbers, progress)
+    names = [wanted] if wanted in levels else [name.strip() for name in wanted.split(",")]
+    for name in names:
+        if name not in levels:
+            raise BadParameter(
+                f"Column {name!r} cannot make the regimes: it does not gather in 2 to 12 levels. "
+                f"Columns that do: {', '.join(levels) or 'none'}."
+            )
+    joint = np.unique(np.stack([levels[name] for name in names], 1), axis=0, return_inverse=True)
+    if len(joint[0]) > MAX_REGIMES:
+        raise BadTable(
+            f"{' and '.join(names)} make {len(joint[0])} regimes; at most {MAX_REGIMES} can be "
+            "modelled. Name other columns with regimes=, or none."
+        )
+    return names, joint[1].reshape(-1).astype(np.int64)
 
 
 def find_regimes(

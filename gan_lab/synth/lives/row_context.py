@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gan_lab.synth.lives.columns import STEP_BINS, Clock, Lives, ranks
+from gan_lab.synth.lives.columns import STEP_BINS, TimeColumn, ranks
 from gan_lab.synth.lives.degradation_curve import wear_features
-from gan_lab.synth.lives.life_table import START, LifeTable
+from gan_lab.synth.lives.life_table import START, LifeTable, Lives
 from gan_lab.synth.lives.markov_chain import MarkovChain
 from gan_lab.synth.lives.packed import Floats, Ints, Packed
 
@@ -36,23 +36,21 @@ class RowContext:
     chains: dict[str, MarkovChain] = field(default_factory=dict)
 
     @classmethod
-    def fit(
-        cls, table: LifeTable, lives: Lives, traits: dict[str, Floats], packed: Packed
-    ) -> RowContext:
+    def fit(cls, table: LifeTable, lives: Lives, packed: Packed) -> RowContext:
         """Count the chains of a table."""
         ends = packed.starts[1:] - 1
         span = float(max(np.median(lives.elapsed[ends]), 1.0))
-        clock = table.clock
-        self = cls(span, clock.date and float(lives.steps.sum()) >= 2 * DAY_S, [])
+        time = table.time
+        self = cls(span, time.is_date and float(lives.steps.sum()) >= 2 * DAY_S, [])
         if table.regimes > 1:
-            hours = self.hours(table, traits, lives, packed)
+            hours = self.hours(table, lives, packed)
             contexts = DAY_TYPE_HOURS if self.clocked else 1
             self.chains["regime"] = MarkovChain.fit(
                 lives.regime, hours, packed, table.regimes, contexts
             )
         none = np.zeros(len(lives.regime), dtype=np.int64)
-        if len(clock.steps) > 1:
-            symbols, count = _step_symbols(clock, lives.steps, packed)
+        if len(time.steps) > 1:
+            symbols, count = _step_symbols(time, lives.steps, packed)
             self.chains["step"] = MarkovChain.fit(symbols, none, packed, count, 1)
         if lives.missing.any():
             context = lives.regime if table.regimes <= 10 else none
@@ -63,47 +61,43 @@ class RowContext:
                 )
         return self
 
-    def hours(
-        self, table: LifeTable, traits: dict[str, Floats], lives: Lives, packed: Packed
-    ) -> Ints:
+    def hours(self, table: LifeTable, lives: Lives, packed: Packed) -> Ints:
         """Return the hour of each row, those of a weekend from 24 on; 0 where the time of day plays
         no part."""
         if not self.clocked:
             return np.zeros(len(packed.life), dtype=np.int64)
-        times = table.clock.write(self.seconds(traits, lives, packed)).dt
+        times = table.time.write(self.seconds(lives, packed)).dt
         weekend = (times.dayofweek >= 5).to_numpy(np.int64)
         return np.asarray(times.hour.to_numpy(np.int64) + 24 * weekend)
 
-    def seconds(self, traits: dict[str, Floats], lives: Lives, packed: Packed) -> Floats:
-        """Return the time of each row in the clock's unit."""
+    def seconds(self, lives: Lives, packed: Packed) -> Floats:
+        """Return the time of each row in the unit of the column of time."""
         total = np.cumsum(lives.steps)
         passed = total - total[packed.starts[packed.life]]
-        return np.asarray(traits[START][packed.life] + passed)
+        return np.asarray(lives.covariates[START][packed.life] + passed)
 
-    def features(
-        self, table: LifeTable, lives: Lives, traits: dict[str, Floats], combo: Ints, packed: Packed
-    ) -> NDArray[np.float32]:
+    def features(self, table: LifeTable, lives: Lives, packed: Packed) -> NDArray[np.float32]:
         """Return what is known of each row before it is drawn, (rows, features)."""
         cap = None
-        if table.wear is not None and table.wear.cap is not None:
-            cap = (table.wear.cap - table.wear.lowest) / table.wear.rate
+        if table.rul is not None and table.rul.cap is not None:
+            cap = (table.rul.cap - table.rul.lowest) / table.rul.rate
         parts: list[NDArray[Any]] = [wear_features(lives.elapsed, lives.remaining, self.span, cap)]
         if table.regimes > 1:
             now = np.eye(table.regimes)[lives.regime]
             parts += [now, packed.averages(now, LAGS)]
         if self.clocked:
-            parts.append(_calendar_waves(table.clock.write(self.seconds(traits, lives, packed))))
-        parts.append(self.conditions(table, combo)[packed.life])
-        for track in table.life_tracks:
-            values = table.traits[track.name].values
-            scaled = (traits[track.name] - np.mean(values)) / (np.std(values) + 1e-9)
+            parts.append(_calendar_waves(table.time.write(self.seconds(lives, packed))))
+        parts.append(self.conditions(table, lives.combo)[packed.life])
+        for column in table.life_columns:
+            values = table.covariates[column.name].values
+            scaled = (lives.covariates[column.name] - np.mean(values)) / (np.std(values) + 1e-9)
             parts.append(scaled[packed.life, None])
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
     def conditions(self, table: LifeTable, combo: Ints) -> NDArray[np.float32]:
         """Return the conditions of each life that are features, one-hot, (lives, n)."""
-        tuples = np.array(table.tuples).reshape(len(table.tuples), -1)[combo]
-        parts = [np.eye(table.conditions.widths[group])[tuples[:, group]] for group in table.told]
+        tuples = np.array(table.combinations).reshape(len(table.combinations), -1)[combo]
+        parts = [np.eye(table.conditions.widths[group])[tuples[:, group]] for group in table.inputs]
         return np.concatenate([np.zeros((len(combo), 0)), *parts], axis=1, dtype=np.float32)
 
 
@@ -117,13 +111,13 @@ def _calendar_waves(times: pd.Series[Any]) -> Floats:
     return np.stack(waves, axis=1)
 
 
-def _step_symbols(clock: Clock, steps: Floats, packed: Packed) -> tuple[Ints, int]:
+def _step_symbols(time: TimeColumn, steps: Floats, packed: Packed) -> tuple[Ints, int]:
     """Return which of its levels each step is, or in which sixteenth of all steps where they vary
     freely, and how many there are; a life's first row counts as its second."""
-    levels, first = np.array(clock.steps), packed.age == 0
+    levels, first = np.array(time.steps), packed.age == 0
     taken, lone = steps.copy(), first & first[np.r_[1 : len(first), 0]]
     taken[first] = np.where(lone, levels[0], np.r_[taken[1:], levels[0]])[first]
-    if clock.varying:
+    if time.varying:
         return (ranks(taken) * STEP_BINS).astype(np.int64), STEP_BINS
     return np.abs(taken[:, None] - levels).argmin(axis=1), len(levels)
 

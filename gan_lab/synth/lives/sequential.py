@@ -50,7 +50,7 @@ class SequentialTVAE(LivesModel):
             fitting.curve,
             fitting.residual,
             fitting.population(),
-            Calibration.identity(lives.table.regimes, len(lives.table.tracks)),
+            Calibration.identity(lives.table.regimes, len(lives.table.sensors)),
             TrainingRecord(config, fitting.facts(), fitting.history),
         )
         arrays = lives.arrays
@@ -80,8 +80,8 @@ class SequentialTVAE(LivesModel):
         """Correct what is drawn by the training lives, where there are enough of these."""
         if seen.life[-1] + 1 < MIN_LIVES:
             return
-        tracks, regimes = self.table.tracks, self.table.regimes
-        steps = [0.0 if track.scale.readings else track.step or 0.0 for track in tracks]
+        sensors, regimes = self.table.sensors, self.table.regimes
+        steps = [0.0 if column.scale.readings else column.step for column in sensors]
         drawing = Drawing(self, self.config.seed + CALIBRATION_SEED, None)
         lives = max(MIN_LIVES, round(DRAWN_ROWS / drawing.mean_rows))
         found = Calibration.fit(drawing.readings(lives), seen, steps, regimes)

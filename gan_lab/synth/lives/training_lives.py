@@ -31,16 +31,12 @@ class TrainingLives:
     """
 
     def __init__(self, table: pd.DataFrame, roles: Roles, config: TrainConfig) -> None:
-        self.table, self.arrays, self.traits, self.combo = LifeTable.fit(
-            table, roles, config.regimes
-        )
+        self.table, self.arrays = LifeTable.fit(table, roles, config.regimes)
         self.packed = packed = Packed(self.arrays.rows)
         self.held_out = choose_held_out(len(packed.rows), config)
-        self.context = RowContext.fit(self.table, self.arrays, self.traits, packed)
-        self.conditions = self.context.conditions(self.table, self.combo)
-        self.features = self.context.features(
-            self.table, self.arrays, self.traits, self.combo, packed
-        )
+        self.context = RowContext.fit(self.table, self.arrays, packed)
+        self.conditions = self.context.conditions(self.table, self.arrays.combo)
+        self.features = self.context.features(self.table, self.arrays, packed)
         self.groups = [
             g for g, cells in enumerate(zip(*self.table.given, strict=True)) if min(cells) < 0
         ]
@@ -60,7 +56,7 @@ class TrainingLives:
     @property
     def columns(self) -> int:
         """How many columns a row has that are drawn, or given by its regime."""
-        return len(self.table.tracks) + len(self.table.categories.groups)
+        return len(self.table.sensors) + len(self.table.categories.groups)
 
     def curve_data(self, chosen: NDArray[np.bool_]) -> CurveData:
         """Return the rows of the chosen lives (lives,) as the degradation curve sees them."""
@@ -91,7 +87,7 @@ class TrainingLives:
             features = self.features[:, WEAR_FEATURES:]
             found = find_drivers(candidates, numbers, features, self.packed, self.validation)
         else:
-            names = [track.name for track in self.table.tracks]
+            names = [column.name for column in self.table.sensors]
             found = named_drivers(wanted, names, candidates)
         return Drivers.fit(found, numbers)
 

@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 
 from gan_lab.errors import GanLabError
-from gan_lab.synth.network.encoding import DATE, Column, Encoding
+from gan_lab.synth.network.columns import DATE
+from gan_lab.synth.network.encoding import CategoricalColumn, Column, Encoding
 from gan_lab.synth.network.latent_prior import Prior
 from gan_lab.synth.network.tvae_network import Network
 from gan_lab.workspace.files import written_beside
@@ -26,7 +27,6 @@ ASSUMED = (
     "save writes the synthesizer with cloudpickle and load reads it",
     "cloudpickle.register_pickle_by_value writes the classes of a package into the file",
 )
-SDTYPES = {"number": "numerical", "time": "datetime", "text": "categorical"}
 ROWS = 200  # rows that SDV sees of the model, to learn names and types from
 
 
@@ -82,7 +82,9 @@ def export_sdv(encoding: Encoding, network: Network, prior: Prior, path: Path) -
 
 
 def _describe(column: Column) -> dict[str, str]:
-    described = {"sdtype": SDTYPES[column.kind]}
+    if isinstance(column, CategoricalColumn):
+        return {"sdtype": "categorical"}
+    described = {"sdtype": "datetime" if column.is_time else "numerical"}
     if column.format not in (None, DATE):
         described["datetime_format"] = column.format
     return described

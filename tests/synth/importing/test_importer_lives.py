@@ -13,8 +13,8 @@ from gan_lab.cluster.models import model_class
 from gan_lab.errors import BadTable
 from gan_lab.schema import Roles, TrainConfig
 from gan_lab.synth.importing.importer import ImportSummary, import_table
-from gan_lab.synth.lives.columns import read_wear
 from gan_lab.synth.lives.packed import Packed
+from gan_lab.synth.lives.rul_column import RulColumn
 from gan_lab.synth.report import utility
 from gan_lab.synth.report.evaluate import evaluate
 from gan_lab.synth.report.page import render_html
@@ -95,7 +95,7 @@ def test_the_fall_of_a_rul_is_read_across_its_gaps() -> None:
     rul = np.tile(24.0 * np.arange(20)[::-1], 3)
     rul[packed.age % 2 == 1] = np.nan
     rul[packed.life == 1] = np.nan
-    wear, remaining = read_wear(pd.Series(rul, name="rul"), packed.age.astype(float), packed)
+    wear, remaining = RulColumn.fit(pd.Series(rul, name="rul"), packed.age.astype(float), packed)
     assert (wear.rate, wear.lowest, wear.curve) == (24.0, 24.0, None)
     assert np.isnan(remaining[packed.life == 1]).all()
     assert remaining[packed.life == 0].tolist() == list(range(18, -2, -1))

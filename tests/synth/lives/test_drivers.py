@@ -75,7 +75,7 @@ def model(table: pd.DataFrame) -> SequentialTVAE:
 
 
 def driving(model: SequentialTVAE) -> list[str]:
-    return [model.table.tracks[track].name for track in model.drivers.tracks]
+    return [model.table.sensors[track].name for track in model.drivers.tracks]
 
 
 def strays(lives: pd.DataFrame) -> float:

@@ -105,7 +105,7 @@ def test_a_life_barely_begun_is_as_far_from_its_end_as_most_are() -> None:
     table["rul"] = (100 * table["rul"] / 39).round()
     rows = np.where(np.arange(30) < 6, np.array([1, 2])[np.arange(30) % 2], 40)
     model = fit(table[table["t"] < of_each(table, rows)].reset_index(drop=True))
-    left = sorted(model.table.traits[LEFT].values)
+    left = sorted(model.table.covariates[LEFT].values)
     assert left[-7:] == pytest.approx([0, 38, 38, 38, 39, 39, 39], abs=1)
 
 
@@ -175,7 +175,7 @@ def test_what_is_used_up_only_falls() -> None:
     table["to_go"] = 3 * table["rul"]
     table["pad"] = (12 - 0.049 * used).round(3)
     model = fit(table)
-    assert [(t.name, t.counter) for t in model.table.tracks[1:]] == [
+    assert [(t.name, t.counter) for t in model.table.sensors[1:]] == [
         ("fuel", True), ("stock", True), ("to_go", False), ("pad", True),
     ]  # fmt: skip
     drawn = draw(model, lives=60)
@@ -192,7 +192,7 @@ def test_a_name_of_each_life_tells_the_networks_nothing() -> None:
     table["serial"] = of_each(table, np.array([f"no {n}" for n in range(24)]))
     table["site"] = of_each(table, np.array(["north", "south"])[np.arange(24) % 2])
     model = fit(table)
-    assert [model.table.conditions.groups[group].name for group in model.table.told] == ["site"]
+    assert [model.table.conditions.groups[group].name for group in model.table.inputs] == ["site"]
     assert set(draw(model, lives=10)["serial"]) <= set(table["serial"])
 
 
