@@ -19,7 +19,7 @@ from gan_lab.workspace.profiles import (
     Group,
     Profile,
     Sensor,
-    profile_path,
+    check_unused,
     read_yaml,
     write_profile,
 )
@@ -101,10 +101,7 @@ def add_profile(path: Path, replace: bool = False) -> tuple[Profile, list[str]]:
     if not path.is_file():
         raise BadParameter(f"There is no file {path}.")
     profile, repairs = normalise_profile(read_yaml(path), str(path))
-    if profile_path(profile.machine_id).exists() and not replace:
-        raise BadParameter(
-            f"There is a machine {profile.machine_id} already: choose another id, or use --replace."
-        )
+    check_unused(profile.machine_id, replace)
     write_profile(profile)
     return profile, repairs
 

@@ -176,6 +176,14 @@ def profile_path(machine_id: str) -> Path:
     return machines_folder() / f"{check_machine_id(machine_id)}.yaml"
 
 
+def check_unused(machine_id: str, replace: bool) -> None:
+    """Raise `BadParameter` on an id that is bad, or in use and not to be replaced."""
+    if profile_path(machine_id).exists() and not replace:
+        raise BadParameter(
+            f"There is a machine {machine_id} already: choose another id, or use --replace."
+        )
+
+
 def profile_ids() -> list[str]:
     """Return the ids of all machines of the workspace, sorted."""
     return sorted(path.stem for path in machines_folder().glob("*.yaml"))

@@ -70,8 +70,8 @@ def test_without_lives_the_holdout_is_rows_in_order() -> None:
 def test_splits_are_streamed_under_the_seeds_types() -> None:
     seed = lives(2).astype({"rul": "int16"})
     tables.write_seed("press_7", seed)
-    asked = {"late_life": 0.4}
-    with tables.SplitWriter("press_7", "t1", model="tabular", conditions=asked) as writer:
+    conditions = {"late_life": 0.4}
+    with tables.SplitWriter("press_7", "t1", model="tabular", conditions=conditions) as writer:
         for _ in range(3):
             writer.write("train", lives(2))
         writer.write("test", lives(1))
@@ -80,7 +80,7 @@ def test_splits_are_streamed_under_the_seeds_types() -> None:
     record = tables.manifest("press_7")
     assert record is not None
     assert record["rows"] == {"train": 60, "test": 10}
-    assert record["conditions"] == asked
+    assert record["conditions"] == conditions
     folder = tables.synthetic_folder("press_7")
     assert record["sha256"]["test"] == tables.table_sha256(folder / "test.parquet")
 

@@ -24,8 +24,7 @@ from gan_lab.workspace.profiles import (
     OperatingState,
     Profile,
     Sensor,
-    check_machine_id,
-    profile_path,
+    check_unused,
     write_profile,
 )
 from gan_lab.workspace.tables import seed_path
@@ -68,11 +67,7 @@ def import_table(
     id in use (unless `replace`) or an unknown column, `BadTable` on files that cannot be used.
     The files are read into memory: `TooMuchMemory` where that is not free.
     """
-    check_machine_id(machine_id)
-    if profile_path(machine_id).exists() and not replace:
-        raise BadParameter(
-            f"There is a machine {machine_id} already: choose another id, or use --replace."
-        )
+    check_unused(machine_id, replace)
     if long is not None and len(long) != 3:
         raise BadParameter(f"long={','.join(long)!r}: name three columns, TAG,TIME,VALUE.")
     if not files:

@@ -85,7 +85,7 @@ def _notes_on_lives(
         if len(gaps):
             notes.append(
                 f"Lives whose rul is missing in some rows: {len(gaps)}, such as {gaps[0]}. Their "
-                "end is told by the last rul that is known."
+                "last known rul says when they end."
             )
     if (single := names[rows == 1]).size:
         notes.append(f"Lives of only one row: {len(single)}, such as {single[0]}.")
@@ -110,7 +110,7 @@ def _with_rul(
     if roles.life is None:
         table.insert(0, "life", failed.shift(fill_value=False).cumsum() + 1)
         roles = roles.model_copy(update={"life": "life"})
-        notes.append("Each life ends with a failure: they are told apart by the new column 'life'.")
+        notes.append("Each life ends with a failure: the new column 'life' numbers them.")
     unit = pd.factorize(table[roles.life])[0]
     time = table[roles.time] if roles.time else pd.Series(np.arange(len(table)))
     left = time.groupby(unit).transform("last") - time

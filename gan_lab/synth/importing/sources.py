@@ -30,7 +30,7 @@ MEMORY_FACTOR = 3
 
 @dataclass
 class Source:
-    """What one file holds; `decimal` is the sign its decimals are written with, "" if none tells.
+    """What one file holds; `decimal` is the sign its decimals are written with, "" if unknown.
 
     `nullable`: the columns that had a type of pandas with <NA>. `notes`: what is to be said of it.
     """
@@ -246,7 +246,7 @@ def _separator(sample: list[str]) -> str:
 
 
 def _decimal(rows: list[list[str]], separator: str) -> str:
-    """Whether decimals are written with comma or point; "" where no cell tells."""
+    """Whether decimals are written with comma or point; "" where no cell has any."""
     cells = [cell.strip() for row in rows[1:] for cell in row]
     commas = sum(bool(re.fullmatch(r"[+-]?[\d.]*\d,\d+", cell)) for cell in cells)
     points = sum(bool(re.fullmatch(r"[+-]?[\d,]*\d\.\d+", cell)) for cell in cells)

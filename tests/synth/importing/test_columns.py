@@ -1,0 +1,57 @@
+"""Columns: what they hold, in the type that is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from gan_lab.synth.importing.columns import read_column
+
+
+def chunked(values: Any, kind: pa.DataType | None = None) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(values, kind)])
+
+
+@pytest.mark.parametrize(
+    ("cells", "decimal", "kind", "values"),
+    [
+        (["1", " 2", None], ".", "whole", [1, 2, None]),
+        (["1.5", "1,234.5", "12 %"], ".", "number", [1.5, 1234.5, 12.0]),
+        (["1,5", "1.234,5", "-3"], ",", "number", [1.5, 1234.5, -3.0]),
+        (["True", "false", None], ".", "bool", [True, False, None]),
+        (["a", "1", "2"], ".", "text", ["a", "1", "2"]),
+        ([None, None], ".", "missing", [None, None]),
+    ],
+)
+def test_texts_become_what_they_are(
+    cells: list[str | None], decimal: str, kind: str, values: list[object]
+) -> None:
+    column = read_column("x", chunked(cells, pa.string()), decimal)
+    assert (column.kind, column.values.to_pylist()) == (kind, values)
+
+
+def test_a_slip_among_numbers_is_missing_and_named() -> None:
+    column = read_column("x", chunked([*map(str, range(18)), "n.m.", "?"]))
+    assert (column.kind, column.missing, column.slips) == ("number", 2, 2)
+    assert column.example == (19, "n.m.")
+
+
+def test_nan_counts_as_missing_and_infinity_is_found() -> None:
+    column = read_column("x", chunked([1.0, np.nan, np.inf, None, 3.0]))
+    assert (column.missing, column.infinite) == (2, True)
+    assert (column.minimum, column.maximum, column.distinct) == (1, 3, 2)
+
+
+def test_shares_are_of_the_values_that_are_there() -> None:
+    column = read_column("x", chunked(["a", "b", None, "a", "a"]))
+    assert column.shares == {"a": 0.75, "b": 0.25}
+    assert read_column("x", chunked([2, 2, 4, 2])).shares == {"2": 0.75, "4": 0.25}
+
+
+def test_far_values_and_decimals_are_counted() -> None:
+    values = np.append(np.tile([0.25, 0.5], 500), 9.0)
+    column = read_column("x", chunked(values))
+    assert (column.outliers, column.decimals, column.constant) == (1, 2, False)
