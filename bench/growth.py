@@ -161,7 +161,7 @@ def watched(quick: bool) -> dict[str, Any]:
     from gan_lab.cluster import services
     from gan_lab.cluster.models import model_class
     from gan_lab.cluster.progress import TrainingProgress
-    from gan_lab.cluster.recipe import Work
+    from gan_lab.cluster.work import Work
     from gan_lab.schema import TaskSpec, TrainConfig
     from gan_lab.settings import load_settings
     from gan_lab.workspace.runs import create_run

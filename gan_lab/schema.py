@@ -261,10 +261,23 @@ class GenerateConfig(Message):
         return {name: rows for name, rows in wanted.items() if rows}
 
     @property
+    def lives_of_splits(self) -> dict[str, int] | None:
+        """Lives of each split, in proportion to its rows, one at least; None where rows count."""
+        if self.lives is None:
+            return None
+        total = sum(self.splits.values())
+        lives = {
+            name: max(1, round(self.lives * rows / total)) for name, rows in self.splits.items()
+        }
+        largest = max(lives, key=lambda name: lives[name])
+        lives[largest] = max(1, lives[largest] + self.lives - sum(lives.values()))
+        return lives
+
+    @property
     def conditions(self) -> dict[str, Any]:
-        """What is asked of the lives that are drawn."""
-        asked = {name: getattr(self, name) for name in CONDITIONS}
-        return {name: value for name, value in asked.items() if value is not None}
+        """What the lives that are drawn must meet."""
+        found = {name: getattr(self, name) for name in CONDITIONS}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class ReportConfig(Message):

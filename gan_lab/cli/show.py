@@ -27,14 +27,14 @@ def print_json(value: Any) -> None:
 def finish(runs: Sequence[Any], detach: bool, as_json: bool, many: bool = False) -> int:
     """Wait for the tasks unless told not to, print where they stand, return the exit status."""
     from gan_lab import terminal
-    from gan_lab.cluster.queue import telling_when_lost
+    from gan_lab.cluster.queue import warn_when_lost
 
     try:
         if not detach and as_json:
             for run in runs:
                 run.wait()
         elif not detach:
-            with telling_when_lost(runs):
+            with warn_when_lost(runs):
                 terminal.watch(runs)
     except KeyboardInterrupt:
         ids = " and ".join(f"`gan-lab watch {run.task_id}`" for run in runs if not run.final)

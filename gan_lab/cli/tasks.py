@@ -124,7 +124,7 @@ def task(task_id: str, as_json: bool) -> int:
 def watch(task_id: str, as_json: bool) -> int:
     """Follow a task, or a fleet, from its beginning to its end."""
     import gan_lab as lab
-    from gan_lab.cluster.queue import telling_when_lost
+    from gan_lab.cluster.queue import warn_when_lost
     from gan_lab.wire.follow import follow
 
     if (fleet := find(task_id)) is not None:
@@ -132,7 +132,7 @@ def watch(task_id: str, as_json: bool) -> int:
     run = lab.task(task_id)
     if not as_json:
         return finish([run], detach=False, as_json=False)
-    with telling_when_lost([run]):
+    with warn_when_lost([run]):
         for event in follow(run):
             click.echo(event.model_dump_json(exclude_none=True))
     return outcome([run], as_json=True)

@@ -3,20 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_lab.errors import NoModel, NoSeedData
+from gan_lab.cluster.models import newest_good, verdict_levels
 from gan_lab.workspace.profiles import load_profile, profile_ids
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import all_runs
+from gan_lab.workspace.runs import all_runs, done_runs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-# ---- machines
+class Machine:
+    """What is known of a machine before a task starts; each of its files is read once.
+
+    Raises `UnknownMachine`, or `BadProfile` with everything that is wrong.
+    """
+
+    def __init__(self, machine_id: str) -> None:
+        self.machine_id = machine_id
+        self.profile = load_profile(machine_id)
+
+    @property
+    def seed_path(self) -> Path:
+        """Where its seed table lies, whether it exists or not."""
+        from gan_lab.workspace.tables import seed_path
+
+        return seed_path(self.machine_id)
+
+    @cached_property
+    def seed_shape(self) -> tuple[int, int] | None:
+        """Rows and columns of its seed table, None where there is none.
+
+        Raises `BadTable` where the file is no table.
+        """
+        from gan_lab.workspace.tables import parquet_shape
+
+        return parquet_shape(self.seed_path) if self.seed_path.exists() else None
+
+    @cached_property
+    def manifest(self) -> dict[str, Any] | None:
+        """What is recorded of its synthetic tables, None where there are none."""
+        from gan_lab.workspace.tables import manifest
+
+        return manifest(self.machine_id)
+
+    def check_has_seed(self) -> None:
+        """Raise `NoSeedData` where there is no seed table, `BadTable` where it cannot be read."""
+        from gan_lab.workspace.tables import no_seed_data
+
+        if self.seed_shape is None:
+            raise no_seed_data(self.machine_id)
 
 
 def machines() -> pd.DataFrame:
@@ -29,52 +68,40 @@ def machines() -> pd.DataFrame:
         newest.setdefault(run.spec.machine_id, run)
         if run.spec.kind == "train" and run.result_data() is not None:
             trained.add(run.spec.machine_id)
-    rows = [_machine_row(name, newest.get(name), name in trained) for name in profile_ids()]
+    rows = []
+    for machine_id in profile_ids():
+        machine, last = Machine(machine_id), newest.get(machine_id)
+        rows.append(
+            {
+                "machine_id": machine_id,
+                "category": machine.profile.category,
+                "sensors": len(machine.profile.sensors),
+                "seed_rows": machine.seed_shape[0] if machine.seed_shape else 0,
+                "model": machine_id in trained,
+                "synthetic": machine.manifest is not None,
+                "last_run": f"{last.spec.kind} {last.status().status}" if last else "",
+            }
+        )
     columns = ["machine_id", "category", "sensors", "seed_rows", "model", "synthetic", "last_run"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _machine_row(machine_id: str, last: RunFolder | None, trained: bool) -> dict[str, Any]:
-    from gan_lab.workspace.tables import synthetic_folder
-
-    profile = load_profile(machine_id)
-    return {
-        "machine_id": machine_id,
-        "category": profile.category,
-        "sensors": len(profile.sensors),
-        "seed_rows": _seed_rows(machine_id),
-        "model": trained,
-        "synthetic": (synthetic_folder(machine_id) / "manifest.json").exists(),
-        "last_run": f"{last.spec.kind} {last.status().status}" if last else "",
-    }
-
-
-def _seed_rows(machine_id: str) -> int:
-    from gan_lab.workspace.tables import parquet_rows, seed_path
-
-    path = seed_path(machine_id)
-    return parquet_rows(path) if path.exists() else 0
-
-
 def get_machine_status(machine_id: str) -> dict[str, Any]:
     """Say where a machine stands: profile, seed, model, tables; raises `UnknownMachine`."""
-    from gan_lab.cluster.models import training_run
-    from gan_lab.workspace.tables import manifest, seed_path
-
-    profile, path = load_profile(machine_id), seed_path(machine_id)
-    trained: RunFolder | None = None
-    with suppress(NoModel):
-        trained = training_run(machine_id)
-    mine = [run for run in all_runs() if run.spec.machine_id == machine_id]
+    machine = Machine(machine_id)
+    trained = list(done_runs(machine_id, "train"))
+    model = newest_good(trained, verdict_levels(machine_id)) if trained else None
+    last = next((run for run in all_runs() if run.spec.machine_id == machine_id), None)
+    seed = {"path": str(machine.seed_path), "rows": (machine.seed_shape or (0,))[0]}
     return {
         "machine_id": machine_id,
-        "profile": profile.model_dump(mode="json", exclude_defaults=True),
-        "seed": {"path": str(path), "rows": _seed_rows(machine_id)} if path.exists() else None,
-        "model": {"task_id": trained.task_id, **(trained.result_data() or {})} if trained else None,
-        "synthetic": manifest(machine_id),
-        "last_task": mine[0].status().model_dump(mode="json") if mine else None,
-        "can_train": path.exists(),
-        "can_generate": trained is not None,
+        "profile": machine.profile.model_dump(mode="json", exclude_defaults=True),
+        "seed": seed if machine.seed_shape else None,
+        "model": {"task_id": model.task_id, **(model.result_data() or {})} if model else None,
+        "synthetic": machine.manifest,
+        "last_task": last.status().model_dump(mode="json") if last else None,
+        "can_train": machine.seed_shape is not None,
+        "can_generate": model is not None,
     }
 
 
@@ -89,21 +116,3 @@ def import_machine(machine_id: str, files: str | Path | Sequence[str | Path], **
 
     paths = [files] if isinstance(files, str | Path) else list(files)
     return import_table(machine_id, [Path(path) for path in paths], **roles)
-
-
-def has_seed(machine_id: str) -> bool:
-    """Whether there is a seed table of a machine."""
-    from gan_lab.workspace.tables import seed_path
-
-    load_profile(machine_id)
-    return seed_path(machine_id).exists()
-
-
-def check_has_seed(machine_id: str) -> None:
-    """Raise `NoSeedData` where there is no seed table to learn from."""
-    if not has_seed(machine_id):
-        raise NoSeedData(
-            f"{machine_id} has no seed data. Make some with `gan-lab seed {machine_id}`, "
-            f"or bring your own with `gan-lab import {machine_id} FILE --replace`."
-        )
-    _seed_rows(machine_id)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from gan_lab.cluster.recipe import Work
-from gan_lab.schema import (
-    Epoch,
-)
+from gan_lab.cluster.work import Work
+from gan_lab.schema import Epoch
 
 
 class Steps:
@@ -21,9 +19,13 @@ class Steps:
     def __call__(self, share: float, what: str) -> None:
         """Say that this share is done and what comes next."""
         self.work.check()
+        self.say(int(100 * share), 100, what)
+
+    def say(self, current: int, total: int, what: str) -> None:
+        """Say how much is done, unless something was said just now."""
         if time.monotonic() - self._said_at >= self.work.settings.event_every_s / 2:
             self._said_at = time.monotonic()
-            self.work.say("sampling", int(100 * share), 100, what)
+            self.work.say("sampling", current, total, what)
 
 
 class TrainingProgress:
@@ -65,7 +67,16 @@ class TrainingProgress:
         self.last = epoch
         if self._due(epoch):
             self._said_at = time.monotonic()
-            self._say(epoch)
+            self.work.say(
+                "training",
+                epoch.epoch,
+                self.epochs,
+                f"Epoch {epoch.epoch}/{self.epochs}, Loss: {epoch.loss:.4f}",
+                epoch=epoch.epoch,
+                loss=epoch.loss,
+                validation=epoch.validation,
+                rows_per_second=epoch.rows_per_second,
+            )
         return self.work.stop.is_set() or self.work.run.cancelling
 
     def _due(self, epoch: Epoch) -> bool:
@@ -74,19 +85,6 @@ class TrainingProgress:
             epoch.epoch in (self._first + 1, self.epochs)
             or epoch.epoch % settings.event_every_epochs == 0
             or time.monotonic() - self._said_at >= settings.event_every_s
-        )
-
-    def _say(self, epoch: Epoch) -> None:
-        text = f"Epoch {epoch.epoch}/{self.epochs}, Loss: {epoch.loss:.4f}"
-        self.work.say(
-            "training",
-            epoch.epoch,
-            self.epochs,
-            text,
-            epoch=epoch.epoch,
-            loss=epoch.loss,
-            validation=epoch.validation,
-            rows_per_second=epoch.rows_per_second,
         )
 
     def on_checkpoint(self, epoch: int, state: Callable[[], bytes]) -> None:

@@ -7,11 +7,10 @@ from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gan_lab.cluster.recipe import Work
-
-# ---- what a run was made with
+if TYPE_CHECKING:
+    from gan_lab.cluster.work import Work
 
 
 def record_environment(work: Work, **facts: Any) -> None:

@@ -11,11 +11,14 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from gan_lab.cluster import services
+from gan_lab.cluster.task_names import lost_message, lost_sentences, lost_status, task_key
+from gan_lab.cluster.tasks import TASKS
+from gan_lab.cluster.work import outcome, record_cancelled
 from gan_lab.errors import RequestError, ServiceUnreachable, UnknownTask
 from gan_lab.schema import TaskStatus
 from gan_lab.settings import Settings, load_settings
@@ -25,7 +28,6 @@ from gan_lab.workspace.runs import all_runs, open_run
 
 if TYPE_CHECKING:
     from distributed import Client
-from gan_lab.cluster.task_names import lost_message, lost_sentences, lost_status, task_key
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +51,6 @@ def hand_over(
     """
     from distributed import Future, fire_and_forget, span
 
-    from gan_lab.cluster.recipe import outcome
-
     before: list[Any] = [
         outcome(run) if run.final else Future(task_key(run), client) for run in behind
     ]
@@ -59,7 +59,7 @@ def hand_over(
     for run in chain:
         with span(run.spec.fleet_id or "lab", run.spec.machine_id):
             future = client.submit(
-                _function(run.spec.kind),
+                TASKS[run.spec.kind],
                 run.task_id,
                 settings,
                 *before,
@@ -71,12 +71,6 @@ def hand_over(
         futures[task_key(run)] = future
         before = [future]
     _await_arrival(client, futures, settings.connect_timeout_s)
-
-
-def _function(kind: str) -> Callable[..., Any]:
-    from gan_lab.cluster.tasks import TASKS
-
-    return TASKS[kind]
 
 
 def _has_trainers(client: Client) -> bool:
@@ -132,14 +126,14 @@ def lost(found: Sequence[RunFolder] | None = None) -> list[RunFolder]:
     return [run for run in waiting if task_key(run) not in known and not run.final]
 
 
-def say_what_is_lost() -> None:
+def warn_of_what_is_lost() -> None:
     """Warn whoever has just connected of the runs that nobody works on."""
     if missing := lost():
         log.warning("%s %s", *lost_sentences(len(missing)))
 
 
 @contextmanager
-def telling_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
+def warn_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
     """Warn, once for each, when a task that one waits for in here is lost: it may never end."""
     ended = threading.Event()
 
@@ -192,8 +186,6 @@ def cancel_run(run: RunFolder) -> None:
 
 def _revoke(run: RunFolder, settings: Settings, why: str) -> None:
     """Record a task that nobody works on as cancelled; one that runs sees the flag by itself."""
-    from gan_lab.cluster.recipe import record_cancelled
-
     owner = f"cancel:{uuid.uuid4().hex}"
     if run.lease.take(owner, settings.lease_s) is None:
         return

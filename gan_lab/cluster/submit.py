@@ -6,40 +6,36 @@ kind, machine and the beginning of its id, goes to the cluster, where it needs n
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
-import uuid
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gan_lab.cluster import services
+from gan_lab.cluster.catalogue import Machine
 from gan_lab.cluster.estimate import refuse_what_does_not_fit
+from gan_lab.cluster.prepare import prepare
 from gan_lab.cluster.queue import (
     cancel_run,
     hand_over,
     lost,
-    say_what_is_lost,
     statuses,
-    telling_when_lost,
+    warn_of_what_is_lost,
+    warn_when_lost,
 )
 from gan_lab.cluster.reuse import attach
-from gan_lab.errors import BadParameter, NoModel
-from gan_lab.schema import CONFIGS, GenerateConfig, Kind, TaskSpec, TaskStatus, configure
+from gan_lab.schema import CONFIGS, Kind, TaskStatus
 from gan_lab.settings import Settings, load_settings
+from gan_lab.terminal import in_headless_notebook, now_and_then
 from gan_lab.wire.follow import follow
-from gan_lab.workspace.profiles import load_profile
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import all_runs, create_run, open_run
 
 if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
-from gan_lab.cluster.catalogue import check_has_seed, has_seed
 
-FLEET = "GAN_LAB_FLEET_ID"  # set by a fleet for the notebooks it runs
 Submit = TypeVar("Submit", bound=Callable[..., "Run"])
 
 
@@ -53,19 +49,17 @@ class Run(RunFolder):
 
     def wait(self, timeout: float | None = None) -> Self:
         """Wait until the task has ended, well or not; raises `TimeoutError` after `timeout` s."""
-        from gan_lab.terminal import in_headless_notebook, now_and_then
-
         stop = threading.Event()
         timer = threading.Timer(timeout, stop.set) if timeout is not None else None
         if timer:
             timer.start()
         try:
             last = self.last_event()
-            tell = now_and_then(self, sys.stdout) if in_headless_notebook() else None
-            with telling_when_lost([self]):
+            show = now_and_then(self, sys.stdout) if in_headless_notebook() else None
+            with warn_when_lost([self]):
                 for event in follow(self, after=max(0, last.seq - 1) if last else 0, stop=stop):
-                    if tell:
-                        tell(event)
+                    if show:
+                        show(event)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"{self._label} goes on. Take hold of it again with lab.task('{self.task_id[:8]}')."
@@ -100,7 +94,7 @@ class Run(RunFolder):
         return f"<Run {text}, {now.message}>"
 
 
-# ---- tasks
+# ---- starting tasks
 
 
 def _with_options(kind: Kind) -> Callable[[Submit], Submit]:
@@ -128,7 +122,7 @@ def seed(machine_id: str, **options: Any) -> Run:
 
     Raises `UnknownMachine`, `BadParameter`, `ServiceUnreachable`.
     """
-    return _submit_chain([_check_seed(machine_id, options)])[0]
+    return _start(machine_id, {"seed": options})[0]
 
 
 @_with_options("train")
@@ -138,9 +132,7 @@ def train(machine_id: str, reuse: bool = False, **options: Any) -> Run:
     `reuse`: return a training that is done, of the same seed table and configuration.
     Raises `UnknownMachine`, `NoSeedData`, `BadParameter`, `ServiceUnreachable`.
     """
-    spec = _spec("train", machine_id, options)
-    check_has_seed(machine_id)
-    return _submit_chain([spec], reuse)[0]
+    return _start(machine_id, {"train": options}, reuse)[0]
 
 
 @_with_options("generate")
@@ -152,11 +144,7 @@ def generate(machine_id: str, reuse: bool = False, report: bool = True, **option
     use their rows.
     Raises `UnknownMachine`, `NoModel`, `BadParameter`, `ServiceUnreachable`.
     """
-    specs = [_check_generate(machine_id, options)]
-    report &= bool(specs[0].config["train"])
-    if report and open_run(specs[0].config["model_task_id"]).spec.config.get("holdout"):
-        specs.append(_spec("report", machine_id, {}))
-    return _submit_chain(specs, reuse)[0]
+    return _start(machine_id, {"generate": options, **_report(report)}, reuse)[0]
 
 
 @_with_options("report")
@@ -165,15 +153,7 @@ def report(machine_id: str, **options: Any) -> Run:
 
     Raises `UnknownMachine`, `NoModel`, `BadParameter`, `ServiceUnreachable`.
     """
-    from gan_lab.workspace.tables import manifest
-
-    check_has_seed(machine_id)
-    if manifest(machine_id) is None:
-        raise NoModel(
-            f"No synthetic tables of {machine_id!r} to report on: run "
-            f"`gan-lab generate {machine_id}` first."
-        )
-    return _submit_chain([_spec("report", machine_id, options)])[0]
+    return _start(machine_id, {"report": options})[0]
 
 
 def pipeline(
@@ -191,14 +171,53 @@ def pipeline(
     hold the options of these; `epochs=` and others of a training may stand alone. A failure stops
     what follows, which says what it waited for. Raises what these raise, before anything starts.
     """
-    specs = []
-    if seed is not None or not has_seed(machine_id):
-        specs.append(_check_seed(machine_id, seed or {}))
-    training = _spec("train", machine_id, {**options, **(train or {})})
-    specs += [training, _spec("generate", machine_id, generate or {}, training.task_id)]
-    if report and training.config["holdout"] and specs[-1].config["train"]:
-        specs.append(_spec("report", machine_id, {}))
-    return _submit_chain(specs, reuse)
+    training = {**options, **(train or {})}
+    chain = {"seed": seed, "train": training, "generate": generate or {}, **_report(report)}
+    return _start(machine_id, chain, reuse)
+
+
+def _report(wanted: bool) -> dict[Kind, dict[str, Any] | None]:
+    return {"report": {}} if wanted else {}
+
+
+def _start(
+    machine_id: str, wanted: Mapping[Kind, dict[str, Any] | None], reuse: bool = False
+) -> list[Run]:
+    """Check a chain, make its run folders and hand it to the cluster.
+
+    Raises all that it raises, `ServiceUnreachable` and `TooMuchMemory` too, before it makes
+    anything.
+    """
+    machine = Machine(machine_id)
+    specs = prepare(machine, wanted)
+    settings = load_settings()
+    client = _connect(settings)
+    attached, new = attach(specs, settings.home, reuse)
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    refuse_what_does_not_fit(machine, new, [worker["memory_limit"] for worker in workers])
+    chain = [Run.of(run) for run in attached]
+    missing = lost(attached)
+    known = [run for run in attached if not run.final and run not in missing]
+    for spec in new:
+        after = chain[-1].task_id if chain else None
+        chain.append(Run.of(create_run(spec.model_copy(update={"after": after}), settings.home)))
+    hand_over(client, [*missing, *chain[len(attached) :]], settings, known[-1:])
+    return chain
+
+
+_greeted: set[str] = set()  # the connections that know what is lost
+
+
+def _connect(settings: Settings) -> Client:
+    """Return the connection to the cluster; a new one hears which runs nobody works on."""
+    client = services.get_client(settings)
+    if client.id not in _greeted:
+        _greeted.add(client.id)
+        warn_of_what_is_lost()
+    return client
+
+
+# ---- taking hold of tasks again
 
 
 def task(task_id: str) -> Run:
@@ -215,105 +234,7 @@ def tasks(most: int | None = None) -> pd.DataFrame:
     """Return one row per task, newest first; `most`: only so many."""
     import pandas as pd
 
-    rows = []
-    for now in statuses(all_runs()[:most]):
-        about = {"task_id": now.task_id} | {k: now.metadata[k] for k in ("kind", "machine_id")}
-        where = {name: getattr(now, name) for name in ("status", "progress", "message")}
-        facts = {name: now.metadata[name] for name in ("epoch", "loss", "attempt", "created")}
-        rows.append(about | where | facts)
-    columns = ["task_id", "kind", "machine_id", "status", "progress", "message"]
-    return pd.DataFrame(rows, columns=[*columns, "epoch", "loss", "attempt", "created"])
-
-
-# ---- checks before anything starts
-
-
-def _spec(
-    kind: Kind, machine_id: str, options: dict[str, Any], model_task_id: str | None = None
-) -> TaskSpec:
-    """Return the request; raises `UnknownMachine`, `BadProfile` or `BadParameter`."""
-    from gan_lab.cluster.provenance import package_versions
-
-    load_profile(machine_id)
-    if model_task_id:
-        options = {"model_task_id": model_task_id, **options}
-    return TaskSpec(
-        task_id=str(uuid.uuid4()),
-        kind=kind,
-        machine_id=machine_id,
-        config=configure(kind, options).model_dump(mode="json"),
-        after=None,
-        fleet_id=os.environ.get(FLEET),
-        versions=package_versions(),
-    )
-
-
-def _check_seed(machine_id: str, options: dict[str, Any]) -> TaskSpec:
-    spec, profile = _spec("seed", machine_id, options), load_profile(machine_id)
-    if not profile.simulated:
-        raise BadParameter(
-            f"{machine_id} cannot be simulated: its profile has no states, life and failure modes. "
-            f"Train on the table that was imported: `gan-lab train {machine_id}`."
-        )
-    for part, known in (("failure_modes", profile.failure_modes), ("states", profile.states)):
-        names = list(known)
-        for name in spec.config[part] or {}:
-            if name not in names:
-                raise BadParameter(
-                    f"{machine_id} has no {part.replace('_', ' ')[:-1]} {name!r}. "
-                    f"It has {', '.join(names)}."
-                )
-    return spec
-
-
-def _check_generate(machine_id: str, options: dict[str, Any]) -> TaskSpec:
-    from gan_lab.cluster.models import check_request, training_run, verdict_levels
-
-    spec = _spec("generate", machine_id, options)
-    source = training_run(machine_id, spec.config["model_task_id"])
-    unnamed = spec.config["model_task_id"] is None
-    if unnamed and verdict_levels(machine_id).get(source.task_id) == "bad":
-        warnings.warn(
-            f"The report on training {source.task_id[:8]} of {machine_id} says not to use its "
-            "rows, and there is no better model: see why with lab.report, or train again.",
-            stacklevel=3,
-        )
-    wanted = GenerateConfig.model_validate(spec.config)
-    check_request(source, wanted, load_profile(machine_id).roles)
-    config = {**spec.config, "model_task_id": source.task_id}
-    return spec.model_copy(update={"config": config})
-
-
-# ---- to the cluster
-
-
-def _submit_chain(specs: Sequence[TaskSpec], reuse: bool = False) -> list[Run]:
-    """Make the run folders and hand the chain to the cluster.
-
-    Raises `ServiceUnreachable` and `TooMuchMemory` before it makes anything.
-    """
-    settings = load_settings()
-    client = _connect(settings)
-    attached, new = attach(specs, settings.home, reuse)
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    refuse_what_does_not_fit(new, [worker["memory_limit"] for worker in workers])
-    chain = [Run.of(run) for run in attached]
-    missing = lost(attached)
-    known = [run for run in attached if not run.final and run not in missing]
-    for spec in new:
-        after = chain[-1].task_id if chain else None
-        chain.append(Run.of(create_run(spec.model_copy(update={"after": after}), settings.home)))
-    hand_over(client, [*missing, *chain[len(attached) :]], settings, known[-1:])
-    return chain
-
-
-_greeted: set[str] = set()  # the connections that were told what is lost
-
-
-def _connect(settings: Settings) -> Client:
-    """Return the connection to the cluster; a new one hears which runs nobody works on."""
-    client = services.get_client(settings)
-    if client.id not in _greeted:
-        _greeted.add(client.id)
-        say_what_is_lost()
-    return client
+    about, facts = ["kind", "machine_id"], ["epoch", "loss", "attempt", "created"]
+    columns = ["task_id", *about, "status", "progress", "message", *facts]
+    rows = [{**now.metadata, **now.model_dump()} for now in statuses(all_runs()[:most])]
+    return pd.DataFrame(rows, columns=columns)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, cast
 
 from gan_lab.cluster.models import load_model, model_class, training_run, verdict_levels
 from gan_lab.cluster.progress import Steps, TrainingProgress
 from gan_lab.cluster.provenance import record_environment
-from gan_lab.cluster.recipe import Outcome, Work, perform
+from gan_lab.cluster.recipe import perform
+from gan_lab.cluster.work import Outcome, Work
 from gan_lab.errors import BadTable
 from gan_lab.schema import (
     GenerateConfig,
@@ -26,10 +26,14 @@ from gan_lab.schema import (
     TrainResult,
 )
 from gan_lab.settings import Settings
-from gan_lab.workspace import run_folder
 from gan_lab.workspace.files import write_beside
 from gan_lab.workspace.profiles import load_profile
-from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.run_folder import MODEL, REPORT_HTML, REPORT_JSON
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gan_lab.workspace.tables import SplitWriter
 
 MEGABYTE = 1e6
 
@@ -62,41 +66,34 @@ TASKS: dict[str, Callable[..., Outcome]] = {
 }
 
 
-# ---- seed
-
-
 def _seed(work: Work) -> dict[str, Any]:
     from gan_lab.synth.simulator.simulate import simulate
     from gan_lab.workspace.tables import write_seed
 
-    config = cast(SeedConfig, work.config)
+    config, machine_id = cast(SeedConfig, work.config), work.spec.machine_id
     work.say("initializing", 0, 100, "Reading the profile")
-    profile = load_profile(work.spec.machine_id)
+    profile = load_profile(machine_id)
     record_environment(work)
-
-    on_progress = Steps(work)
-    table = simulate(profile, config, on_progress)
+    table = simulate(profile, config, Steps(work))
     work.check()
     work.say("writing", 99, 100, f"Writing {len(table):,} rows")
-    path = write_seed(work.spec.machine_id, table)
+    path = write_seed(machine_id, table)
     return SeedResult(
-        machine_id=work.spec.machine_id,
+        machine_id=machine_id,
         samples_generated=len(table),
         file_path=str(path),
         file_size_mb=_megabytes(path),
     ).model_dump()
 
 
-# ---- train
-
-
 def _train(work: Work) -> dict[str, Any]:
     from gan_lab.workspace import tables
 
     started, config = time.perf_counter(), cast(TrainConfig, work.config)
+    machine_id, path = work.spec.machine_id, work.run.path / MODEL
     work.say("initializing", 0, config.epochs, "Reading the seed table")
-    roles = load_profile(work.spec.machine_id).roles
-    table = tables.read_seed(work.spec.machine_id)
+    roles = load_profile(machine_id).roles
+    table = tables.read_seed(machine_id)
     record_environment(work)
     table, _ = tables.split_holdout(table, roles, config.holdout, config.seed)
     kind = config.kind(roles)
@@ -112,30 +109,25 @@ def _train(work: Work) -> dict[str, Any]:
     )
     work.check()
     epochs, loss = progress.last.epoch, progress.last.loss
-    facts = {"epoch": epochs, "loss": loss}
     notes = model.notes() if kind == "sequential" else []  # regimes and drivers that were found
-    work.say("writing", epochs, config.epochs, " ".join(["Saving the model.", *notes]), **facts)
-    model.save(work.run.path / run_folder.MODEL)
+    message = " ".join(["Saving the model.", *notes])
+    work.say("writing", epochs, config.epochs, message, epoch=epochs, loss=loss)
+    model.save(path)
     work.run.checkpoints.drop()
     return TrainResult(
-        machine_id=work.spec.machine_id,
-        model_path=str(work.run.path / run_folder.MODEL),
+        machine_id=machine_id,
+        model_path=str(path),
         epochs_completed=epochs,
         training_time_seconds=round(progress.seconds_before + time.perf_counter() - started, 3),
         final_loss=loss,
     ).model_dump()
 
 
-# ---- generate
-
-
 def _generate(work: Work) -> dict[str, Any]:
     from gan_lab.workspace.tables import SplitWriter, synthetic_folder
 
     started, config = time.perf_counter(), cast(GenerateConfig, work.config)
-    amounts = lives_of_splits(config) or config.splits
-    total = sum(amounts.values())
-    machine_id = work.spec.machine_id
+    machine_id, total = work.spec.machine_id, config.lives or sum(config.splits.values())
     source = training_run(machine_id, config.model_task_id)
     bad = verdict_levels(machine_id).get(source.task_id) == "bad"
     doubt = ", whose report says: do not use its rows" if bad else ""
@@ -144,7 +136,8 @@ def _generate(work: Work) -> dict[str, Any]:
     record_environment(work, model_task_id=source.task_id)
     roles = load_profile(machine_id).roles
     with SplitWriter(machine_id, work.run.task_id, source.task_id, config.conditions) as writer:
-        lives = _write_splits(work, writer, _draw(model, config, roles), total, roles)
+        work.say("sampling", 0, total, f"Drawing {total:,} {'lives' if config.lives else 'rows'}")
+        lives = _write_splits(work, writer, draw_splits(model, config, roles), total, roles)
         work.say("writing", total, total, "Moving the tables into place")
     folder = synthetic_folder(machine_id)
     files = {name: folder / f"{name}.parquet" for name in writer.rows}
@@ -161,66 +154,52 @@ def _generate(work: Work) -> dict[str, Any]:
     ).model_dump()
 
 
-def lives_of_splits(config: GenerateConfig) -> dict[str, int] | None:
-    """Return the lives of each split, in proportion to its rows; None where rows count."""
-    if config.lives is None:
-        return None
-    wanted, total = config.splits, sum(config.splits.values())
-    shares = {name: max(1, round(config.lives * rows / total)) for name, rows in wanted.items()}
-    largest = max(shares, key=lambda name: shares[name])
-    shares[largest] = max(1, shares[largest] + config.lives - sum(shares.values()))
-    return shares
-
-
-def _draw(model: Any, config: GenerateConfig, roles: Roles) -> Iterator[tuple[str, pd.DataFrame]]:
+def draw_splits(
+    model: Any, config: GenerateConfig, roles: Roles
+) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield (split, chunk): each split from random numbers and lives of its own."""
-    lives, first_life = lives_of_splits(config), 1
+    lives, first_life = config.lives_of_splits, 1
     for number, (split, rows) in enumerate(config.splits.items()):
         amount = {"lives": lives[split]} if lives else {"rows": rows}
         seed = (config.seed * 3 + number) % 2**31
         for chunk in model.sample(**amount, seed=seed, first_life=first_life, conditions=config):
-            if roles.life is not None and roles.life in chunk:
-                first_life += int(chunk[roles.life].nunique())
+            first_life += _lives_in(chunk, roles)
             yield split, chunk
 
 
 def _write_splits(
-    work: Work, writer: Any, chunks: Iterator[tuple[str, pd.DataFrame]], total: int, roles: Roles
-) -> dict[str, int]:
+    work: Work,
+    writer: SplitWriter,
+    chunks: Iterator[tuple[str, pd.DataFrame]],
+    total: int,
+    roles: Roles,
+) -> Counter[str]:
     """Write the chunks as they are drawn and say how far it is; returns the lives of each split."""
-    config, lives = cast(GenerateConfig, work.config), dict.fromkeys(config_splits(work), 0)
-    done, said_at = 0, 0.0
-    work.say("sampling", 0, total, f"Drawing {total:,} {'lives' if config.lives else 'rows'}")
+    steps, lives = Steps(work), Counter[str]()
+    count_lives = cast(GenerateConfig, work.config).lives is not None
     for split, chunk in chunks:
         work.check()
         writer.write(split, chunk)
-        found = int(chunk[roles.life].nunique()) if roles.life and roles.life in chunk else 0
-        lives[split] += found
-        done += found if config.lives else len(chunk)
-        if time.monotonic() - said_at >= work.settings.event_every_s / 2:
-            said_at = time.monotonic()
-            shown = min(done, total)
-            work.say("sampling", shown, total, f"{split}: {shown:,} of {total:,}")
+        lives[split] += _lives_in(chunk, roles)
+        shown = min(total, sum((lives if count_lives else writer.rows).values()))
+        steps.say(shown, total, f"{split}: {shown:,} of {total:,}")
     return lives
 
 
-def config_splits(work: Work) -> list[str]:
-    """Return the names of the splits a generation writes."""
-    return list(cast(GenerateConfig, work.config).splits)
-
-
-# ---- report
+def _lives_in(chunk: pd.DataFrame, roles: Roles) -> int:
+    return int(chunk[roles.life].nunique()) if roles.life and roles.life in chunk else 0
 
 
 def _report(work: Work) -> dict[str, Any]:
-    from gan_lab.synth.report import evaluate as quality
+    from gan_lab.synth.report.evaluate import evaluate
     from gan_lab.synth.report.page import render_html
     from gan_lab.workspace import tables
 
     started, config = time.perf_counter(), cast(ReportConfig, work.config)
-    machine_id = work.spec.machine_id
+    machine_id, path = work.spec.machine_id, work.run.path / REPORT_JSON
     work.say("initializing", 0, 100, "Reading the tables")
-    profile, trained = load_profile(machine_id), _training_of_tables(machine_id)
+    profile, drawn = load_profile(machine_id), tables.manifest(machine_id) or {}
+    trained = training_run(machine_id, drawn.get("model"))
     options = TrainConfig.model_validate(trained.spec.config)
     seed = tables.read_seed(machine_id)
     sha256 = tables.table_sha256(tables.seed_path(machine_id))
@@ -230,18 +209,16 @@ def _report(work: Work) -> dict[str, Any]:
             "learned from, so nobody knows which lives it has not seen: train and generate again."
         )
     train, holdout = tables.split_holdout(seed, profile.roles, options.holdout, options.seed)
-    asked = _conditions_of_tables(machine_id)
-    record_environment(work, model_task_id=trained.task_id, conditions=asked)
-
+    conditions = ", ".join(f"{name} {value}" for name, value in drawn.get("conditions", {}).items())
+    record_environment(work, model_task_id=trained.task_id, conditions=conditions)
     synthetic = tables.read_synthetic(machine_id)
-    report = quality.evaluate(
-        synthetic, train, holdout, profile.roles, profile, config.seed, Steps(work), asked,
+    report = evaluate(
+        synthetic, train, holdout, profile.roles, profile, config.seed, Steps(work), conditions,
     )  # fmt: skip
     work.check()
     work.say("writing", 99, 100, "Writing the report")
-    path = work.run.path / run_folder.REPORT_JSON
     write_beside(path, report.model_dump_json(indent=2))
-    write_beside(work.run.path / run_folder.REPORT_HTML, render_html(report))
+    write_beside(work.run.path / REPORT_HTML, render_html(report))
     return ReportResult(
         machine_id=machine_id,
         level=report.verdict.level,
@@ -250,22 +227,6 @@ def _report(work: Work) -> dict[str, Any]:
         **report.figures,
         report_time_seconds=round(time.perf_counter() - started, 3),
     ).model_dump()
-
-
-def _training_of_tables(machine_id: str) -> RunFolder:
-    """Return the training from which the machine's present synthetic tables were drawn."""
-    from gan_lab.workspace import tables
-
-    known = tables.manifest(machine_id)
-    return training_run(machine_id, known["model"] if known else None)
-
-
-def _conditions_of_tables(machine_id: str) -> str:
-    """Return the conditions that the present synthetic tables were drawn under, in words."""
-    from gan_lab.workspace import tables
-
-    asked = (tables.manifest(machine_id) or {}).get("conditions", {})
-    return ", ".join(f"{name} {value}" for name, value in asked.items())
 
 
 def _megabytes(path: Path) -> float:

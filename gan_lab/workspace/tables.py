@@ -40,11 +40,16 @@ def read_seed(machine_id: str) -> pd.DataFrame:
     """Read a machine's seed table; raises `NoSeedData` where there is none."""
     path = seed_path(machine_id)
     if not path.exists():
-        raise NoSeedData(
-            f"{machine_id} has no seed data. Make some with `gan-lab seed {machine_id}`, "
-            f"or bring your own with `gan-lab import {machine_id} FILE --replace`."
-        )
+        raise no_seed_data(machine_id)
     return read_parquet(path)
+
+
+def no_seed_data(machine_id: str) -> NoSeedData:
+    """Return the error of a machine without a seed table, with what makes one."""
+    return NoSeedData(
+        f"{machine_id} has no seed data. Make some with `gan-lab seed {machine_id}`, "
+        f"or bring your own with `gan-lab import {machine_id} FILE --replace`."
+    )
 
 
 def write_seed(machine_id: str, table: pd.DataFrame) -> Path:
@@ -61,10 +66,11 @@ def read_parquet(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
 
 
-def parquet_rows(path: Path) -> int:
-    """Count a Parquet file's rows by its footer; raises `BadTable` as `read_parquet` does."""
+def parquet_shape(path: Path) -> tuple[int, int]:
+    """Count a Parquet file's rows and columns by its footer; raises `BadTable`."""
     with _readable(path):
-        return int(pq.read_metadata(path).num_rows)
+        footer = pq.read_metadata(path)
+        return int(footer.num_rows), int(footer.num_columns)
 
 
 @contextmanager

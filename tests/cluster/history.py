@@ -14,8 +14,8 @@ import pytest
 from distributed import Client, LocalCluster, Scheduler
 
 from gan_lab.cluster.monitor import page as monitor
-from gan_lab.cluster.recipe import record_cancelled
 from gan_lab.cluster.task_names import task_key
+from gan_lab.cluster.work import record_cancelled
 from gan_lab.errors import TaskFailed
 from gan_lab.schema import Epoch, Kind, TaskSpec
 from gan_lab.settings import Settings

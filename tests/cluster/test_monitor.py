@@ -22,8 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 import gan_lab as lab
 from gan_lab.cluster import services
 from gan_lab.cluster.monitor import page as monitor
+from gan_lab.cluster.prepare import FLEET
 from gan_lab.cluster.services.valkey import ValkeyChild
-from gan_lab.cluster.submit import FLEET
 from gan_lab.cluster.task_names import task_key
 from gan_lab.settings import load_settings
 from gan_lab.wire.announce import Announcer

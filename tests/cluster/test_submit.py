@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-import subprocess
 import threading
 import uuid
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,23 +14,18 @@ import pytest
 import gan_lab as lab
 from gan_lab.cluster import queue as handover
 from gan_lab.cluster import submit, task_names
-from gan_lab.cluster.estimate import refuse_what_does_not_fit
-from gan_lab.cluster.provenance import git_commit, package_versions
+from gan_lab.cluster.provenance import package_versions
 from gan_lab.cluster.services import connection as services
 from gan_lab.cluster.submit import get_task_status
-from gan_lab.cluster.tasks import _draw, lives_of_splits
 from gan_lab.errors import (
     BadParameter,
     NoModel,
     NoSeedData,
     RequestError,
     TaskFailed,
-    TooMuchMemory,
     UnknownMachine,
 )
 from gan_lab.schema import (
-    GenerateConfig,
-    Roles,
     SeedConfig,
     State,
     TaskSpec,
@@ -43,7 +35,6 @@ from gan_lab.schema import (
 from gan_lab.settings import load_settings
 from gan_lab.synth.lives.sequential import SequentialTVAE
 from gan_lab.synth.simulator.simulate import simulate
-from gan_lab.synth.tabular.model import TabularTVAE
 from gan_lab.wire.follow import follow
 from gan_lab.workspace.profiles import load_profile
 from gan_lab.workspace.run_folder import MODEL, RunFolder
@@ -120,73 +111,6 @@ def test_conditions_that_the_model_cannot_meet_are_refused_before_anything_start
         lab.generate(MACHINE, **asked)
     assert [run.task_id for run in all_runs()] == [trained.task_id]
     assert not (bare / "runs" / ".services").exists()
-
-
-def test_what_no_worker_can_hold_is_refused_with_the_figure(bare: Path) -> None:
-    machine_id = "motor_siemens_001"
-    config = configure("seed", {"rows": 10_000_000}).model_dump(mode="json")
-    spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=machine_id, config=config)
-    with pytest.raises(TooMuchMemory, match=r"needs about .* GB for 10,000,000 rows"):
-        refuse_what_does_not_fit([spec], [2e9, 1e9])
-    refuse_what_does_not_fit([spec], [2e9, 64e9])
-    refuse_what_does_not_fit([spec], [2e9, 0])  # a worker without a limit
-    config = configure("seed", {"lives": 1_000_000}).model_dump(mode="json")
-    with pytest.raises(TooMuchMemory, match=r"needs about .* GB for 200,000,000 rows"):
-        refuse_what_does_not_fit([spec.model_copy(update={"config": config})], [64e9])
-    config = configure("report", {}).model_dump(mode="json")
-    spec = spec.model_copy(update={"kind": "report", "config": config})
-    refuse_what_does_not_fit([spec], [1.1e9])
-    with pytest.raises(TooMuchMemory, match=r"for a report on 0 rows drawn from 10,000 rows"):
-        refuse_what_does_not_fit([spec], [0.8e9])
-    config = configure("generate", {"train": 100_000_000}).model_dump(mode="json")
-    draw = spec.model_copy(update={"kind": "generate", "config": config})
-    with pytest.raises(TooMuchMemory, match=r"for a report on 100,000,000 rows drawn from"):
-        refuse_what_does_not_fit([draw, spec], [16e9])
-
-
-def test_lives_are_shared_out_in_proportion_to_rows() -> None:
-    config = configure("generate", {"lives": 10, "train": 70, "val": 15, "test": 15})
-    assert isinstance(config, GenerateConfig)
-    shares = lives_of_splits(config)
-    assert shares is not None and sum(shares.values()) == 10
-    assert shares["train"] == 6 and min(shares.values()) >= 1
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (
-            {"life_rows": (60, 50)},
-            r"life_rows=\(60, 50\): the shortest life comes first. Ask for 50",
-        ),
-        ({"lives": 2}, r"lives=2 for 3 splits \(train, val, test\).*ask for 3 lives or more"),
-    ],
-)
-def test_lives_that_cannot_be_are_refused_by_their_own_sentence(
-    options: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(BadParameter, match=said):
-        configure("generate", options)
-    configure("generate", {"lives": 2, "life_rows": (50, 50), "val": 0})
-
-
-def test_a_model_of_plain_rows_names_the_lives_that_were_asked_for() -> None:
-    asked = configure("generate", {"lives": 10})
-    assert isinstance(asked, GenerateConfig)
-    plain = SimpleNamespace(sample=partial(TabularTVAE.sample, None))
-    with pytest.raises(BadParameter, match="lives=10 was asked of a model of plain rows"):
-        list(_draw(plain, asked, Roles()))
-
-
-def test_a_commit_is_found_where_git_has_packed_its_branches(tmp_path: Path) -> None:
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
-    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "m"]):
-        subprocess.run([*git, *command], check=True)
-    asked = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-    assert git_commit(tmp_path) == asked.stdout.strip()
-    subprocess.run([*git, "pack-refs", "--all"], check=True)
-    assert git_commit(tmp_path) == asked.stdout.strip()
-    assert git_commit(tmp_path / "elsewhere") is None
 
 
 @pytest.mark.slow

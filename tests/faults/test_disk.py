@@ -16,9 +16,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gan_lab.cluster.recipe import Body, Work, perform
+from gan_lab.cluster.recipe import Body, perform
 from gan_lab.cluster.submit import Run
 from gan_lab.cluster.tasks import train_tvae_task
+from gan_lab.cluster.work import Work
 from gan_lab.schema import SeedConfig, State, TaskSpec, configure
 from gan_lab.settings import Settings, load_settings
 from gan_lab.synth.simulator.simulate import simulate

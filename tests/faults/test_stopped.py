@@ -19,10 +19,11 @@ from distributed import Future, LocalCluster
 import gan_lab as lab
 from gan_lab.cluster import queue as handover
 from gan_lab.cluster import services, task_names
-from gan_lab.cluster.recipe import Body, Work, perform
+from gan_lab.cluster.recipe import Body, perform
 from gan_lab.cluster.services.supervisor import DASK_CONFIG
 from gan_lab.cluster.submit import Run
 from gan_lab.cluster.tasks import train_tvae_task
+from gan_lab.cluster.work import Work
 from gan_lab.schema import Epoch, State, TaskSpec, TrainConfig
 from gan_lab.settings import load_settings
 from gan_lab.synth.network import model_file as modelfile

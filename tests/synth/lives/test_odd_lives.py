@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.signal import lfilter
 
-from gan_lab.cluster.tasks import _draw
+from gan_lab.cluster.tasks import draw_splits
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.lives import population
@@ -56,7 +56,7 @@ def test_lives_of_all_splits_have_ids_of_their_own(dtype: str) -> None:
     table["unit"] = table["unit"].astype(dtype)
     config = ask(train=6000, val=1500, test=1500)
     ids: dict[str, set[Any]] = {}
-    for split, chunk in _draw(fit(table), config, ROLES):
+    for split, chunk in draw_splits(fit(table), config, ROLES):
         ids.setdefault(split, set()).update(chunk["unit"])
     assert sorted(map(len, ids.values())) == [38, 38, 150]
     assert len(set.union(*ids.values())) == 226

@@ -1,0 +1,114 @@
+"""What is checked before anything starts: machine, configuration, seed table, model.
+
+It returns the requests of a chain, ready to be recorded; nothing is written here.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from gan_lab.cluster.catalogue import Machine
+from gan_lab.cluster.models import check_request, training_run, verdict_levels
+from gan_lab.cluster.provenance import package_versions
+from gan_lab.errors import BadParameter, NoModel
+from gan_lab.schema import Config, GenerateConfig, Kind, SeedConfig, TaskSpec, configure
+from gan_lab.workspace.runs import open_run
+
+FLEET = "GAN_LAB_FLEET_ID"  # set by a fleet for the notebooks it runs
+
+
+def prepare(machine: Machine, wanted: Mapping[Kind, dict[str, Any] | None]) -> list[TaskSpec]:
+    """Return the requests of a chain: kinds in their order, each with its options.
+
+    A task may count on what those before it in the chain leave: a training on the seed table that
+    is made for it. A seed table without options (None) is made only where there is none. A report
+    behind a generation is left out where its training held nothing out.
+    Raises `BadParameter`, `NoSeedData`, `BadTable` or `NoModel`.
+    """
+    chain: dict[Kind, TaskSpec] = {}
+    for kind, options in wanted.items():
+        if options is None and machine.seed_path.exists():
+            continue
+        config = configure(kind, options or {})
+        if isinstance(config, SeedConfig):
+            _check_simulation(machine, config)
+        elif isinstance(config, GenerateConfig):
+            config.model_task_id = _model_to_draw_from(machine, config, chain.get("train"))
+        elif kind == "train" and "seed" not in chain:
+            machine.check_has_seed()
+        elif kind == "report" and "generate" not in chain:
+            _check_has_tables(machine)
+        elif kind == "report" and not _leaves_something_to_report(chain):
+            continue
+        chain[kind] = _spec(kind, machine.machine_id, config)
+    return list(chain.values())
+
+
+def _spec(kind: Kind, machine_id: str, config: Config) -> TaskSpec:
+    return TaskSpec(
+        task_id=str(uuid.uuid4()),
+        kind=kind,
+        machine_id=machine_id,
+        config=config.model_dump(mode="json"),
+        fleet_id=os.environ.get(FLEET),
+        versions=package_versions(),
+    )
+
+
+def _check_simulation(machine: Machine, config: SeedConfig) -> None:
+    profile, machine_id = machine.profile, machine.machine_id
+    if not profile.simulated:
+        raise BadParameter(
+            f"{machine_id} cannot be simulated: its profile has no states, life and failure modes. "
+            f"Train on the table that was imported: `gan-lab train {machine_id}`."
+        )
+    for word, shares, known in (
+        ("failure mode", config.failure_modes, profile.failure_modes),
+        ("state", config.states, profile.states),
+    ):
+        for name in shares or {}:
+            if name not in known:
+                raise BadParameter(
+                    f"{machine_id} has no {word} {name!r}. It has {', '.join(known)}."
+                )
+
+
+def _model_to_draw_from(machine: Machine, config: GenerateConfig, training: TaskSpec | None) -> str:
+    """Return the id of the training; the one before it in the chain is still to be made.
+
+    Raises `NoModel`, or `BadParameter` for conditions that the model cannot meet. Warns where
+    reports say of all models not to use their rows.
+    """
+    if training is not None and config.model_task_id is None:
+        return training.task_id
+    source = training_run(machine.machine_id, config.model_task_id)
+    levels = verdict_levels(machine.machine_id)
+    if config.model_task_id is None and levels.get(source.task_id) == "bad":
+        warnings.warn(
+            f"The report on training {source.task_id[:8]} of {machine.machine_id} says not to use "
+            "its rows, and there is no better model: see why with lab.report, or train again.",
+            stacklevel=6,
+        )
+    check_request(source, config, machine.profile.roles)
+    return source.task_id
+
+
+def _check_has_tables(machine: Machine) -> None:
+    machine.check_has_seed()
+    if machine.manifest is None:
+        raise NoModel(
+            f"No synthetic tables of {machine.machine_id!r} to report on: run "
+            f"`gan-lab generate {machine.machine_id}` first."
+        )
+
+
+def _leaves_something_to_report(chain: Mapping[Kind, TaskSpec]) -> bool:
+    """Whether a train table is drawn, from a training that holds something out to judge it by."""
+    drawn = chain["generate"].config
+    known = {spec.task_id: spec for spec in chain.values()}
+    training = known.get(drawn["model_task_id"]) or open_run(drawn["model_task_id"]).spec
+    return bool(drawn["train"] and training.config.get("holdout"))
