@@ -77,9 +77,9 @@ def clean(
     from gan_lab import terminal
     from gan_lab.cluster.upkeep import cleaning
 
-    most_bytes = None if max_gb is None else 1e9 * max_gb
+    max_bytes = None if max_gb is None else 1e9 * max_gb
     home = load_settings().home
-    sweep = cleaning.plan(home, older_than, keep, most_bytes)
+    sweep = cleaning.plan(home, older_than, keep, max_bytes)
     fleets = [
         {
             "fleet_id": one.fleet_id,

@@ -267,7 +267,7 @@ class Tasks(LabHandler):
     async def get(self) -> None:
         """Answer with where each stands."""
         wanted = self.read_query(TaskFilter)
-        self.answer(await self.read(self.shared.standing.newest, wanted.limit, wanted.machine_id))
+        self.answer(await self.read(self.shared.statuses.newest, wanted.limit, wanted.machine_id))
 
 
 class Task(LabHandler):
@@ -276,7 +276,7 @@ class Task(LabHandler):
     @operation("Where a task stands.", TaskStatus, errors=(404,))
     async def get(self, task_id: str) -> None:
         """Answer with its status."""
-        self.answer(await self.read(self.shared.standing.of, task_id))
+        self.answer(await self.read(self.shared.statuses.of, task_id))
 
     @operation("Cancel a task and what follows it.", TaskStatus, errors=(404,))
     async def delete(self, task_id: str) -> None:

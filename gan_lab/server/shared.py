@@ -29,7 +29,7 @@ class Shared:
     def __init__(self) -> None:
         self.records = ThreadPoolExecutor(THREADS, "gan-lab-records")
         self.cluster = ThreadPoolExecutor(THREADS, "gan-lab-cluster")
-        self.standing = Standing()
+        self.statuses = StatusReader()
 
     @property
     def settings(self) -> Settings:
@@ -56,7 +56,7 @@ class Shared:
         self.cluster.shutdown(wait=False, cancel_futures=True)
 
 
-class Standing:
+class StatusReader:
     """Where tasks stand: from their folders, and from the cluster's queue, asked seldom."""
 
     def __init__(self) -> None:
@@ -89,14 +89,13 @@ class Standing:
 
         None where it does not answer, and nobody can say what is lost.
         """
-        from gan_lab.cluster import queue as handover
-        from gan_lab.cluster import services
+        from gan_lab.cluster import queue, services
 
         with self._lock:
             if time.monotonic() - self._known_at > KNOWN_FOR_S:
                 self._known = None
                 with suppress(ServiceUnreachable):
                     client = services.find_client()
-                    self._known = frozenset(handover.known_keys(client) if client else ())
+                    self._known = frozenset(queue.known_keys(client) if client else ())
                 self._known_at = time.monotonic()
             return self._known

@@ -25,7 +25,7 @@ from gan_lab.workspace.runs import open_run
 
 PING_S = 20.0
 SLOW_S = 10.0  # a message that the client's side does not take for so long
-MOST_SENT_BY_CLIENTS = 4096  # bytes; clients have nothing to say
+MAX_MESSAGE_BYTES = 4096  # bytes; clients have nothing to say
 ENDED, NO_TASK, BAD_FROM, TOO_SLOW, TRY_AGAIN = 1000, 4404, 4422, 4408, 1011
 
 
@@ -44,7 +44,7 @@ class TaskSocket(JupyterHandler, websocket.WebSocketHandler):
     @property
     def max_message_size(self) -> int:
         """The longest message that is taken from a client (bytes)."""
-        return MOST_SENT_BY_CLIENTS
+        return MAX_MESSAGE_BYTES
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Refuse with 403 instead of showing a login page to a program."""
@@ -75,7 +75,7 @@ class TaskSocket(JupyterHandler, websocket.WebSocketHandler):
     async def _follow(self, task_id: str) -> None:
         try:
             run = await asyncio.to_thread(open_run, task_id)
-            await self._tell(run, self._asked_from())
+            await self._tell(run, self._from_parameter())
         except UnknownTask as error:
             self._end(NO_TASK, str(error))
         except BadParameter as error:
@@ -114,7 +114,7 @@ class TaskSocket(JupyterHandler, websocket.WebSocketHandler):
         async with asyncio.timeout(SLOW_S):
             await self.write_message(f'{{"type":"{kind}",{text[1:]}')
 
-    def _asked_from(self) -> int:
+    def _from_parameter(self) -> int:
         text = self.get_query_argument("from", "0")
         if not text.isascii() or not text.isdigit() or len(text) > 18:
             raise BadParameter(f"from={text[:20]!r} is not the number of an event, such as 17.")

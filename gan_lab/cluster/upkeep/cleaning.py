@@ -18,7 +18,7 @@ from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import REMOVED, all_runs, remove_run, runs_folder
 from gan_lab.workspace.tables import manifest
 
-Past = RunFolder | FleetFolder
+Removable = RunFolder | FleetFolder
 
 NEWEST_KEPT = {"train": "the newest model of {}", "report": "the newest report of {}"}
 
@@ -36,7 +36,7 @@ class Sweep:
     @property
     def removed_bytes(self) -> int:
         """How much room the removal gives."""
-        gone: list[Past] = [*self.removed, *self.fleets]
+        gone: list[Removable] = [*self.removed, *self.fleets]
         return sum(self.sizes[one.path.name] for one in gone)
 
 
@@ -44,35 +44,35 @@ def plan(
     home: Path,
     older_than_days: float | None = None,
     keep: int | None = None,
-    most_bytes: float | None = None,
+    max_bytes: float | None = None,
 ) -> Sweep:
     """Say which ended runs and fleets may go: older than so many days, or the oldest that fit not.
 
     `keep`: so many of the newest of each stay in any case; given alone, all others go.
-    `most_bytes`: what stays may take. A fleet's folder has its plan, notebooks and report: it goes
+    `max_bytes`: what stays may take. A fleet's folder has its plan, notebooks and report: it goes
     apart from its runs. A verdict goes only with the model it is on, which could be drawn from
     without it. Raises `BadParameter` where none of the three is given, or one is below zero.
     """
-    if older_than_days is None and keep is None and most_bytes is None:
+    if older_than_days is None and keep is None and max_bytes is None:
         raise BadParameter("Say what may go: --older-than DAYS, --keep N or --max-gb GB.")
-    for name, value in (("older-than", older_than_days), ("keep", keep), ("max-gb", most_bytes)):
+    for name, value in (("older-than", older_than_days), ("keep", keep), ("max-gb", max_bytes)):
         if value is not None and not value >= 0:
             raise BadParameter(f"--{name} {value:g} is not a number from zero on.")
     runs, fleets = all_runs(home), list(_readable(fleet_folders(home)))
-    both: list[Past] = [*runs, *fleets]
-    past = sorted(both, key=_created, reverse=True)
+    everything: list[Removable] = [*runs, *fleets]
+    oldest_first = sorted(everything, key=_created)
     newest = {run.task_id for run in runs[: keep or 0]}
     newest |= {one.fleet_id for one in fleets[: keep or 0]}
-    sizes = {one.path.name: folder_bytes(one.path) for one in past}
+    sizes = {one.path.name: folder_bytes(one.path) for one in oldest_first}
     kept, total = reasons_to_stay(runs, fleets), sum(sizes.values())
     stays = set(sizes)
-    for one in reversed(past):
+    for one in oldest_first:
         name = one.path.name
         too_old = older_than_days is not None and _age_days(one) > older_than_days
-        too_large = most_bytes is not None and total > most_bytes
-        wanted = too_old or too_large or (older_than_days is None and most_bytes is None)
-        judged = _model_of(one) in stays  # the training, being older, has been decided on
-        if wanted and name not in newest and name not in kept and not judged:
+        too_large = max_bytes is not None and total > max_bytes
+        wanted = too_old or too_large or (older_than_days is None and max_bytes is None)
+        reports_on_kept = _model_of(one) in stays  # the training, being older, has been decided on
+        if wanted and name not in newest and name not in kept and not reports_on_kept:
             stays.discard(name)
             total -= sizes[name]
     gone_runs = [run for run in runs if run.task_id not in stays]
@@ -86,7 +86,7 @@ def carry_out(sweep: Sweep, home: Path) -> list[str]:
     Returns a sentence for each that stays, because it was taken up again meanwhile.
     """
     stayed = []
-    gone: list[Past] = [*sweep.fleets, *sweep.removed]
+    gone: list[Removable] = [*sweep.fleets, *sweep.removed]
     for one in gone:
         try:
             one.remove() if isinstance(one, FleetFolder) else remove_run(one)
@@ -144,7 +144,7 @@ def _models_in_use(runs: Sequence[RunFolder]) -> dict[str, RunFolder]:
     return {machine_id: newest_good(models, levels) for machine_id, models in trained.items()}
 
 
-def _model_of(one: Past) -> str | None:
+def _model_of(one: Removable) -> str | None:
     """Return the training that a report is on."""
     if isinstance(one, FleetFolder) or one.spec.kind != "report":
         return None
@@ -159,10 +159,10 @@ def _readable(folders: Sequence[FleetFolder]) -> Iterator[FleetFolder]:
             yield one
 
 
-def _created(one: Past) -> datetime:
+def _created(one: Removable) -> datetime:
     plan = one.plan if isinstance(one, FleetFolder) else one.spec
     return datetime.fromisoformat(plan.created)
 
 
-def _age_days(one: Past) -> float:
+def _age_days(one: Removable) -> float:
     return (datetime.now(UTC) - _created(one)).total_seconds() / 86_400

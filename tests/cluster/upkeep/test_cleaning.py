@@ -1,0 +1,97 @@
+"""What may go of a workspace's past, and why the rest stays."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gan_lab.cluster.upkeep.cleaning import carry_out, plan
+from gan_lab.errors import BadParameter
+from gan_lab.schema import Kind, TaskSpec
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import all_runs, create_run
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    return tmp_path
+
+
+def done(
+    home: Path, kind: Kind, days_ago: float, machine_id: str = "press", **more: Any
+) -> RunFolder:
+    created = (datetime.now(UTC) - timedelta(days=days_ago)).isoformat()
+    task_id = str(uuid.uuid4())
+    spec = TaskSpec(
+        task_id=task_id, kind=kind, machine_id=machine_id, config={}, created=created, **more
+    )
+    run = create_run(spec, home)
+    run.finish({"level": "good"})
+    return run
+
+
+def test_old_runs_go_but_not_the_newest_model_nor_its_report(home: Path) -> None:
+    trainings = [done(home, "train", days) for days in (9, 6, 3)]
+    reports = [done(home, "report", days) for days in (8, 5)]
+    for training, report in zip(trainings, reports, strict=False):
+        report.record_environment(model_task_id=training.task_id)
+    young = done(home, "seed", 0.5)
+    sweep = plan(home, older_than_days=1)
+    gone = {run.task_id for run in sweep.removed}
+    assert gone == {run.task_id for run in (*trainings[:2], reports[0])}
+    assert sweep.kept[trainings[2].task_id] == "the newest model of press"
+    assert sweep.kept[reports[1].task_id] == "the newest report of press"
+    assert carry_out(sweep, home) == []
+    assert {run.task_id for run in all_runs(home)} == {
+        run.task_id for run in (trainings[2], reports[1], young)
+    }
+
+
+def test_a_verdict_stays_with_the_model_it_is_on(home: Path) -> None:
+    model = done(home, "train", 9)
+    verdict = done(home, "report", 8)
+    verdict.record_environment(model_task_id=model.task_id)
+    done(home, "report", 7)  # newer, and on no model
+    assert plan(home, keep=0).removed == []
+
+
+def test_what_has_not_ended_keeps_what_it_needs(home: Path) -> None:
+    older, newer = done(home, "seed", 3), done(home, "seed", 2)
+    spec = TaskSpec(
+        task_id=str(uuid.uuid4()), kind="train", machine_id="press", config={}, after=older.task_id
+    )
+    waits = create_run(spec, home)
+    sweep = plan(home, keep=0)
+    assert [run.task_id for run in sweep.removed] == [newer.task_id]
+    assert sweep.kept[waits.task_id] == "not ended"
+    assert sweep.kept[older.task_id] == f"train {waits.task_id[:8]} needs it"
+
+
+def test_the_oldest_go_until_the_rest_fits(home: Path) -> None:
+    runs = [done(home, "seed", days) for days in (3, 2, 1)]
+    sizes = plan(home, keep=3).sizes
+    limit = sizes[runs[1].task_id] + sizes[runs[2].task_id]
+    sweep = plan(home, max_bytes=limit)
+    assert [run.task_id for run in sweep.removed] == [runs[0].task_id]
+    assert sweep.removed_bytes == sizes[runs[0].task_id]
+
+
+def test_what_was_taken_up_meanwhile_stays_with_a_sentence(home: Path) -> None:
+    run = done(home, "seed", 3)
+    sweep = plan(home, keep=0)
+    run.lease.take("worker", 30)
+    assert [run.task_id in sentence for sentence in carry_out(sweep, home)] == [True]
+    assert [one.task_id for one in all_runs(home)] == [run.task_id]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"keep": -1}, {"older_than_days": float("nan")}, {"max_bytes": -1.0}]
+)
+def test_a_limit_that_is_none_is_refused(home: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(BadParameter):
+        plan(home, **options)
