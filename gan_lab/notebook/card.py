@@ -7,9 +7,8 @@ of middle lightness: Jupyter cleans up the rest in notebooks it does not trust, 
 
 from __future__ import annotations
 
-import base64
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -18,13 +17,13 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import NamedTuple
 
+from gan_lab.loss_curve import as_image, loss_curve_svg
 from gan_lab.schema import State, TaskStatus
-from gan_lab.task_states import BLUE, GREEN, GREY, VERMILION, TaskState, state_of
+from gan_lab.task_states import TaskState, state_of
 from gan_lab.workspace.loss_history import LossHistory
 from gan_lab.workspace.run_folder import LOSSES, REPORT_HTML, RunFolder
 from gan_lab.workspace.runs import done_runs
 
-TRAINING, VALIDATION, GOOD, QUIET = BLUE, VERMILION, GREEN, GREY
 FONT = "font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif"
 NUMBERS = "font-variant-numeric:tabular-nums"
 MUTED = "opacity:.65"
@@ -33,9 +32,7 @@ BREAKS = "overflow-wrap:anywhere"  # of paths; an id in a table stays whole
 
 TREND_EPOCHS = 10
 FIGURES = {"samples_generated": "rows", "quality": "quality", "verdict": "verdict"}
-WIDTH, CURVE_HEIGHT, CURVE_POINTS = 640, 120, 400
-
-Losses = Mapping[str, list[float]]
+WIDTH = 640  # pixels
 
 
 class Shown(NamedTuple):
@@ -57,7 +54,7 @@ class Snapshot:
 
     run: RunFolder
     status: TaskStatus
-    losses: Losses
+    losses: Mapping[str, list[float]]
     elapsed_s: float
 
     @property
@@ -74,6 +71,11 @@ class Snapshot:
     def epochs(self) -> int:
         """How many epochs are recorded."""
         return len(self.losses["epoch"])
+
+    @property
+    def epochs_to_draw(self) -> int:
+        """For how many epochs the curve has room: those asked for, or needed once it is done."""
+        return self.epochs if self.status.state is State.SUCCESS else self.status.total
 
     @property
     def left_s(self) -> float | None:
@@ -146,8 +148,7 @@ def show(shot: Snapshot) -> Shown:
     above = columns(shot.facts) + _message(shot)
     below = columns(left) + _failure(shot)
     opened = f'<div style="{BREAKS}">{links(made, "<br>")}</div>'
-    svg = curve(shot) if shot.epochs > 1 else ""
-    legend = _legend(shot) if svg else ""
+    svg = loss_curve_svg({spec.machine_id: shot.losses}, shot.epochs_to_draw, WIDTH)
     full = round(24 * shot.share)
     lines = [
         f"{spec.machine_id} · {spec.kind} · {state.symbol} {state.word}",
@@ -161,8 +162,8 @@ def show(shot: Snapshot) -> Shown:
         shot.share,
         state.colour,
         # In a live page an image would flicker, and a widget's links lead nowhere.
-        body=page(above, legend, svg, below),
-        html=page(head, bar(shot.share, state.colour), above, legend, _image(svg), below, opened),
+        body=page(above, svg, below),
+        html=page(head, bar(shot.share, state.colour), above, as_image(svg), below, opened),
         text="\n".join(lines),
     )
 
@@ -279,13 +280,13 @@ def links(named: Mapping[str, str], between: str = " ") -> str:
 def _message(shot: Snapshot) -> str:
     status = shot.status
     if status.state is State.SUCCESS and 0 < shot.epochs < status.total:
-        message = "Ended before its last epoch: more would not have taught it anything."
+        message = "Ended before its last epoch: more epochs would not have helped."
     elif status.metadata["stage"] == "training" or status.state in (State.SUCCESS, State.FAILURE):
         return ""
     else:
         message = status.message
-    told = message.lower() == shot.state.word
-    return "" if told else f'<div style="{MUTED}">{escape(message)}</div>'
+    said = message.lower() == shot.state.word
+    return "" if said else f'<div style="{MUTED}">{escape(message)}</div>'
 
 
 def _failure(shot: Snapshot) -> str:
@@ -300,68 +301,3 @@ def _failure(shot: Snapshot) -> str:
         f'<pre style="font-size:11px;line-height:15px;overflow-x:auto">'
         f"{escape(error['traceback'])}</pre></details>"
     )
-
-
-# ---- the curve
-
-
-def loss_range(tables: Iterable[Losses]) -> tuple[float, float]:
-    """Return the range worth seeing: all of it but what would flatten the rest.
-
-    That is the first steep epochs, and a validation loss that has run away.
-    """
-    training: list[float] = []
-    validation: list[float] = []
-    for losses in tables:
-        first = len(losses["loss"]) // 50
-        training += losses["loss"][first:]
-        validation += [loss for loss in losses["validation"][first:] if loss == loss]
-    low, top = min(training + validation), max(training)
-    high = min(max(training + validation), 2 * top - low)
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
-
-
-def _legend(shot: Snapshot) -> str:
-    words = [f'<span style="color:{TRAINING}"><b>━</b> training</span>']
-    if any(loss == loss for loss in shot.losses["validation"]):
-        words.append(f'<span style="color:{VALIDATION}"><b>╌</b> validation</span>')
-    low, high = loss_range([shot.losses])
-    return (
-        f'<div style="display:flex;gap:14px;{SMALL};margin-top:6px">{" ".join(words)} '
-        f'<span style="{MUTED}">loss per row (nats), {number(low)} to {number(high)}</span></div>'
-    )
-
-
-def curve(shot: Snapshot) -> str:
-    """Return the losses as an SVG element, over all epochs that are asked for or were needed."""
-    low, high = loss_range([shot.losses])
-    last = int(shot.losses["epoch"][-1])
-    epochs = last if shot.status.state is State.SUCCESS else max(shot.status.total, last)
-    across, down = (WIDTH - 8) / max(1, epochs - 1), (CURVE_HEIGHT - 12) / (high - low)
-
-    def line(name: str, colour: str, dashes: str) -> str:
-        pairs = list(zip(shot.losses["epoch"], shot.losses[name], strict=True))
-        some = pairs[:: -max(1, len(pairs) // CURVE_POINTS)]  # the newest is always among them
-        points = " ".join(
-            f"{(epoch - 1) * across + 4:.1f},{(high - min(loss, high)) * down + 5:.1f}"
-            for epoch, loss in some
-            if loss == loss
-        )
-        return (
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2" '
-            f'stroke-linejoin="round" stroke-dasharray="{dashes}"/>'
-        )
-
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="100%" height="{CURVE_HEIGHT}" '
-        f'viewBox="0 0 {WIDTH} {CURVE_HEIGHT}" preserveAspectRatio="none">'
-        f'<path d="M0 {CURVE_HEIGHT - 1}H{WIDTH}M0 .5H{WIDTH}" stroke="{QUIET}" '
-        f'stroke-opacity=".4"/>'
-        f"{line('loss', TRAINING, 'none')}{line('validation', VALIDATION, '5 3')}</svg>"
-    )
-
-
-def _image(svg: str) -> str:
-    data = base64.b64encode(svg.encode()).decode()
-    size = f'width="{WIDTH}" height="{CURVE_HEIGHT}" style="width:100%;display:block"'
-    return f'<img alt="Losses" {size} src="data:image/svg+xml;base64,{data}">' if svg else ""

@@ -14,7 +14,6 @@ import pandas as pd
 
 from gan_lab.notebook.card import (
     MUTED,
-    QUIET,
     SMALL,
     Shown,
     bar,
@@ -27,7 +26,7 @@ from gan_lab.notebook.card import (
     share_of,
 )
 from gan_lab.schema import State
-from gan_lab.task_states import BY_NAME, TASK_STATES, TaskState, state_of
+from gan_lab.task_states import BY_NAME, GREY, TASK_STATES, TaskState, state_of
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import open_run
 
@@ -76,7 +75,7 @@ def show(lines: Sequence[Line], title: str = "", what: str = "runs") -> Shown:
     lines = sorted(lines, key=lambda line: TASK_STATES.index(line.state))
     counted, share = summary(lines, what), total_share(lines)
     head = f'<div style="font-size:14px;line-height:22px"><b>{escape(title)}</b>{counted}</div>'
-    colour = lines[0].state.colour if lines else QUIET
+    colour = lines[0].state.colour if lines else GREY
     return Shown(
         page(head),
         share,

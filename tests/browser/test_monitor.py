@@ -98,9 +98,9 @@ def test_a_hundred_tasks_in_all_states(page: Page, history: tuple[Path, list[Run
     run = next(run for run in runs if run.lease.held and run.spec.kind == "train")
     row = page.locator(f"{ROWS}[data-task='{run.task_id}']")
     row.click()
-    curves = page.locator(".more polyline")
-    expect(curves).to_have_count(2)
-    assert len((curves.first.get_attribute("points") or "").split()) == len(run.losses())
+    curves = page.locator(".more img")
+    expect(curves).to_have_count(1)
+    page.wait_for_function("document.querySelector('.more img').naturalWidth > 0")
     expect(page.locator(".more")).to_contain_text(f"gan-lab logs {run.task_id[:8]}")
     facts = {"epoch": 30, "loss": 0.07, "rows_per_second": 9_000.0}
     Announcer(run, Settings(home=home)).say("training", 30, 40, "Epoch 30/40", **facts)

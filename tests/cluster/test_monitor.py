@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import httpx
 import promql_parser
@@ -133,16 +134,17 @@ def test_filters_narrow_what_is_told(dashboard: Dashboard, tasks: dict[str, Any]
 
 
 def test_a_loss_curve_ends_at_the_last_epoch(dashboard: Dashboard) -> None:
-    losses = dashboard.get(f"/lab/losses/{dashboard.runs[0].task_id}.json").json()
-    assert losses["epoch"] == [1, 2, 4, 8, 12, 40]
-    assert (losses["loss"][-1], losses["validation"][0]) == (3 / 40, 4)
-    unknown = dashboard.get("/lab/losses/11111111-2222-3333-4444-555555555555.json")
+    curve = dashboard.get(f"/lab/losses/{dashboard.runs[0].task_id}.svg")
+    assert curve.headers["Content-Type"] == "image/svg+xml"
+    label = ElementTree.fromstring(curve.text).attrib["aria-label"]
+    assert "loss 3 to 0.075" in label and "at epoch 40" in label
+    unknown = dashboard.get("/lab/losses/11111111-2222-3333-4444-555555555555.svg")
     assert (unknown.status_code, unknown.json()["reason"]) == (404, "unknown_task")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_nothing_can_be_changed(dashboard: Dashboard, method: str) -> None:
-    for path in ("/lab", "/lab/tasks.json", f"/lab/losses/{dashboard.runs[0].task_id}.json"):
+    for path in ("/lab", "/lab/tasks.json", f"/lab/losses/{dashboard.runs[0].task_id}.svg"):
         assert httpx.request(method, dashboard.url + path).status_code == 405
 
 

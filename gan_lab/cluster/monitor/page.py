@@ -25,9 +25,10 @@ from gan_lab.cluster.monitor.metrics import LabCollector
 from gan_lab.cluster.monitor.run_index import QueueState, RunIndex, RunTable
 from gan_lab.cluster.task_names import lost_message
 from gan_lab.errors import GanLabError
+from gan_lab.loss_curve import loss_curve_svg
 from gan_lab.settings import find_workspace
 from gan_lab.task_states import BY_NAME, STATUS_NAMES
-from gan_lab.workspace.run_folder import LOSS_COLUMNS
+from gan_lab.workspace.loss_history import LossHistory
 from gan_lab.workspace.runs import open_run
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).with_name("monitor.html")
 MAX_ROWS = 200
-MAX_POINTS = 500  # of a loss curve
 PANEL = {"Individual Lab": "/lab"}  # our page among the plots that JupyterLab's panel offers
 # Dask takes the colour of a task from a hash of its prefix: of thirteen, seed, train, generate and
 # report get four that differ, for colour-blind eyes too (Okabe and Ito 2008).
@@ -113,20 +113,25 @@ class TasksHandler(_Handler):
 
 
 class LossesHandler(_Handler):
-    """A task's losses as JSON."""
+    """A training's loss curve as a picture."""
 
     async def get(self, task_id: str) -> None:
-        """Write columns of a task's loss history, evenly thinned where it is long."""
+        """Write the curve as SVG; of a task without two epochs it is empty."""
         try:
-            rows = await asyncio.to_thread(lambda: open_run(task_id, self.index.home).loss_rows())
+            svg = await asyncio.to_thread(self._draw, task_id)
         except GanLabError as error:
             self.set_status(error.http_status)
             self.answer({"message": str(error), "reason": error.reason})
             return
-        step = max(1, -(-len(rows) // MAX_POINTS))
-        thinned = rows[(len(rows) - 1) % step :: step]  # the last one is always there
-        at = {name: LOSS_COLUMNS.index(name) for name in ("epoch", "loss", "validation")}
-        self.answer({name: [row[index] for row in thinned] for name, index in at.items()})
+        self.set_header("Content-Type", "image/svg+xml")
+        self.set_header("Cache-Control", "no-store")
+        self.write(svg)
+
+    def _draw(self, task_id: str) -> str:
+        run = open_run(task_id, self.index.home)
+        losses = LossHistory(run)
+        losses.update()
+        return loss_curve_svg({run.spec.machine_id: losses.columns})
 
 
 class PlotsHandler(IndividualPlots):
@@ -153,7 +158,7 @@ def dask_setup(scheduler: Scheduler) -> None:
     routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = [
         ("/lab", PageHandler, common),
         ("/lab/tasks.json", TasksHandler, common),
-        ("/lab/losses/([0-9a-f-]{36}).json", LossesHandler, common),
+        ("/lab/losses/([0-9a-f-]{36}).svg", LossesHandler, common),
         ("/individual-plots.json", PlotsHandler, {"dask_server": scheduler}),
     ]
     pages = scheduler.http_application.applications  # Dask's, below --dashboard-prefix

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from gan_lab.loss_curve import loss_curve_svg
 from gan_lab.notebook.card import clock, number
 from gan_lab.notebook.fleet.figures import FIGURES
 from gan_lab.notebook.fleet.page import STYLE, escaped
 from gan_lab.workspace import fleet_folder
-from gan_lab.workspace.run_folder import REPORT_HTML, RunFolder
+from gan_lab.workspace.loss_history import LossHistory
+from gan_lab.workspace.run_folder import REPORT_HTML
 
 if TYPE_CHECKING:
     from gan_lab.notebook.fleet.record import FleetRecord, Row
@@ -101,7 +102,9 @@ def _card(row: Row, odd: Sequence[str]) -> str:
     lines.append(f"<dl>{''.join(cells)}</dl>")
     newest = {run.spec.kind: run for run in row.runs}
     if "train" in newest:
-        lines.append(loss_curve(newest["train"]))
+        losses = LossHistory(newest["train"])
+        losses.update()
+        lines.append(loss_curve_svg({row.machine_id: losses.columns}, 0, 240, 48, words=False))
     links = {}
     if row.notebook:
         links = {"read the notebook": f"{row.machine_id}.html", "open it": row.notebook.name}
@@ -109,24 +112,3 @@ def _card(row: Row, odd: Sequence[str]) -> str:
         links["quality report"] = f"../../{newest['report'].task_id}/{REPORT_HTML}"
     shown_links = ", ".join(f"<a href='{where}'>{what}</a>" for what, where in links.items())
     return f"<article>{''.join(lines)}<p>{shown_links}</p></article>"
-
-
-def loss_curve(run: RunFolder, width: int = 240, height: int = 48) -> str:
-    """Return a training's loss by epoch as a small picture (SVG)."""
-    losses = [value for value in run.losses()["loss"] if math.isfinite(value)]
-    if len(losses) < 2:
-        return ""
-    low, last = min(losses), len(losses) - 1
-    across, down = width / last, (height - 4) / ((max(losses) - low) or 1)
-    every = max(1, len(losses) // width)
-    points = " ".join(
-        f"{index * across:.1f},{height - 2 - (loss - low) * down:.1f}"
-        for index, loss in enumerate(losses)
-        if index % every == 0 or index == last
-    )
-    label = f"loss from {losses[0]:.4g} to {losses[-1]:.4g} in {len(losses)} epochs"
-    return (
-        f"<svg viewBox='0 0 {width} {height}' preserveAspectRatio='none' role='img' "
-        f"aria-label='{label}'><title>{label}</title><polyline points='{points}' fill='none' "
-        "stroke='currentColor' stroke-width='1.5' vector-effect='non-scaling-stroke'/></svg>"
-    )
