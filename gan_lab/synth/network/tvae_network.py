@@ -198,8 +198,8 @@ class Network(nn.Module):
     ) -> Encoded:
         """Draw rows from latent codes: each cell from its softmax, where SDV takes the mode."""
         device = self.device
-        told = None if conditions is None else moved(conditions, device)
-        means, logits = self.decode(moved(z, device), told)
+        conditions = None if conditions is None else moved(conditions, device)
+        means, logits = self.decode(moved(z, device), conditions)
         codes = torch.empty(len(z), len(self.layout.widths), dtype=torch.int16, device=device)
         for bucket in self.layout.buckets:
             part = bucket.of(logits)

@@ -211,10 +211,10 @@ def _calibrate(network: Network, prior: Prior, rows: Batch, seed: int) -> None:
 
 
 def _check_request(rows: int | None, lives: int | None, conditions: GenerateConfig | None) -> None:
-    asked = conditions.lives if conditions and conditions.lives else lives  # of all splits
-    if asked is not None:
+    wanted = conditions.lives if conditions and conditions.lives else lives  # of all splits
+    if wanted is not None:
         raise BadParameter(
-            f"lives={asked} was asked of a model of plain rows. Ask for rows, or train a "
+            f"lives={wanted} was asked of a model of plain rows. Ask for rows, or train a "
             "sequential model."
         )
     for name, value in (conditions.conditions if conditions else {}).items():

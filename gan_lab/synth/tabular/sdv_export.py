@@ -1,7 +1,7 @@
 """The seam to SDV: a fitted model as a file that a plain SDV installation loads and samples from.
 
 What this stands on of sdv and cloudpickle is named in `ASSUMED` and held by
-tests/synth/test_sdv_contract.
+tests/synth/tabular/test_sdv_contract.
 """
 
 from __future__ import annotations
