@@ -66,8 +66,8 @@ def test_the_picture_shows_the_layers_of_the_contract() -> None:
     wanted = [re.findall(r"gan_lab\.(\w+)", layer) for layer in layers]
     picture = re.search(r"```text\n(.*?)```", DOCUMENT, re.S)
     assert picture is not None
-    shown = [re.findall(r"^ *\d+ +(.*?)(?:  |$)", line) for line in picture[1].splitlines()]
-    assert [re.findall(r"\w+", cells[0]) for cells in shown if cells] == wanted
+    shown = [line.split("│")[1] for line in picture[1].splitlines()]
+    assert [re.findall(r"\w+", names) for names in shown] == wanted
 
 
 def found(name: str) -> bool:
