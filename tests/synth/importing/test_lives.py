@@ -21,7 +21,7 @@ from gan_lab.synth.report.page import render_html
 from gan_lab.workspace.profiles import load_profile
 from gan_lab.workspace.tables import SplitWriter, read_seed, read_synthetic, split_holdout
 from tests.synth.importing.test_importer import lives
-from tests.synth.lives.test_sequential import wearing_machines
+from tests.synth.lives.tables import wearing_machines
 
 PARTS = {"life": "unit", "time": "cycle"}
 

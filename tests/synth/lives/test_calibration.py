@@ -7,7 +7,6 @@ import pytest
 from scipy.stats import ks_2samp
 
 from gan_lab.synth.lives.calibration import KNOTS, MAX_ROWS, MIN_LIVES, Calibration, Readings
-from gan_lab.synth.lives.level import level_root
 from gan_lab.synth.lives.packed import Floats
 
 ROWS = 100  # of each life
@@ -89,11 +88,3 @@ def test_of_many_lives_some_tell() -> None:
     assert len(many.sample().life) == MAX_ROWS
     long = Readings(np.zeros((900_000, 1)), np.zeros(900_000, dtype=int), lives[:9].repeat(100_000))
     assert len(np.unique(long.sample().life)) == MIN_LIVES
-
-
-def test_a_column_in_which_lives_hardly_differ_keeps_so() -> None:
-    """Shrinking how columns go together takes nothing from one and gives it to another."""
-    rng = np.random.default_rng(5)
-    offset = rng.normal(size=(20, 30)) * np.r_[0.01, np.ones(29)]
-    root = level_root(offset, np.zeros(20, dtype=bool))
-    assert np.sqrt((root[0] ** 2).sum()) < 0.02

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from gan_lab.synth.lives import memory
-from gan_lab.synth.lives.dependence import Dependence
 from gan_lab.synth.lives.memory import (
     DECAYS,
     Autoregression,
@@ -12,8 +11,6 @@ from gan_lab.synth.lives.memory import (
     past_averages_in_regime,
 )
 from gan_lab.synth.lives.packed import Floats, Ints, Packed
-from gan_lab.synth.lives.population import Population, latin_hypercube
-from gan_lab.synth.lives.variance import VarianceModel, entries
 
 LIMITS = np.full(2, -np.inf), np.full(2, np.inf)
 
@@ -107,21 +104,6 @@ def test_a_shock_dies_away_though_regimes_take_turns() -> None:
     assert np.abs(stable.inverse_transform(shock, packed, regime)[late]).max() <= 1.0
 
 
-def test_dependence_lets_nothing_of_what_stands_still_into_other_columns() -> None:
-    rng = np.random.default_rng(8)
-    regime = np.repeat([0, 1], [2_000, 15])  # too few rows to know the second one's spread
-    values = rng.normal(size=(len(regime), 3))
-    values[:, 1] += values[:, 0]
-    values[regime == 1, 0] = 0.0
-    dependence = Dependence.fit(values, regime)
-    still = np.array([[False] * 3, [True, False, False]])
-    alone = dependence.transform(values, regime)
-    alone[regime == 1, 0] = 5.0  # what a network draws there, which nobody shall see
-    np.testing.assert_allclose(
-        dependence.inverse_transform(alone, regime, still), values, atol=1e-6
-    )
-
-
 def test_what_stands_still_stays_so_and_is_remembered(packed: Packed, regime: Ints) -> None:
     residual = autoregressive(packed, regime, (0.9, 0.9))
     residual[regime == 1, 0] = 0.0
@@ -133,32 +115,6 @@ def test_what_stands_still_stays_so_and_is_remembered(packed: Packed, regime: In
     before = past_averages_in_regime(drawn, packed, regime)[:, 0]
     later = running & (before != 0)
     assert np.corrcoef(before[later], drawn[later, 0])[0, 1] == pytest.approx(0.9, abs=0.04)
-
-
-def test_rows_that_enter_a_regime_scatter_as_they_did(packed: Packed, regime: Ints) -> None:
-    entered = entries(regime, packed)
-    assert (entered[packed.age == 0] == -1).all()
-    assert set(np.unique(entered)) == {-1, 0, 1, 2}
-    spread = np.array([1.0, 3.0, 1.0, 5.0])[entered]  # usual, entering 0, entering 1, first
-    residual = np.random.default_rng(6).normal(size=(len(regime), 1)) * spread[:, None]
-    hidden = np.zeros((len(regime), 3), dtype=np.float32)
-    scatter = VarianceModel.fit(
-        hidden, residual, packed.life % 4 == 0, entered, regime, np.array([False])
-    )
-    found = scatter.deviation(hidden, entered)[:, 0]
-    for kind, least, most in ((0, 0.9, 1.1), (1, 2.5, 3.3), (2, 0.9, 1.1), (-1, 2.8, 5.2)):
-        assert least < found[entered == kind].mean() < most
-
-
-def test_few_lives_are_spread_latin_hypercube() -> None:
-    points = latin_hypercube(20, 3, np.random.default_rng(0))
-    assert (np.sort((points * 20).astype(int), axis=0) == np.arange(20)[:, None]).all()
-    one = np.eye(1)[None]
-    lives = Population(np.ones(1), np.zeros((1, 1)), one, np.array([[0.0], [9.0]]))
-    rng, which = np.random.default_rng(1), np.tile([0, 1], 20)
-    means = np.array([lives.draw(which, rng)[which == 1, 0].mean() for _ in range(50)])
-    assert means.mean() == pytest.approx(9.0, abs=0.05)
-    assert means.std() < 0.1  # of independent ones 0.22
 
 
 def test_nothing_is_said_of_the_past_of_noise(packed: Packed, regime: Ints) -> None:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from gan_lab.synth.lives.degradation_curve import EFFECTS, MIN_BETA, Curve
-from gan_lab.synth.lives.population import Population
 from gan_lab.synth.lives.random_effects import MAX_SHARE, CurveData, Evidence, RandomEffects
 
 
@@ -171,15 +170,3 @@ def test_the_curve_is_linear_in_who_a_life_is() -> None:
     both = value(one) + value(other) - value(nobody)
     assert torch.allclose(value(one + other), both, atol=1e-5)
     assert not torch.allclose(value(one), value(nobody), atol=1e-3)
-
-
-def test_a_number_that_tells_no_lives_apart_is_left_at_rest() -> None:
-    """Its variance is the prior's, and what the curve makes of it is noise; what a used number is
-    not known by belongs to how lives differ."""
-    rng, none = np.random.default_rng(0), np.zeros(60, dtype=np.int64)
-    means = np.column_stack([rng.normal(0, 0.9, 60), rng.normal(0, 0.01, 60)])
-    population = Population.fit(means, none, 1, np.array([0.2, 1.0]))
-    drawn = population.draw(np.zeros(4_000, dtype=np.int64), rng)
-    apart = means[:, 0].var()
-    assert drawn[:, 0].var() == pytest.approx(apart + 0.2 * apart / (apart + 0.2), abs=0.02)
-    assert drawn[:, 1].std() < 0.02

@@ -1,0 +1,251 @@
+"""A table of lives as people have it: its columns are recognised, and come back as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gan_lab.errors import BadTable
+from gan_lab.schema import Roles
+from gan_lab.synth.lives.life_table import LEFT
+from gan_lab.synth.lives.sequential import SequentialTVAE
+from tests.synth.lives.tables import (
+    MACHINE_ROLES,
+    ROLES,
+    SMALL,
+    draw,
+    fit,
+    of_each,
+    simple_lives,
+    two_kinds,
+)
+
+
+@pytest.mark.parametrize("name", ["rows", "left", "start"])
+def test_a_column_may_be_called_anything(name: str) -> None:
+    table = simple_lives()
+    table[name] = of_each(table, np.arange(24) * 37.5 + 500) + (
+        table["t"] if name == "start" else 0
+    )
+    drawn = draw(fit(table), lives=5)
+    assert (drawn.groupby("unit").size() == 40).all()
+    assert (drawn.groupby("unit")["rul"].last() == 0).all()
+    assert drawn["t"].between(0, 39).all()
+    assert drawn[name].between(table[name].min(), table[name].max()).all()
+
+
+def test_a_number_of_a_life_that_some_lives_lack() -> None:
+    table = simple_lives(30)
+    built = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(30) * 9, "D"))
+    built[::3] = pd.NaT
+    table["built"] = of_each(table, built.to_numpy())
+    table["offset"] = of_each(table, np.where(np.arange(30) % 3 == 1, np.nan, np.arange(30) / 7))
+    drawn = draw(fit(table), lives=60).groupby("unit")[["built", "offset"]]
+    assert (drawn.nunique(dropna=False) == 1).all(axis=None)
+    assert drawn.first().isna().mean().tolist() == pytest.approx([1 / 3, 1 / 3], abs=0.05)
+
+
+def test_a_category_that_some_lives_lack() -> None:
+    table, rng = simple_lives(40), np.random.default_rng(1)
+    grade = rng.choice(["a", "b"], len(table)).astype(object)
+    grade[(rng.random(len(table)) < 0.1) | (table["unit"] % 4 == 0)] = None
+    table["grade"] = grade
+    drawn = draw(fit(table, epochs=12), lives=80)
+    gone = drawn["grade"].isna()
+    assert gone.groupby(drawn["unit"]).all().mean() == pytest.approx(0.25, abs=0.03)
+    assert gone.mean() == pytest.approx(0.25 + 0.75 * 0.1, abs=0.05)
+
+
+def test_what_is_used_up_only_falls() -> None:
+    table, rng = simple_lives(), np.random.default_rng(0)
+    used = pd.Series((rng.random(len(table)) < 0.3).astype(int)).groupby(table["unit"]).cumsum()
+    table["fuel"] = 100 - used
+    table["stock"] = (table["fuel"] - table["fuel"].min()).astype("uint16")
+    table["to_go"] = 3 * table["rul"]
+    table["pad"] = (12 - 0.049 * used).round(3)
+    model = fit(table)
+    assert [(t.name, t.counter) for t in model.table.sensors[1:]] == [
+        ("fuel", True), ("stock", True), ("to_go", False), ("pad", True),
+    ]  # fmt: skip
+    drawn = draw(model, lives=60)
+    assert drawn["stock"].dtype == "uint16"
+    assert (drawn["pad"] == drawn["pad"].round(3)).all()
+    assert drawn["fuel"].min() >= table["fuel"].min()
+    falls = drawn["fuel"].groupby(drawn["unit"]).diff().dropna()
+    assert set(falls) == {-1, 0}
+    assert falls.mean() == pytest.approx(-0.3, abs=0.05)
+
+
+def test_a_name_of_each_life_tells_the_networks_nothing() -> None:
+    table = simple_lives()
+    table["serial"] = of_each(table, np.array([f"no {n}" for n in range(24)]))
+    table["site"] = of_each(table, np.array(["north", "south"])[np.arange(24) % 2])
+    model = fit(table)
+    assert [model.table.conditions.groups[group].name for group in model.table.inputs] == ["site"]
+    assert set(draw(model, lives=10)["serial"]) <= set(table["serial"])
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pd.date_range("2020-01-01", periods=24).strftime("%Y-%m-%d"), "dates as text"),
+        (None, "too many for operating states"),
+    ],
+)
+def test_what_has_too_many_values_is_refused(column: Any, message: str) -> None:
+    table, roles = simple_lives(), ROLES
+    if column is None:
+        table["odd"], roles = table["t"] % 26, ROLES.model_copy(update={"state": "odd"})
+    else:
+        table["odd"] = of_each(table, np.array(column))
+    with pytest.raises(BadTable, match=f"Column 'odd' holds .*{message}"):
+        fit(table, roles)
+
+
+def test_columns_keep_their_nature(model: SequentialTVAE, table: pd.DataFrame) -> None:
+    drawn = draw(model, lives=40)
+    assert drawn["machine"].nunique() == 40
+    assert set(drawn["speed"]) <= {0, 700, 1500}
+    assert (drawn["firmware"] == "v2").all()
+    assert (drawn.groupby("machine")[["site", "failure_mode"]].nunique() == 1).all(axis=None)
+    assert (drawn.groupby("machine")["starts"].diff().dropna() >= 0).all()
+    speed_of = {"idle": 0, "half": 700, "full": 1500}
+    assert (drawn["speed"] == drawn["state"].map(speed_of)).all()
+    assert drawn["heat"].dropna().between(table["heat"].min(), table["heat"].max()).all()
+    assert (drawn["heat"].dropna().round(1) == drawn["heat"].dropna()).all()
+
+
+@pytest.mark.parametrize(
+    "dropped", [["rul"], ["state"], ["time"], ["rul", "state", "failure_mode"]]
+)
+def test_tables_without_a_role(table: pd.DataFrame, dropped: list[str]) -> None:
+    fewer = table.drop(columns=dropped)
+    drawn = draw(fit(fewer, MACHINE_ROLES.model_copy(update=dict.fromkeys(dropped))), rows=333)
+    assert len(drawn) == 333
+    assert list(drawn.columns) == list(fewer.columns)
+
+
+@pytest.mark.parametrize("kept", [["load", "heat"], ["alarm", "state"]])
+def test_lives_of_numbers_alone_or_of_words_alone(table: pd.DataFrame, kept: list[str]) -> None:
+    fewer = table[["machine", "rul", *kept]]
+    roles = Roles(life="machine", rul="rul")
+    drawn = draw(SequentialTVAE.fit(fewer, roles, SMALL), lives=60)
+    for name in kept:
+        assert drawn[name].isna().mean() == pytest.approx(fewer[name].isna().mean(), abs=0.03)
+        if drawn[name].dtype.kind in "if":
+            assert drawn[name].std() == pytest.approx(fewer[name].std(), rel=0.2)
+        else:
+            shares = fewer[name].value_counts(normalize=True)
+            found = drawn[name].value_counts(normalize=True)
+            assert (found - shares).abs().max() < 0.15
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "named"),
+    [
+        ("heat", np.inf, "'heat' holds infinite"),
+        ("machine", None, "'machine' is missing"),
+        ("note", None, "'note' has no value"),
+        ("rul", "rising", "'rul' rises within a life"),
+    ],
+)
+def test_what_cannot_be_modelled_is_refused_by_name(
+    table: pd.DataFrame, column: str, values: object, named: str
+) -> None:
+    wrong = table.copy()
+    if values == "rising":
+        wrong[column] = -wrong[column]
+    elif column == "note":
+        wrong[column] = np.nan
+    else:
+        wrong[column] = wrong[column].astype(float)
+        wrong.loc[3, column] = values
+    with pytest.raises(BadTable, match=named):
+        SequentialTVAE.fit(wrong, MACHINE_ROLES, SMALL)
+
+
+@pytest.mark.parametrize("kept", [["mode"], ["state"], ["mode", "size"]])
+def test_a_table_may_have_no_number_to_learn(kept: list[str]) -> None:
+    table = two_kinds().drop(columns=["heat", "wear", "mode"])
+    table["mode"], table["size"] = table["unit"].mod(2).map({0: "a", 1: "b"}), table["unit"] * 0.5
+    table["state"] = np.where(table["t"] // 10 % 2, "on", "off")
+    roles = Roles(
+        life="unit", time="t", rul="rul", failure_mode="mode" if "mode" in kept else None,
+        state="state" if "state" in kept else None,
+    )  # fmt: skip
+    table = table[["unit", "t", "rul", *kept]]
+    drawn = draw(SequentialTVAE.fit(table, roles, SMALL), lives=5)
+    assert list(drawn) == list(table) and (drawn.groupby("unit")["rul"].last() == 0).all()
+
+
+@pytest.mark.parametrize("unit", ["percent", "hours"])
+def test_a_life_cut_short_is_not_taken_for_one_that_failed(unit: str) -> None:
+    table = simple_lives()
+    if unit == "percent":
+        table["rul"] = (100 * table["rul"] / 39).round(2)
+    else:
+        table["rul"] = pd.to_timedelta(table["rul"], unit="h")
+    table = table[(table["unit"] % 2 == 0) | (table["t"] < 25)].reset_index(drop=True)
+    model = fit(table)
+    ends = draw(model, lives=40).groupby("unit")["rul"].last()
+    reached = ends <= table["rul"].min() + (table["rul"].max() - table["rul"].min()) * 0.02
+    assert reached.mean() == pytest.approx(0.5, abs=0.1)
+    cut = table.groupby("unit")["rul"].last().max()
+    assert ends[~reached].median() / cut == pytest.approx(1, abs=0.3)
+
+
+def test_a_life_barely_begun_is_as_far_from_its_end_as_most_are() -> None:
+    table = simple_lives(30)
+    table["rul"] = (100 * table["rul"] / 39).round()
+    rows = np.where(np.arange(30) < 6, np.array([1, 2])[np.arange(30) % 2], 40)
+    model = fit(table[table["t"] < of_each(table, rows)].reset_index(drop=True))
+    left = sorted(model.table.covariates[LEFT].values)
+    assert left[-7:] == pytest.approx([0, 38, 38, 38, 39, 39, 39], abs=1)
+
+
+def test_a_rul_that_falls_while_no_time_passes_is_refused() -> None:
+    with pytest.raises(BadTable, match="'rul' falls within lives in which no time passes"):
+        fit(simple_lives().assign(t=5))
+
+
+def test_capped_and_censored_lives(table: pd.DataFrame) -> None:
+    cut = table[(table["machine"] % 2 == 0) | (table["rul"] > 10)].copy()
+    cut["rul"] = cut["rul"].clip(upper=25)
+    drawn = draw(SequentialTVAE.fit(cut, MACHINE_ROLES, SMALL), lives=100)
+    assert drawn["rul"].max() == 25
+    ends = drawn.groupby("machine")["rul"].last()
+    assert (ends > 5).mean() == pytest.approx(0.5, abs=0.15)
+
+
+def test_what_tells_that_a_life_has_ended_is_told_there_only() -> None:
+    table = simple_lives()
+    table["failed"] = table["rul"] == 0
+    table["heat"] += 9 * table["failed"]  # as a setting would
+    table["found"] = np.where(
+        table["rul"] <= 2, np.where(table["unit"] % 3 == 0, "smoke", "noise"), None
+    )
+    drawn = draw(fit(table), lives=60)
+    assert (drawn["failed"] == (drawn["rul"] == 0)).all()
+    assert (drawn["found"].notna() == (drawn["rul"] <= 2)).all()
+    assert (drawn["found"].dropna() == "smoke").mean() == pytest.approx(1 / 3, abs=0.15)
+
+
+def test_a_code_of_the_last_row_goes_with_the_failure_mode() -> None:
+    table, roles = simple_lives(), ROLES.model_copy(update={"failure_mode": "mode"})
+    table["mode"] = of_each(table, np.array(["wear", "crack", "leak"])[np.arange(24) % 3])
+    table["code"] = table["mode"].where(table["rul"] == 0)
+    drawn = draw(fit(table, roles), lives=60).groupby("unit").tail(1)
+    assert (drawn["code"] == drawn["mode"]).all()
+
+
+def test_what_tells_an_end_is_lacking_in_lives_that_did_not_end() -> None:
+    table = simple_lives()
+    ended = table["unit"] % 3 > 0
+    table["found"] = np.where((table["rul"] == 0) & ended, "smoke", None)
+    table["rul"] = table["rul"].where(ended)
+    drawn = draw(fit(table), lives=60)
+    assert (drawn["found"].notna() == (drawn["rul"] == 0)).all()
+    assert drawn["rul"].isna().mean() == pytest.approx(1 / 3, abs=0.05)

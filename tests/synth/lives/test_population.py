@@ -1,0 +1,41 @@
+"""How lives differ from one another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gan_lab.synth.lives import population
+from gan_lab.synth.lives.population import Population, latin_hypercube
+
+
+def test_of_more_lives_than_are_needed_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(population, "MAX_LIVES", 500)
+    chance = np.random.default_rng(0)
+    traits = np.r_[np.zeros(500), np.ones(500)][:, None] + chance.normal(0, 0.1, (1000, 1))
+    none = np.zeros(1000, dtype=np.int64)
+    drawn = Population.fit(traits, none, 1, np.zeros(1)).draw(none, np.random.default_rng(0))
+    assert drawn.mean() == pytest.approx(0.5, abs=0.07)
+
+
+def test_few_lives_are_spread_evenly() -> None:
+    points = latin_hypercube(20, 3, np.random.default_rng(0))
+    assert (np.sort((points * 20).astype(int), axis=0) == np.arange(20)[:, None]).all()
+    one = np.eye(1)[None]
+    lives = Population(np.ones(1), np.zeros((1, 1)), one, np.array([[0.0], [9.0]]))
+    rng, which = np.random.default_rng(1), np.tile([0, 1], 20)
+    means = np.array([lives.draw(which, rng)[which == 1, 0].mean() for _ in range(50)])
+    assert means.mean() == pytest.approx(9.0, abs=0.05)
+    assert means.std() < 0.1  # of independent ones 0.22
+
+
+def test_a_number_that_tells_no_lives_apart_is_left_at_rest() -> None:
+    """Its variance is the prior's, and what the curve makes of it is noise; what a used number is
+    not known by belongs to how lives differ."""
+    rng, none = np.random.default_rng(0), np.zeros(60, dtype=np.int64)
+    means = np.column_stack([rng.normal(0, 0.9, 60), rng.normal(0, 0.01, 60)])
+    population = Population.fit(means, none, 1, np.array([0.2, 1.0]))
+    drawn = population.draw(np.zeros(4_000, dtype=np.int64), rng)
+    apart = means[:, 0].var()
+    assert drawn[:, 0].var() == pytest.approx(apart + 0.2 * apart / (apart + 0.2), abs=0.02)
+    assert drawn[:, 1].std() < 0.02
