@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Literal
@@ -60,7 +59,7 @@ class Verdict(Message):
 
 
 HEADLINES = {
-    "good": "Nothing was found that speaks against using these rows.",
+    "good": "No fault found: you can use these rows.",
     "care": "Use these rows with care.",
     "bad": "Do not use these rows as they are.",
 }
@@ -101,7 +100,7 @@ def judge(
     memory = next((each for each in against if each.kind in MEMORY), None)
     reasons = [*few, *(each for each in against if each in (against[0], memory))]
     if asked:
-        text = f"The rows were drawn as asked ({asked}): what differs by it is no fault."
+        text = f"Conditions of these rows: {asked}. What differs by them is no fault."
         found.append(finding("note", "conditions", text))
         reasons.append(found[-1])
     return Verdict(
@@ -116,14 +115,16 @@ def _few_lives(sides: Sides) -> Iterator[Finding]:
     life = sides.roles.life
     if life is None:
         return
+    from scipy.special import comb
+
     held, seen = sides.holdout[life].nunique(), sides.train[life].nunique()
     fewer = min(held, seen)
-    if fewer < FEWEST_LIVES or math.comb(held + seen, fewer) * BY_CHANCE < 1:
+    if fewer < FEWEST_LIVES or comb(held + seen, fewer) * BY_CHANCE < 1:  # inf for many lives
         text = (
-            f"{held} held-out {'life' if held == 1 else 'lives'}: beside {seen} seen, too few to "
-            "tell a fault of the model from what sets one life apart from the next, and memory of "
-            "whole lives from chance, so nothing is called good. Import more lives, or train with "
-            "a larger holdout."
+            f"The model learned from {seen} {'life' if seen == 1 else 'lives'} and the report "
+            f"holds out {held}: too few to separate a fault of the model from the differences "
+            "between lives, or memory from chance. The report calls nothing good. Import more "
+            "lives, or train with a larger holdout."
         )
         yield finding("care", "few_lives", text, value=fewer)
 
@@ -151,14 +152,14 @@ def _physics(physics: Physics) -> Iterator[Finding]:
         fast,
         lambda names, worst: (
             f"{listed(names)} {verb(names, 'changes', 'change')} faster than a real machine: "
-            f"{percent(fast[worst])} of the steps of {worst} beat all but 0.1 % of real ones."
+            f"{percent(fast[worst])} of the steps of {worst} are faster than 99.9 % of real ones."
         ),
     )
     yield from _missing_levels(physics.missing_levels)
     ours, *real = (physics.rising_rul.get(s) or 0 for s in ("synthetic", "train", "holdout"))
     rising = ours - max(real)
     text = f"Remaining useful life rises at {percent(rising)} of the steps within a life"
-    text += ", which it cannot: do not train sequence models on these lives."
+    text += ", which is impossible: do not train sequence models on these lives."
     yield from beyond("rising_rul", rising, text)
 
 
@@ -368,17 +369,17 @@ def _lives(lives: LifeFigures) -> Iterator[Finding]:
         yield from beyond(
             "acf",
             ours_off - real_off,
-            "Courses in time are rougher or smoother than real ones: the autocorrelation is off by "
-            f"{ours_off:.2f} on average.",
+            f"Autocorrelation differs from real lives by {ours_off:.2f} on average: courses in "
+            "time are rougher or smoother than real ones.",
         )
     area = lives.c2st.get("synthetic")
-    text = f"A classifier tells windows of these lives from real ones (AUC {area or 0:.2f})."
+    text = f"Detection AUC {area or 0:.2f}: a classifier tells these windows from real ones."
     yield from beyond("window_detection", area, text, limit="detection")
 
 
 def _loose() -> Iterator[Finding]:
-    text = "These rows were drawn one by one and make no lives: do not teach a model of courses in "
-    yield finding("care", "no_lives", f"{text}time with them. A sequential model draws lives.")
+    text = "These rows form no lives: do not train sequence models on them. A sequential model "
+    yield finding("care", "no_lives", f"{text}generates lives.")
 
 
 # ---- privacy
@@ -402,8 +403,7 @@ def _privacy(privacy: Privacy, few: bool = False) -> Iterator[Finding]:
     ]
     if near:
         copies += (
-            f", and {listed(near)} are nearer to what the model has seen than to what was held out "
-            "(50 % would be no memory at all)"
+            f", and {listed(near)} are nearer to training than to held-out ones (50 %: no memory)"
         )
     if near or (privacy.copies or 0) > (privacy.copies_real or 0):
         text = f"A hint of memory, too weak to be held against these rows: {copies}."
@@ -443,15 +443,15 @@ def _memory(privacy: Privacy) -> Iterator[Finding]:
         yield from beyond(
             "memory",
             max(shares.values()),
-            f"The model memorises: {said} are nearer to what it has seen than to what was held out "
-            "(50 % would be no memory at all).",
+            f"The model memorises: {said} are nearer to training than to held-out ones "
+            "(50 %: no memory).",
         )
     loss = privacy.adversarial.get("loss")
     yield from beyond(
         "adversarial",
         loss,
-        "The rows lie closer to what the model has seen than to what it has not: the "
-        f"nearest-neighbour privacy loss is {loss or 0:.2f}.",
+        f"Nearest-neighbour privacy loss {loss or 0:.2f}: the rows lie closer to training rows "
+        "than to held-out ones.",
     )
 
 
@@ -480,8 +480,10 @@ def _shapes(columns: list[ColumnFit]) -> Iterator[Finding]:
 
 def _detection(detection: Detection) -> Iterator[Finding]:
     names = list(detection.giveaways)[:3]
-    by = f", most of all by {listed(names)}" if names else ""
-    text = f"A classifier tells these rows from real ones (AUC {detection.auc or 0:.2f}){by}."
+    by = f", mostly by {listed(names)}" if names else ""
+    text = (
+        f"Detection AUC {detection.auc or 0:.2f}: a classifier tells these rows from real ones{by}."
+    )
     yield from beyond("detection", detection.auc, text, names)
 
 

@@ -204,13 +204,13 @@ def some(table: pd.DataFrame, lives: int) -> pd.DataFrame:
     return table[table["life"].isin(table["life"].unique()[:lives])].reset_index(drop=True)
 
 
-@pytest.mark.parametrize(("seen", "held", "said"), [(1, 1, "life:"), (6, 2, "lives:")])
+@pytest.mark.parametrize(("seen", "held", "said"), [(1, 1, "1 life"), (6, 2, "6 lives")])
 def test_on_few_lives_nothing_is_called_good(
     seen: int, held: int, said: str, motor: pd.DataFrame, profile: Profile
 ) -> None:
     drawn, train, holdout = parts(motor, "life", seed=0)
     found = verdict((drawn, some(train, seen), some(holdout, held)), profile.roles, profile)
-    assert found.findings[0].text.startswith(f"{held} held-out {said} beside {seen} seen")
+    assert f"learned from {said} and the report holds out {held}:" in found.findings[0].text
     assert found.findings[0].text in found.headline
     assert found.level != "good" and not [f for f in found.findings if f.level == "good"]
     assert not any("No sign of memory" in f.text for f in found.findings)
@@ -370,7 +370,7 @@ def test_a_page_leaves_out_what_could_not_be_computed() -> None:
     assert found.detection.auc is None and found.figures["memory"] is not None
     assert "reaches an AUC of" not in page and "Not tried: half of the synthetic" in page
     assert "<h3>Detection</h3>" not in page and "<h3>Memory</h3>" in page
-    assert "of 1 life that" in page and "1 held-out life:" in page
+    assert "of 1 life that" in page and "learned from 2 lives and the report holds out 1:" in page
     assert "predict remaining useful life" not in page
 
 
@@ -402,7 +402,7 @@ def test_conditions_that_were_asked_for_are_said() -> None:
     asked = "late_life 0.4"
     for words, found in ((asked, True), ("", False)):
         said = evaluate(*tables, Roles(life="life"), asked=words).verdict
-        assert ("drawn as asked (late_life 0.4)" in said.headline) is found
+        assert ("Conditions of these rows: late_life 0.4." in said.headline) is found
         assert ("conditions" in {each.kind for each in said.findings}) is found
 
 
