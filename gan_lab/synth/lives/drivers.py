@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gan_lab.errors import BadParameter
 from gan_lab.synth.lives import row_context
 from gan_lab.synth.lives.degradation_curve import Curve
+from gan_lab.synth.lives.evidence import folds_of, without_wear
 from gan_lab.synth.lives.memory import past_averages, ridge, sample_lives
 from gan_lab.synth.lives.packed import Floats, Ints, Packed
 
@@ -110,7 +111,6 @@ def find_drivers(
     numbers: Floats,
     features: NDArray[np.float32],
     packed: Packed,
-    validation: NDArray[np.bool_],
 ) -> list[int]:
     """Return the places of drivers among the `candidates` (columns,).
 
@@ -118,26 +118,25 @@ def find_drivers(
     not (Granger 1969), and the others' pasts say far less of it (something where its sensor is
     noisy, for what it drives is a second reading of it); and what it drives follows it as it was,
     not only as it is. The one that explains most comes first. `numbers` is (rows, columns),
-    `features` (rows, n) those of a row but wear. `validation` rows (rows,) decide; few lives do not
-    show what wears.
+    `features` (rows, n) those of a row but wear. All of it is asked of lives left out of the fit,
+    wear apart (`evidence`).
     """
     if not candidates.any() or len(packed.rows) < MIN_LIVES:
         return []
-    some = sample_lives(packed, validation)
+    some = sample_lives(packed, np.zeros(len(numbers), dtype=bool))
     packed = Packed(np.unique(packed.life[some], return_counts=True)[1])
     center, spread = np.nanmean(numbers, axis=0), np.nanstd(numbers, axis=0) + 1e-12
-    validation, scaled = validation[some], np.nan_to_num((numbers[some] - center) / spread)
+    scaled = np.nan_to_num((numbers[some] - center) / spread)
     inputs = np.concatenate([features[some], np.ones((len(scaled), 1))], axis=1, dtype=np.float64)
-    left = scaled - inputs @ ridge(inputs[~validation], scaled[~validation])
-    left -= packed.sums(left)[packed.life] / packed.rows[packed.life, None]
-    own, with_other = _Errors(past_averages(left, packed), left, validation).squared(own=True)
-    remembers = own < (left[validation] ** 2).sum(axis=0) * (1 - MIN_MEMORY)
+    scaled -= inputs @ ridge(inputs, scaled)
+    left, fold = without_wear(scaled, packed), folds_of(packed)
+    own, with_other = _Errors(past_averages(left, packed), left, fold).squared(own=True)
+    remembers = own < (left**2).sum(axis=0) * (1 - MIN_MEMORY)
     explains = np.maximum(1 - with_other / own, 0.0)  # (columns, columns): the first the second
     caused = explains.max(axis=0) / np.maximum(explains.max(axis=1), 1e-9)
-    free = candidates & ~_wears(left, packed) & remembers & (caused < MAX_CAUSED)
-    errors = _Errors(packed.averages(left, LAGS), left, validation)
-    at_once = _Errors(left, left, validation)
-    lagging = errors.squared()[1] < (1 - MIN_LAG) * at_once.squared()[1]
+    free = candidates & ~_wears(scaled, packed) & remembers & (caused < MAX_CAUSED)
+    errors = _Errors(packed.averages(left, LAGS), left, fold)
+    lagging = errors.squared()[1] < (1 - MIN_LAG) * _Errors(left, left, fold).squared()[1]
     chosen: list[int] = []
     while free.any() and len(chosen) < MAX_DRIVERS:
         before, beside = errors.squared(chosen)
@@ -152,22 +151,22 @@ def find_drivers(
 
 
 class _Errors:
-    """Squared errors of linear predictions of columns, from sums over rows alone; `terms` (rows,
-    n x columns) are n inputs of each column."""
+    """Squared errors of linear predictions of columns in the lives of a fold, fitted to the other
+    folds, from sums over rows alone; `terms` (rows, n x columns) are n inputs of each column."""
 
-    def __init__(self, terms: Floats, left: Floats, validation: NDArray[np.bool_]) -> None:
+    def __init__(self, terms: Floats, left: Floats, fold: Ints) -> None:
         self.columns = left.shape[1]
         self.lags = np.arange(terms.shape[1] // self.columns) * self.columns
-        self.sums = []
-        for rows in (~validation, validation):
-            inputs, target = terms[rows], left[rows]
-            self.sums.append((inputs.T @ inputs, inputs.T @ target, (target**2).sum(axis=0)))
-        self.ridge = 1.0 + 1e-5 * (~validation).sum()
+        folds = [fold == number for number in range(fold.max() + 1)]
+        self.gram = np.stack([terms[rows].T @ terms[rows] for rows in folds])
+        self.cross = np.stack([terms[rows].T @ left[rows] for rows in folds])
+        self.square = (left**2).sum(axis=0)
+        self.ridge = 1.0 + 1e-5 * len(left)
 
     def squared(self, known: Sequence[int] = (), own: bool = False) -> tuple[Floats, Floats]:
-        """Return the sums of squared errors on validation rows, with the terms of the `known`
-        columns and of each column's `own`, (columns,), and with another's beside these, (columns of
-        the other, columns)."""
+        """Return the sums of squared errors with the terms of the `known` columns and of each
+        column's `own`, (columns,), and with another's beside these, (columns of the other,
+        columns)."""
         before, beside = np.empty(self.columns), np.empty((self.columns, self.columns))
         others = np.arange(self.columns)[:, None]
         for column in range(self.columns):
@@ -180,12 +179,12 @@ class _Errors:
     def _squared(self, column: int, sets: Ints) -> Floats:
         """Return the sum of squared errors with the terms of each set of columns, (sets,)."""
         lines = (self.lags[:, None] + sets[:, None, :]).reshape(len(sets), -1)
-        across = lines[:, :, None], lines[:, None, :]
-        (gram, cross, _), (held_gram, held_cross, square) = self.sums
-        shrunk = gram[across] + self.ridge * np.eye(lines.shape[1])
-        found = np.linalg.solve(shrunk, cross[lines, column][..., None])[..., 0]
-        error = square[column] - 2 * (found * held_cross[lines, column]).sum(axis=1)
-        return np.asarray(error + np.einsum("si,sij,sj->s", found, held_gram[across], found)) + 1e-9
+        held = self.gram[:, lines[:, :, None], lines[:, None, :]]  # (folds, sets, terms, terms)
+        cross = self.cross[:, lines, column]
+        fitted = held.sum(axis=0) - held + self.ridge * np.eye(lines.shape[1])
+        found = np.linalg.solve(fitted, (cross.sum(axis=0) - cross)[..., None])[..., 0]
+        error = np.einsum("fsi,fsij,fsj->s", found, held, found) - 2 * (found * cross).sum((0, 2))
+        return np.asarray(self.square[column] + error) + 1e-9
 
 
 def _wears(left: Floats, packed: Packed) -> NDArray[np.bool_]:

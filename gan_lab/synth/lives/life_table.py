@@ -113,8 +113,8 @@ class LifeTable:
         parts.lend(codes, categories)
         levels, numbers = _levels_by_column(parts, categories, codes), parts.numbers
         flagged = [str(c.name) for c, f in zip(categories.groups, flags, strict=True) if f]
-        progress = packed.age / np.diff(packed.starts)[packed.life]
-        settings, regime = choose_regimes(regimes, roles.state, levels, flagged, numbers, progress)
+        named = {c.name: readings for c, readings in zip(parts.sensors, numbers.T, strict=True)}
+        settings, regime = choose_regimes(regimes, roles.state, levels, flagged, named, packed)
         for column, readings in zip(parts.sensors, numbers.T, strict=True):
             column.scale = Scale() if column.counter else Scale.fit(readings, regime, packed)
             readings[:] = column.scale.transform(readings)

@@ -1,7 +1,7 @@
 """Operating regimes: which columns make them, and the levels that such columns take.
 
-Regimes are the `state` column, else the columns of few levels that do not depend on wear
-(settings).
+Regimes are the `state` column, else columns of few levels (settings) that predict lives left out
+of the fit (`evidence`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from gan_lab.errors import BadParameter, BadTable
-from gan_lab.synth.lives.packed import Floats, Ints
+from gan_lab.synth.lives.evidence import folds_of, level_gain, without_wear
+from gan_lab.synth.lives.memory import sample_lives
+from gan_lab.synth.lives.packed import Floats, Ints, Packed
 
 MAX_LEVELS = 12
 MAX_REGIMES = 30
@@ -23,18 +25,18 @@ def choose_regimes(
     state: str | None,
     levels: dict[str, Ints],
     flagged: list[str],
-    numbers: Floats,
-    progress: Floats,
+    numbers: dict[str, Floats],
+    packed: Packed,
 ) -> tuple[list[str], Ints]:
     """Return the columns that make the regimes and the regime of each row; what is `flagged` tells
     an end and is no setting, unless it is named."""
     if wanted == "auto" and state is not None:
         wanted = state if state in levels else "none"
     if wanted == "none":
-        return [], np.zeros(len(progress), dtype=np.int64)
+        return [], np.zeros(len(packed.life), dtype=np.int64)
     if wanted == "auto":
         free = {name: code for name, code in levels.items() if name not in flagged}
-        return find_regimes(free, numbers, progress)
+        return find_regimes(free, numbers, packed)
     names = [wanted] if wanted in levels else [name.strip() for name in wanted.split(",")]
     for name in names:
         if name not in levels:
@@ -52,21 +54,29 @@ def choose_regimes(
 
 
 def find_regimes(
-    levels: dict[str, Ints], numbers: Floats, progress: Floats
+    levels: dict[str, Ints], numbers: dict[str, Floats], packed: Packed
 ) -> tuple[list[str], Ints]:
     """Return the columns that make the regimes, and the regime of each row.
 
-    A regime column has few `levels`, does not depend on wear (it is independent of the quarter of
-    the life: `progress` is within [0, 1)), and explains the `numbers` (rows, columns); a further
-    one must explain more than those before.
+    A regime column has few `levels` (rows,), which are independent of the quarter of the life and
+    explain the other columns of `numbers` (rows,) in lives left out of the fit, wear apart; a
+    further one must explain more than those before.
     """
-    quarter = np.minimum((progress * 4).astype(np.int64), 3)
-    free = {name: code for name, code in levels.items() if _independent_of_wear(code, quarter)}
     chosen: list[str] = []
-    regime = np.zeros(len(progress), dtype=np.int64)
+    regime = np.zeros(len(packed.life), dtype=np.int64)
+    if not (levels and numbers):
+        return chosen, regime
+    some = sample_lives(packed, np.zeros(len(packed.life), dtype=bool))
+    fitted = Packed(np.unique(packed.life[some], return_counts=True)[1])
+    fold, left = folds_of(fitted), without_wear(np.stack(list(numbers.values()), 1)[some], fitted)
+    quarter = packed.age * 4 // packed.rows[packed.life]
+    free = {name: code for name, code in levels.items() if _independent_of_wear(code, quarter)}
     explained = 0.0
     while free:
-        gains = {name: _eta_squared(_joint(regime, code), numbers) for name, code in free.items()}
+        gains = {}
+        for name, code in free.items():
+            others = [column not in (*chosen, name) for column in numbers]
+            gains[name] = level_gain(_joint(regime, code)[some], left[:, others], fold)
         best = max(gains, key=lambda name: gains[name])
         joint = _joint(regime, free.pop(best))
         if gains[best] < explained + MIN_GAIN or joint.max() >= MAX_REGIMES:
@@ -111,15 +121,3 @@ def _independent_of_wear(code: Ints, quarter: Ints) -> bool:
     chi2 = ((table - expected) ** 2 / np.maximum(expected, 1e-12)).sum()
     cramer = np.sqrt(chi2 / table.sum() / max(min(table.shape) - 1, 1))
     return bool(cramer < 0.1 + 1.5 * by_chance)
-
-
-def _eta_squared(code: Ints, numbers: Floats) -> float:
-    """Return the share of variance that a code explains, on average over columns of numbers."""
-    if not numbers.shape[1]:
-        return 0.0
-    filled = np.where(np.isnan(numbers), np.nanmean(numbers, axis=0), numbers)
-    count = np.bincount(code)[:, None]
-    sums = np.stack([np.bincount(code, column) for column in filled.T], axis=1)
-    between = (count * (sums / np.maximum(count, 1) - filled.mean(0)) ** 2).sum(0)
-    total = ((filled - filled.mean(0)) ** 2).sum(0)
-    return float(np.mean(between / np.maximum(total, 1e-300)))

@@ -85,7 +85,7 @@ class TrainingLives:
         candidates = self.table.may_drive & ~self.arrays.missing.any(axis=0)
         if wanted == "auto":
             features = self.features[:, WEAR_FEATURES:]
-            found = find_drivers(candidates, numbers, features, self.packed, self.validation)
+            found = find_drivers(candidates, numbers, features, self.packed)
         else:
             names = [column.name for column in self.table.sensors]
             found = named_drivers(wanted, names, candidates)

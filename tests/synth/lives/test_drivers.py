@@ -162,14 +162,12 @@ def test_what_drives_is_found_among_what_does_not() -> None:
     crack = load[:, 3:] + worn  # which shakes something else, and is no driver
     shaken = packed.averages(crack, [0.8]) + noise[:, 3:]
     columns = np.concatenate([heat, load[:, :3], follows_at_once, crack, shaken], axis=1)
-    asked, nothing = packed.life % 5 == 0, np.zeros((len(load), 0), dtype=np.float32)
+    nothing = np.zeros((len(load), 0), dtype=np.float32)
     every = np.ones(8, dtype=bool)
-    assert sorted(find_drivers(every, columns, nothing, packed, asked)) == [2, 3]
-    assert find_drivers(~np.isin(np.arange(8), [2]), columns, nothing, packed, asked) == [3]
+    assert sorted(find_drivers(every, columns, nothing, packed)) == [2, 3]
+    assert find_drivers(~np.isin(np.arange(8), [2]), columns, nothing, packed) == [3]
     few = packed.life < 5
-    assert (
-        find_drivers(every, columns[few], nothing[few], Packed(np.full(5, 150)), asked[few]) == []
-    )
+    assert find_drivers(every, columns[few], nothing[few], Packed(np.full(5, 150))) == []
 
 
 @pytest.mark.slow
