@@ -43,6 +43,13 @@ class Machine:
 
         return parquet_shape(self.seed_path) if self.seed_path.exists() else None
 
+    @property
+    def manifest_path(self) -> Path:
+        """Where its synthetic tables are recorded, whether there are any or not."""
+        from gan_lab.workspace.tables import synthetic_folder
+
+        return synthetic_folder(self.machine_id) / "manifest.json"
+
     @cached_property
     def manifest(self) -> dict[str, Any] | None:
         """What is recorded of its synthetic tables, None where there are none."""
@@ -78,7 +85,7 @@ def machines() -> pd.DataFrame:
                 "sensors": len(machine.profile.sensors),
                 "seed_rows": machine.seed_shape[0] if machine.seed_shape else 0,
                 "model": machine_id in trained,
-                "synthetic": machine.manifest is not None,
+                "synthetic": machine.manifest_path.exists(),
                 "last_run": f"{last.spec.kind} {last.status().status}" if last else "",
             }
         )
