@@ -48,6 +48,7 @@ def test_an_import_inside_a_function_hides_nothing_from_the_contracts(tmp_path: 
 def test_a_room_says_in_a_few_sentences_what_it_is_for(room: Path) -> None:
     said = ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
     assert said is not None
+    said = said.partition("\n|")[0]  # a table of the files may follow
     assert 1 <= len(re.findall(r"[.:](?:\s|$)", said)) <= 6, said
     assert len(said.splitlines()) <= 8, said
 
