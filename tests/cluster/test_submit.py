@@ -44,16 +44,6 @@ SMALL = {"model": "tabular", "batch_size": 200, "compress_dims": [16], "decompre
 MACHINE = "motor_abb_m3bp_002"
 
 
-@pytest.fixture
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A workspace with machines and nothing else; no services."""
-    (tmp_path / "data").mkdir()
-    machines = Path(__file__).parents[2] / "data" / "machines"
-    (tmp_path / "data" / "machines").symlink_to(machines)
-    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """The run of a small training of lives that is done."""
