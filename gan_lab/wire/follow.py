@@ -87,12 +87,14 @@ def follow(
     reader, ended = run.event_reader(after), False
     with Doorbell(run, settings) as doorbell:
         while stop is None or not stop.is_set():
-            ended, ended_before = run.final, ended
+            # The last word follows the record, by whoever holds the lease; a kill in between
+            # loses it.
+            ended, ended_before = run.final and not run.lease.held, ended
             for event in reader.read():
                 yield event
                 if event.final and not _goes_on(run, event):
                     return
-            if ended_before:  # the last word follows the record; it had its moment
+            if ended_before:
                 return
             doorbell.wait(stop)
 

@@ -8,7 +8,7 @@ import pytest
 
 from gan_lab.settings import Settings
 from gan_lab.wire.announce import Announcer
-from gan_lab.wire.follow import follow
+from gan_lab.wire.follow import CHECK_FOLDER_S, follow
 from gan_lab.workspace.run_folder import EVENTS, RunFolder
 from tests.wire.conftest import end, say_some
 
@@ -60,6 +60,24 @@ def test_fifty_watchers_see_the_same(run: RunFolder, settings: Settings) -> None
     for thread in threads:
         thread.join(30)
     assert seen == [list(range(1, 12))] * 50
+
+
+def test_a_reader_waits_for_the_last_word_of_a_writer_who_has_recorded_the_end(
+    run: RunFolder, settings: Settings
+) -> None:
+    announcer = Announcer(run, settings)
+    run.lease.take("writer", 60)
+    say_some(announcer, 1, 2)
+    run.finish({})
+    seen: list[int] = []
+    reader = threading.Thread(target=lambda: seen.extend(e.seq for e in follow(run, settings)))
+    reader.start()
+    reader.join(3 * CHECK_FOLDER_S)
+    assert reader.is_alive()
+    announcer.say("completed", 2, 2, "Done")
+    run.lease.drop("writer")
+    reader.join(30)
+    assert seen == [1, 2, 3]
 
 
 @pytest.mark.slow
