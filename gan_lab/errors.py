@@ -104,7 +104,7 @@ class NoReport(RequestError):
     reason = "no_report"
 
 
-class MachineExists(RequestError):
+class MachineExists(BadParameter):
     """There is a machine of this id already, and nobody said to replace it."""
 
     http_status = 409

@@ -20,7 +20,7 @@ def machines(context: click.Context, as_json: bool, schema: bool) -> None:
     if context.invoked_subcommand:
         return
     if schema:
-        from gan_lab.workspace.profile_repair import profile_schema
+        from gan_lab.workspace.profile_check import profile_schema
 
         print_json(profile_schema())
         return
@@ -35,16 +35,14 @@ def machines(context: click.Context, as_json: bool, schema: bool) -> None:
 
 
 @machines.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--replace", is_flag=True, help="Replace a machine that exists.")
 def add(file: Path, replace: bool) -> None:
-    """Add a machine by its profile (YAML), brought into shape; says what was repaired."""
-    from gan_lab.workspace.profile_repair import add_profile
+    """Add a machine by its profile (YAML)."""
+    from gan_lab.workspace.profile_check import add_profile
 
-    profile, repairs = add_profile(file, replace=replace)
+    profile = add_profile(file.read_bytes(), str(file), replace)
     click.echo(f"{profile.machine_id}: {len(profile.sensors)} sensors.")
-    for repair in repairs:
-        click.echo(f"Repaired: {repair}")
 
 
 @click.command("import")

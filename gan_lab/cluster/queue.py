@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -115,14 +115,27 @@ def known_keys(client: Client, ended: bool = False) -> list[str]:
         ) from None
 
 
-def lost(found: Sequence[RunFolder] | None = None) -> list[RunFolder]:
-    """Return the runs that have not ended and that nobody works on or has in a queue."""
+def keys_in_queue() -> frozenset[str]:
+    """Return the keys that the workspace's cluster has, none where there is no cluster.
+
+    Raises `ServiceUnreachable`.
+    """
+    client = services.find_client()
+    return frozenset(known_keys(client)) if client else frozenset()
+
+
+def lost(
+    found: Sequence[RunFolder] | None = None,
+    ask: Callable[[], frozenset[str] | None] = keys_in_queue,
+) -> list[RunFolder]:
+    """Return the runs that have not ended and that nobody works on or has in a queue.
+
+    `ask` says what the queue has; None, where nobody can say, means that nothing is lost.
+    """
     found = all_runs() if found is None else found
     waiting = [run for run in found if not run.final and not run.lease.held]
-    if not waiting:
+    if not waiting or (known := ask()) is None:
         return []
-    client = services.find_client()
-    known = set(known_keys(client)) if client else set()
     return [run for run in waiting if task_key(run) not in known and not run.final]
 
 
@@ -159,17 +172,21 @@ def warn_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
 
 def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
     """Return where tasks stand, from their folders and, where these are silent, the cluster."""
-    missing: set[str] = set()
+    gone: list[RunFolder] = []
     try:
         gone = lost(found)
         if any(run.just_made for run in gone):  # perhaps on its way to the cluster
             threading.Event().wait(ON_ITS_WAY_S)
             gone = lost(gone)
-        missing = {run.task_id for run in gone}
     except ServiceUnreachable as error:
         log.warning("What waits may be lost: %s", error)
-    told = [run.status() for run in found]
-    return [lost_status(now) if now.task_id in missing else now for now in told]
+    return with_lost(gone, found)
+
+
+def with_lost(missing: Sequence[RunFolder], found: Sequence[RunFolder]) -> list[TaskStatus]:
+    """Return where tasks stand, some of which are lost."""
+    ids, statuses = {run.task_id for run in missing}, [run.status() for run in found]
+    return [lost_status(now) if now.task_id in ids else now for now in statuses]
 
 
 def cancel_run(run: RunFolder) -> None:

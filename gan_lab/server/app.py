@@ -7,36 +7,13 @@ from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
 
-from gan_lab.server import handlers, panel
-from gan_lab.server.openapi import document
-from gan_lab.server.operation import LabHandler, operation
+from gan_lab.server import panel
+from gan_lab.server.handler import ApiHandler
+from gan_lab.server.routes import ROUTES
 from gan_lab.server.shared import Shared
 from gan_lab.server.socket import TaskSocket
 
-
-class OpenApi(LabHandler):
-    """The description of all this."""
-
-    @operation("This document.", dict[str, Any])
-    async def get(self) -> None:
-        """Answer with the OpenAPI document."""
-        self.answer(document(ROUTES, self.base_url))
-
-
-ROUTES: dict[str, type[LabHandler]] = {
-    "/api/gan/openapi.json": OpenApi,
-    "/api/gan/machines": handlers.Machines,
-    "/api/gan/machines/{machine_id}": handlers.Machine,
-    "/api/gan/machines/{machine_id}/data": handlers.MachineData,
-    "/api/gan/machines/{machine_id}/report": handlers.MachineReport,
-    "/api/gan/machines/{machine_id}/seed": handlers.StartSeed,
-    "/api/gan/machines/{machine_id}/train": handlers.StartTrain,
-    "/api/gan/machines/{machine_id}/generate": handlers.StartGenerate,
-    "/api/gan/machines/{machine_id}/pipeline": handlers.StartPipeline,
-    "/api/gan/tasks": handlers.Tasks,
-    "/api/gan/tasks/{task_id}": handlers.Task,
-}
-SOCKET = "/ws/gan/training/{task_id}"
+SOCKET = r"/ws/gan/training/([^/]+)"
 
 
 class GanLabExtension(ExtensionApp):
@@ -51,10 +28,12 @@ class GanLabExtension(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """Append our routes; the server puts its base_url before them."""
-        for path, handler in ROUTES.items():
-            self.handlers.append((pattern(path), handler))
-        self.handlers.append((pattern(SOCKET), TaskSocket))
-        self.handlers.append((r"/(?:api|ws)/gan(?:/.*)?", handlers.Nothing))
+        for path in dict.fromkeys(route.path for route in ROUTES):
+            routes = {route.method: route for route in ROUTES if route.path == path}
+            pattern = re.sub(r"\{\w+\}", "([^/]+)", path)
+            self.handlers.append((pattern, ApiHandler, {"routes": routes}))
+        self.handlers.append((SOCKET, TaskSocket))
+        self.handlers.append((r"/(?:api|ws)/gan(?:/.*)?", ApiHandler, {"routes": {}}))
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         shared: Shared = self.settings["gan_lab_shared"]
@@ -64,8 +43,3 @@ class GanLabExtension(ExtensionApp):
     async def stop_extension(self) -> None:
         """Let go of the threads."""
         self.settings["gan_lab_shared"].close()
-
-
-def pattern(path: str) -> str:
-    """Return the regular expression of a path with `{names}`."""
-    return re.sub(r"\{\w+\}", "([^/]+)", path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from gan_lab.schema import GenerateConfig, Message, SeedConfig, TaskStatus, TrainConfig
 
@@ -42,23 +42,6 @@ class MachineStatus(Message):
     can_generate: bool
 
 
-class Accepted(Message):
-    """A task was started; `estimated_time_minutes` is its own, without its wait for a worker."""
-
-    success: bool = True
-    machine_id: str
-    task_id: str
-    estimated_time_minutes: float = Field(ge=0)
-    websocket_url: str
-    message: str
-
-
-class TrainAccepted(Accepted):
-    """A training was started."""
-
-    epochs: int
-
-
 class ChainedTask(Message):
     """One task of a pipeline."""
 
@@ -67,10 +50,21 @@ class ChainedTask(Message):
     websocket_url: str
 
 
-class PipelineAccepted(TrainAccepted):
-    """A chain was started; `task_id` is its last task, whose end is the end of all."""
+class Accepted(Message):
+    """Tasks were started; `task_id` is the last, whose end is the end of all.
 
-    tasks: list[ChainedTask]
+    `estimated_time_minutes` is their own, without their wait for a worker; `epochs` are those of a
+    training, `tasks` all of a pipeline.
+    """
+
+    success: bool
+    machine_id: str
+    task_id: str
+    estimated_time_minutes: float = Field(ge=0)
+    websocket_url: str
+    message: str
+    epochs: int = 0
+    tasks: list[ChainedTask] = Field(default_factory=list)
 
 
 class PipelineRequest(Message):
@@ -107,9 +101,3 @@ class TableRoles(Replace):
     failure_mode: str | None = Field(
         None, description="The column of failure modes, where `failure` says only whether"
     )
-
-
-class SentProfile(Message):
-    """A profile as people write it: what has another shape or type is put right where it can."""
-
-    model_config = ConfigDict(extra="allow")

@@ -1,19 +1,18 @@
-"""The OpenAPI document, made from the same routes and models that answer."""
+"""One operation of the API as a row of a table, and the OpenAPI document made from such rows."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel, TypeAdapter
 
 from gan_lab import __version__
 from gan_lab.server.messages import Refusal
-from gan_lab.server.operation import LabHandler, Operation
 
-REFERENCE = "#/components/schemas/{model}"
 DESCRIPTION = """The same lab over HTTP, behind the login of Jupyter: send its token as
 `Authorization: token ...` or `?token=...`. Follow a task at the `websocket_url` of its answer, with
 `?from=SEQ` to go on behind event SEQ after a reconnection: one JSON object per message, `type` is
@@ -24,84 +23,89 @@ PARAMETERS = {
     "machine_id": MACHINE_ID | {"minLength": 3, "maxLength": 64},
     "task_id": {"type": "string", "format": "uuid"},
 }
+TOKEN = {"type": "apiKey", "in": "header", "name": "Authorization"}
+TABLES = ("text/csv", "application/vnd.apache.parquet")
 
 
-def document(routes: dict[str, type[LabHandler]], base_url: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Route:
+    """One method of one path: what it is answered by, and with what.
+
+    `call` takes a `Request` and runs in a thread: one of those that may wait for the cluster where
+    `waits`. `answer` is a type; `str` is a page of HTML. `body` is a model, whose fields arrive as
+    JSON; `bytes` is a table. `query`: the model of the URL's parameters.
+    """
+
+    method: str
+    path: str
+    summary: str
+    call: Callable[..., Any]
+    answer: Any
+    status: int = 200
+    body: Any = None
+    query: type[BaseModel] | None = None
+    waits: bool = False
+
+    @property
+    def refusals(self) -> list[int]:
+        """The statuses with which it may be refused."""
+        found = [403, 422]
+        found += [404] if "{" in self.path else []
+        found += [409, 413] if self.body else []
+        return [*found, 503] if self.waits else found
+
+
+def document(routes: Sequence[Route], base_url: str) -> dict[str, Any]:
     """Describe the routes of a server."""
-    operations = [o for handler in routes.values() for o in handler.operations().values()]
-    named = [kind for o in operations for kind in (o.answer, *get_args(o.answer), o.body)]
-    models = dict.fromkeys(kind for kind in (Refusal, *named) if _is_model(kind))
-    wanted = [(model, "validation") for model in models]
-    _, definitions = models_json_schema(wanted, ref_template=REFERENCE)  # type: ignore[arg-type]
-    token = {"type": "apiKey", "in": "header", "name": "Authorization"}
+    types = dict.fromkeys([Refusal, *(r.answer for r in routes), *(r.body for r in routes)])
+    schemas, definitions = TypeAdapter.json_schemas(
+        [(one, "validation", TypeAdapter(one)) for one in types if one not in (None, str, bytes)],
+        ref_template="#/components/schemas/{model}",
+    )
+    known = {one: schema for (one, _), schema in schemas.items()}
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        names = re.findall(r"\{(\w+)\}", route.path)
+        path = paths.setdefault(route.path, {"parameters": [_parameter(name) for name in names]})
+        path[route.method] = _operation(route, known)
+    token = TOKEN | {"description": "The word token, a space, the token"}
     return {
         "openapi": "3.1.0",
         "info": {"title": "gan_lab", "version": __version__, "description": DESCRIPTION},
         "servers": [{"url": base_url.rstrip("/") or "/"}],
         "security": [{"token": []}],
-        "paths": {path: _path(path, handler) for path, handler in routes.items()},
-        "components": {
-            "schemas": definitions["$defs"],
-            "securitySchemes": {
-                "token": token | {"description": "The word token, a space, the token"}
-            },
-        },
+        "paths": paths,
+        "components": {"schemas": definitions["$defs"], "securitySchemes": {"token": token}},
     }
 
 
-def _path(path: str, handler: type[LabHandler]) -> dict[str, Any]:
-    names = re.findall(r"\{(\w+)\}", path)
-    return {
-        "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": PARAMETERS[name]}
-            for name in names
-        ],
-        **{method: _operation(o) for method, o in handler.operations().items()},
-    }
+def _parameter(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": PARAMETERS[name]}
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _operation(route: Route, known: dict[Any, Any]) -> dict[str, Any]:
+    text = {"schema": {"type": "string"}}
+    answer = {"text/html": text} if route.answer is str else _json(known[route.answer])
     described: dict[str, Any] = {
-        "summary": operation.summary,
-        "responses": {str(operation.status): _answer(operation)}
-        | {str(status): _refusal(status) for status in (403, *operation.errors)},
+        "summary": route.summary,
+        "responses": {str(route.status): _response(route.status, answer)}
+        | {str(code): _response(code, _json(known[Refusal])) for code in route.refusals},
     }
-    if operation.query:
-        described["parameters"] = _query(operation.query)
-    if operation.body:
-        content = {"application/json": {"schema": _schema(operation.body)}}
-        described["requestBody"] = {"content": content, "required": False}
-    if operation.uploads:
-        content = {kind: {"schema": {"type": "string"}} for kind in operation.uploads}
-        described["requestBody"] = {"content": content, "required": True}
+    if route.query:
+        properties = route.query.model_json_schema()["properties"].items()
+        described["parameters"] = [
+            {"name": name, "in": "query", "schema": schema} for name, schema in properties
+        ]
+    if route.body is bytes:
+        described["requestBody"] = {"content": dict.fromkeys(TABLES, text), "required": True}
+    elif route.body:
+        described["requestBody"] = {"content": _json(known[route.body])}
     return described
 
 
-def _answer(operation: Operation) -> dict[str, Any]:
-    if operation.answer == "text/html":
-        content = {"text/html": {"schema": {"type": "string"}}}
-    else:
-        content = {"application/json": {"schema": _schema(operation.answer)}}
-    return {"description": HTTPStatus(operation.status).phrase, "content": content}
+def _json(schema: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
 
 
-def _refusal(status: int) -> dict[str, Any]:
-    content = {"application/json": {"schema": _schema(Refusal)}}
+def _response(status: int, content: dict[str, Any]) -> dict[str, Any]:
     return {"description": HTTPStatus(status).phrase, "content": content}
-
-
-def _schema(kind: Any) -> dict[str, Any]:
-    if _is_model(kind):
-        return {"$ref": REFERENCE.format(model=kind.__name__)}
-    if getattr(kind, "__origin__", None) is list:
-        return {"type": "array", "items": _schema(get_args(kind)[0])}
-    return {"type": "object"}
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
-    properties = model.model_json_schema()["properties"]
-    return [{"name": name, "in": "query", "schema": how} for name, how in properties.items()]

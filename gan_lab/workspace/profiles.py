@@ -11,7 +11,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from gan_lab.errors import BadParameter, BadProfile, UnknownMachine, validation_problems
+from gan_lab.errors import (
+    BadParameter,
+    BadProfile,
+    MachineExists,
+    UnknownMachine,
+    validation_problems,
+)
 from gan_lab.schema import Message, Roles
 from gan_lab.settings import find_workspace
 from gan_lab.workspace.files import write_beside
@@ -177,10 +183,11 @@ def profile_path(machine_id: str) -> Path:
 
 
 def check_unused(machine_id: str, replace: bool) -> None:
-    """Raise `BadParameter` on an id that is bad, or in use and not to be replaced."""
+    """Raise `BadParameter` on a bad id, `MachineExists` on one in use that is to stay."""
     if profile_path(machine_id).exists() and not replace:
-        raise BadParameter(
-            f"There is a machine {machine_id} already: choose another id, or use --replace."
+        raise MachineExists(
+            f"There is a machine {machine_id} already: choose another id, or replace it "
+            "(--replace, over HTTP ?replace=true)."
         )
 
 

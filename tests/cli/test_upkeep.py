@@ -26,7 +26,7 @@ from gan_lab.cluster.models import training_run, verdict_levels
 from gan_lab.cluster.recipe import perform
 from gan_lab.cluster.upkeep import doctor
 from gan_lab.schema import Kind, ServiceRecord, TaskSpec
-from gan_lab.server.shared import StatusReader
+from gan_lab.server.shared import statuses
 from gan_lab.settings import load_settings
 from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, fleet_folders
 from gan_lab.workspace.run_folder import RunFolder
@@ -243,9 +243,9 @@ def test_what_is_no_scheduler_and_no_redis_is_told_soon(
     assert "DASK_SCHEDULER_ADDRESS" in found["scheduler"] and "is taken" in found["redis"]
     assert status == 0 and f"Something listens at tcp://127.0.0.1:{stranger}" in text
     assert "2 running, 4 waiting or lost" in text  # nobody knows which
-    nobody_works_on = all_runs(home)[STATES.index("lost")].task_id
-    assert "pending" in gan_lab("task", nobody_works_on)[1]
-    assert StatusReader().of(nobody_works_on).status == "pending"  # what the REST interface says
+    nobody_works_on = all_runs(home)[STATES.index("lost")]
+    assert "pending" in gan_lab("task", nobody_works_on.task_id)[1]
+    assert statuses([nobody_works_on])[0].status == "pending"  # what the REST interface says
 
 
 def test_only_what_is_there_is_linked_and_only_what_is_wrong_is_blamed(

@@ -1,0 +1,71 @@
+"""A profile that people bring is refused with everything that is wrong, or written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from gan_lab.errors import BadProfile, MachineExists
+from gan_lab.workspace.profile_check import add_profile, profile_problems, profile_schema
+from gan_lab.workspace.profiles import load_profile, parse_profile, read_yaml
+
+CATALOGUE = sorted((Path(__file__).parents[2] / "data" / "machines").glob("*_[0-9][0-9][0-9].yaml"))
+LEVELS = {"minimum": 0, "typical": 5, "maximum": 9}
+
+
+@pytest.mark.parametrize("path", CATALOGUE, ids=lambda path: path.stem)
+def test_the_catalogue_has_no_problems_and_fits_the_schema(path: Path) -> None:
+    content = read_yaml(path)
+    jsonschema.validate(content, profile_schema())
+    assert list(profile_problems(parse_profile(content, path.name))) == []
+
+
+def test_every_contradiction_is_said_at_once() -> None:
+    content = {
+        "machine_id": "press_7",
+        "category": "toaster",
+        "sensors": {
+            "a_C": LEVELS | {"typical": 99},
+            "b_C": LEVELS | {"warning": 8, "critical": 7},
+            "c_C": LEVELS | {"formula": "a_C + d_C"},
+            "g_C": LEVELS | {"formula": "h_C + 1"},
+            "h_C": LEVELS | {"formula": "g_C + 1"},
+        },
+        "failure_modes": {"seal": {"share": 0.5, "sensors": {"k_C": 1, "a_C": 1}}},
+    }
+    with pytest.raises(BadProfile) as caught:
+        add_profile(yaml.safe_dump(content).encode(), "press.yaml")
+    assert [line.split(":")[0].split("=")[0] for line in caught.value.problems] == [
+        "category", "sensors.a_C.typical", "sensors.b_C.warning", "sensors.c_C.formula",
+        "sensors", "failure_modes.seal.sensors.a_C", "failure_modes.seal.sensors.k_C",
+        "failure_modes",
+    ]  # fmt: skip
+    text = str(caught.value)
+    for words in ("toaster", "99", "d_C is no sensor", "g_C and h_C need each other's", "0.5"):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- press", "profile="),
+        ("machine_id: press_7\ncolour: red\nlife: {mean_h: long}", "no such field"),
+        ("machine_id: [", "not YAML"),
+        ("machine_id: &name press_7\ndescription: *name", "aliases"),
+    ],
+)
+def test_what_is_no_profile_is_refused(text: str, words: str) -> None:
+    with pytest.raises(BadProfile, match=words):
+        add_profile(text.encode(), "press.yaml")
+
+
+def test_a_profile_is_added_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    data = b"machine_id: press_7\nsensors: {oil_C: {minimum: 0, typical: 5, maximum: 9}}\n"
+    assert add_profile(data, "p.yaml") == load_profile("press_7")
+    with pytest.raises(MachineExists, match="--replace"):
+        add_profile(data, "p.yaml")
+    add_profile(data, "p.yaml", replace=True)
