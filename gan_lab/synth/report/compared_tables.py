@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -55,6 +56,11 @@ class Sides:
     def tables(self) -> dict[str, pd.DataFrame]:
         """The three tables by name."""
         return {"synthetic": self.synthetic, "train": self.train, "holdout": self.holdout}
+
+    @cached_property
+    def real(self) -> pd.DataFrame:
+        """The real rows, seen and held out."""
+        return pd.concat([self.train, self.holdout], ignore_index=True)
 
     def columns(self, kind: Kind) -> list[str]:
         """The compared columns of one kind."""
