@@ -15,15 +15,18 @@ from gan_lab.errors import BadTable
 from gan_lab.schema import Roles
 from gan_lab.workspace.profiles import Profile
 
-ROWS_MOST = 20_000
+MAX_ROWS = 20_000
 """Rows of each table that figures are computed on, as whole lives where so many hold enough."""
-LONGEST = ROWS_MOST // 20
+MAX_LIFE_ROWS = MAX_ROWS // 20
 """Rows of a life that are judged, where lives are so long that few would be left."""
-LEVELS_MOST = 50
+MAX_LEVELS = 50
 """A text column with more distinct values is an identifier, not a category."""
+MAX_TREE_LEVELS = 120  # of a state or a failure mode, which may have more
 
 Kind = Literal["number", "category"]
 Array = npt.NDArray[np.float64]
+Points = npt.NDArray[np.float32]
+Units = npt.NDArray[np.int64]
 
 
 def _finite(value: Any) -> float | None:
@@ -62,15 +65,43 @@ class Sides:
         """The real rows, seen and held out."""
         return pd.concat([self.train, self.holdout], ignore_index=True)
 
+    @cached_property
+    def levels(self) -> dict[str, list[str]]:
+        """The levels of each category in the training rows, as many as trees can split."""
+        names = self.columns("category")
+        return {
+            name: sorted(self.train[name].dropna().unique())[:MAX_TREE_LEVELS] for name in names
+        }
+
+    @cached_property
+    def features(self) -> dict[str, Points]:
+        """The compared columns of each table as trees take them: a level is its place."""
+        return {key: self._features(table) for key, table in self.tables.items()}
+
+    def _features(self, table: pd.DataFrame) -> Points:
+        columns = []
+        for name, kind in self.kinds.items():
+            if kind == "number":
+                columns.append(table[name].clip(-1e30, 1e30))
+            else:
+                places = {level: place for place, level in enumerate(self.levels[name])}
+                columns.append(table[name].map(places))
+        return np.stack([column.to_numpy(np.float32) for column in columns], axis=1)
+
     def columns(self, kind: Kind) -> list[str]:
         """The compared columns of one kind."""
         return [name for name, each in self.kinds.items() if each == kind]
 
-    def units(self, table: pd.DataFrame) -> npt.NDArray[np.int64]:
+    def units(self, table: pd.DataFrame) -> Units:
         """Each row's life as a number; without lives each row is its own."""
         if self.roles.life is None:
             return np.arange(len(table))
         return np.unique(table[self.roles.life], return_inverse=True)[1].astype(np.int64)
+
+
+def some(count: int, most: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    """Return the places of at most so many of `count` things, drawn evenly, in order."""
+    return np.sort(rng.permutation(count)[:most])
 
 
 def column_kinds(table: pd.DataFrame, roles: Roles) -> dict[str, Kind]:
@@ -88,7 +119,7 @@ def column_kinds(table: pd.DataFrame, roles: Roles) -> dict[str, Kind]:
         if pd.api.types.is_numeric_dtype(column) and column.dtype != bool:
             two = known.nunique() == 2 and (known == known.round()).all()
             kinds[str(name)] = "category" if two and name != roles.rul else "number"
-        elif known.nunique() <= LEVELS_MOST or name in (roles.state, roles.failure_mode):
+        elif known.nunique() <= MAX_LEVELS or name in (roles.state, roles.failure_mode):
             kinds[str(name)] = "category"
     return kinds
 
@@ -104,8 +135,7 @@ def some_lives(
         return table.reset_index(drop=True)
     rng = np.random.default_rng(seed)
     if roles.life is None:
-        kept = np.sort(rng.choice(len(table), most, replace=False))
-        return table.iloc[kept].reset_index(drop=True)
+        return table.iloc[some(len(table), most, rng)].reset_index(drop=True)
     life = pd.factorize(table[roles.life])[0]
     sizes = np.bincount(life)
     kept = np.minimum(sizes, longest or most)
@@ -126,47 +156,47 @@ def compare(
     seed: int,
 ) -> Sides:
     """Bring three tables to one shape and size; raises `BadTable` where they cannot be compared."""
-    loose = roles.life is not None and roles.life not in synthetic.columns
+    life, loose = roles.life, roles.life is not None and roles.life not in synthetic.columns
     if loose:
-        synthetic = synthetic.copy()
-        for name in (roles.life, roles.time):
-            if name and name not in synthetic:
-                synthetic[name] = np.arange(len(synthetic))
-    for name, table in (("synthetic", synthetic), ("training", train), ("held-out", holdout)):
-        if table.empty:
-            if name == "held-out" and roles.life and train[roles.life].nunique() == 1:
-                raise BadTable(
-                    f"There is only one life ({roles.life}={train[roles.life].iloc[0]}), so none "
-                    "could be held out, and rows of one life cannot be judged: import more lives, "
-                    "two at least, and train again."
-                )
-            raise BadTable(
-                f"The {name} table has no rows, so there is nothing to report on. "
-                "Train with a holdout above 0 and generate at least one row."
-            )
-        missing = [column for column in train.columns if column not in table.columns]
-        if missing:
-            raise BadTable(
-                f"The {name} table lacks the columns {', '.join(map(str, missing))}: "
-                "generate it again from a model of this machine."
-            )
+        number = np.arange(len(synthetic))
+        missing = [n for n in (life, roles.time) if n and n not in synthetic]
+        synthetic = synthetic.assign(**dict.fromkeys(missing, number))
+    given = {"synthetic": synthetic, "training": train, "held-out": holdout}
+    for name, table in given.items():
+        _check(name, table, train, roles)
     kinds = column_kinds(pd.concat([train, holdout]), roles)
     if not kinds:
         raise BadTable("The table has no column of numbers or categories to compare.")
-    tables: dict[str, pd.DataFrame] = {}
+    long = life is not None and len(train) > max(MAX_ROWS, train[life].nunique() * MAX_LIFE_ROWS)
+    what = f"stretches of {MAX_LIFE_ROWS:,}" if long else "whole lives" if life else "rows"
     notes = []
-    lives = 0 if roles.life is None else train[roles.life].nunique()
-    long = len(train) > max(ROWS_MOST, lives * LONGEST) and lives > 0
-    what = f"stretches of {LONGEST:,}" if long else "whole lives" if lives else "rows"
-    for name, table in (("synthetic", synthetic), ("training", train), ("held-out", holdout)):
-        some = some_lives(table, roles, ROWS_MOST, seed, LONGEST if long else None)
-        if len(some) < len(table):
-            notes.append(f"{len(some):,} of {len(table):,} {name} rows ({what} drawn at random)")
-        tables[name] = _same_types(some, train, kinds)
-    return Sides(
-        tables["synthetic"], tables["training"], tables["held-out"],
-        roles, kinds, profile, seed, notes, loose,
-    )  # fmt: skip
+    for name, table in given.items():
+        part = some_lives(table, roles, MAX_ROWS, seed, MAX_LIFE_ROWS if long else None)
+        if len(part) < len(table):
+            notes.append(f"{len(part):,} of {len(table):,} {name} rows ({what} drawn at random)")
+        given[name] = _same_types(part, train, kinds)
+    synthetic, train, holdout = given.values()
+    return Sides(synthetic, train, holdout, roles, kinds, profile, seed, notes, loose)
+
+
+def _check(name: str, table: pd.DataFrame, train: pd.DataFrame, roles: Roles) -> None:
+    if table.empty and name == "held-out" and roles.life and train[roles.life].nunique() == 1:
+        raise BadTable(
+            f"There is only one life ({roles.life}={train[roles.life].iloc[0]}), so none "
+            "could be held out, and rows of one life cannot be judged: import more lives, "
+            "two at least, and train again."
+        )
+    if table.empty:
+        raise BadTable(
+            f"The {name} table has no rows, so there is nothing to report on. "
+            "Train with a holdout above 0 and generate at least one row."
+        )
+    missing = [column for column in train.columns if column not in table.columns]
+    if missing:
+        raise BadTable(
+            f"The {name} table lacks the columns {', '.join(map(str, missing))}: "
+            "generate it again from a model of this machine."
+        )
 
 
 def _same_types(table: pd.DataFrame, like: pd.DataFrame, kinds: dict[str, Kind]) -> pd.DataFrame:
@@ -182,32 +212,3 @@ def _same_types(table: pd.DataFrame, like: pd.DataFrame, kinds: dict[str, Kind])
         else:
             result[name] = column.map(lambda value: None if pd.isna(value) else str(value))
     return result
-
-
-def encoded(sides: Sides, names: list[str] | None = None) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the rows of each table as points: numbers in standard deviations, categories one-hot.
-
-    A missing number stands at the mean, with a flag beside it. Another category counts as much as
-    a standard deviation.
-    """
-    names = names or list(sides.kinds)
-    parts: dict[str, list[Array]] = {name: [] for name in sides.tables}
-    for name in names:
-        if sides.kinds[name] == "number":
-            known = sides.train[name].replace([np.inf, -np.inf], np.nan)
-            centre, scale = known.mean(), known.std()
-            scale = scale if scale > 1e-12 * max(abs(centre), 1.0) else 1.0
-            gaps = any(table[name].isna().any() for table in sides.tables.values())
-            for key, table in sides.tables.items():
-                value = ((table[name] - centre) / scale).clip(-1e6, 1e6)
-                parts[key].append(value.fillna(0.0).to_numpy())
-                if gaps:
-                    parts[key].append(value.isna().to_numpy(np.float64))
-        else:
-            levels = sorted(
-                set().union(*(t[name].dropna().unique() for t in sides.tables.values()))
-            )
-            for key, table in sides.tables.items():
-                for level in levels:
-                    parts[key].append((table[name] == level).to_numpy(np.float64) / np.sqrt(2))
-    return {key: np.stack(each, axis=1).astype(np.float32) for key, each in parts.items()}

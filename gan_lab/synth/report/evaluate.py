@@ -15,8 +15,9 @@ from gan_lab.synth.report.detection import Detection, detection
 from gan_lab.synth.report.fidelity import Fidelity, fidelity
 from gan_lab.synth.report.physics import Physics, physics
 from gan_lab.synth.report.privacy import Privacy, privacy
-from gan_lab.synth.report.utility import LifeFigures, Task, life_figures, utility
+from gan_lab.synth.report.utility import Task, utility
 from gan_lab.synth.report.verdict import Verdict, judge
+from gan_lab.synth.report.windows import LifeFigures, life_figures
 from gan_lab.workspace.profiles import Profile
 
 OnStep = Callable[[float, str], None]

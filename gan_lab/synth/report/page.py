@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from gan_lab.synth.report import detection, privacy, utility, windows
 from gan_lab.synth.report.thresholds import THRESHOLDS
 from gan_lab.synth.report.utility import CONTESTANTS, Task
 from gan_lab.synth.report.verdict import HEADLINES
@@ -23,9 +24,14 @@ METRICS = {
     "r2": "R2",
     "mae": "mean error",
     "rmse": "RMSE",
-    "phm": "PHM score (0 is best)",
     "ap": "average precision",
     "f1": "F1 (macro)",
+}
+LIMITS = {
+    "learn": utility.MAX_ROWS,
+    "windows": windows.MAX_LEARNED,
+    "detect": detection.MAX_POINTS,
+    "near": privacy.ASKED,
 }
 DARK = """:root { color-scheme: light dark } body { margin: 0 }
 @media (prefers-color-scheme: dark) { body { background: #14181c } .gl-report { --ink: #e4e8ec;
@@ -61,6 +67,7 @@ def render_fragment(report: QualityReport) -> str:
         names=METRICS,
         contestants=CONTESTANTS,
         thresholds=THRESHOLDS,
+        limits={name: f"{most:,}" for name, most in LIMITS.items()},
         metrics=_metrics,
         number=number,
         percent=percent,

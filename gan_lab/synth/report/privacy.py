@@ -12,7 +12,7 @@ import pandas as pd
 
 from gan_lab.schema import Message
 from gan_lab.synth.report import windows as win
-from gan_lab.synth.report.compared_tables import Figure, Sides, encoded
+from gan_lab.synth.report.compared_tables import Array, Figure, Sides
 
 ASKED = 1_000  # synthetic points whose neighbours are looked for
 POINTS = 10_000  # real points among which they are looked for
@@ -68,6 +68,31 @@ def privacy(sides: Sides, synthetic: pd.DataFrame, train: pd.DataFrame) -> Priva
         adversarial=_adversarial(sides, points, rng),
         memory=_memories(sides, points, rng),
     )
+
+
+def encoded(sides: Sides) -> dict[str, Points]:
+    """Return the rows of each table as points: numbers in standard deviations, categories one-hot.
+
+    A missing number stands at the mean, with a flag beside it. Another category counts as much as
+    a standard deviation.
+    """
+    parts: dict[str, list[Array]] = {name: [] for name in sides.tables}
+    for name, kind in sides.kinds.items():
+        columns = {key: table[name] for key, table in sides.tables.items()}
+        if kind == "number":
+            centre, scale = sides.train[name].mean(), sides.train[name].std()
+            scale = scale if scale > 1e-12 * max(abs(centre), 1.0) else 1.0
+            gaps = any(column.isna().any() for column in columns.values())
+            for key, column in columns.items():
+                value = ((column - centre) / scale).clip(-1e6, 1e6)
+                parts[key].append(value.fillna(0.0).to_numpy())
+                if gaps:
+                    parts[key].append(value.isna().to_numpy(np.float64))
+        else:
+            for level in pd.concat(columns.values()).dropna().unique():
+                for key, column in columns.items():
+                    parts[key].append((column == level).to_numpy(np.float64) / np.sqrt(2))
+    return {key: np.stack(each, axis=1).astype(np.float32) for key, each in parts.items()}
 
 
 def _some(points: Points, most: int, rng: np.random.Generator) -> Points:
@@ -136,7 +161,7 @@ def _memories(
     roles = sides.roles
     units = {name: sides.units(table) for name, table in sides.tables.items()}
     views = {"rows": {name: (points[name], units[name]) for name in points}}
-    columns = [n for n in win.sensors(sides.train, roles) if sides.kinds.get(n) == "number"]
+    columns = win.compared_sensors(sides)
     if roles.life and columns and not sides.loose:
         width = win.window_width(sides.train, roles)
         for view, make in (

@@ -27,7 +27,8 @@ from gan_lab.synth.report.thresholds import (
     THRESHOLDS,
     Level,
 )
-from gan_lab.synth.report.utility import LifeFigures, Task
+from gan_lab.synth.report.utility import Task
+from gan_lab.synth.report.windows import LifeFigures
 from gan_lab.synth.report.wording import (
     Finding,
     beyond,
@@ -324,15 +325,14 @@ def _rivals(
     target: str, name: str, ours: float, score: dict[str, float | None]
 ) -> Iterator[Finding]:
     """What one could have done without a model, where that would have been better."""
-    for rival, said in (
-        ("interpolation", "Interpolated real rows (SMOTE) teach"),
-        ("copula", "A copula teaches"),
-    ):
-        other = score.get(rival)
-        if other is not None and other > ours + HELPS:
-            level: Level = "care" if other > ours + THRESHOLDS["r2_loss"].care else "note"
-            text = f"{said} {target} better, row by row ({name} {other:.2f} against {ours:.2f})."
-            yield finding(level, f"beaten_by_{rival}", text, [target], other - ours)
+    other = score.get("interpolation")
+    if other is not None and other > ours + HELPS:
+        level: Level = "care" if other > ours + THRESHOLDS["r2_loss"].care else "note"
+        text = (
+            f"Interpolated real rows (SMOTE) teach {target} better, row by row "
+            f"({name} {other:.2f} against {ours:.2f})."
+        )
+        yield finding(level, "beaten_by_interpolation", text, [target], other - ours)
 
 
 def _augmentation(target: str, name: str, real: float, both: float | None) -> Iterator[Finding]:

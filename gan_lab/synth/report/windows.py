@@ -1,8 +1,7 @@
-"""How much like real lives synthetic ones are: what a model that looks at windows of rows would
-see.
+"""How much like real lives synthetic ones are, to a model that looks at windows of rows.
 
-Every figure takes tables as people have them (rows of lives, see `Roles`) and needs no model of
-ours, so that the quality report, the benchmark and the tests measure with the same yardstick.
+The figures take tables as people have them (rows of lives, see `Roles`) and need no model of ours,
+so that the report and the benchmark measure with the same yardstick.
 """
 
 from __future__ import annotations
@@ -13,35 +12,85 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gan_lab.schema import Roles
+from gan_lab.schema import Message, Roles
+from gan_lab.synth.report.compared_tables import Array, Figure, Points, Sides, Units, some
+from gan_lab.synth.report.detection import two_sample_test
 
 LAGS = (1, 5, 20)
 WIDTH_ROWS = 30
-MOST_WINDOWS = 60_000  # more tell a boosted tree nothing new, and cost seconds
-Array = npt.NDArray[np.float64]
+MAX_WINDOWS = 10_000
+MAX_LEARNED = 3_000  # windows that trees learn from; twice as many move R2 by about 0.01
+MAX_COMPARED = 1_000  # windows of each side that a classifier tells apart
+MIN_LIVES = 4  # fewer cannot be halved
+
+
+class LifeFigures(Message):
+    """What a model that looks at windows of rows would see.
+
+    Each for `synthetic` and `shuffled` (real rows, lives mixed up), and for `real` (training lives)
+    but for the two-sample test, where real lives reach 0.5 by definition.
+    """
+
+    width: int
+    r2: dict[str, Figure]
+    acf: dict[str, list[Figure]]
+    lags: list[int]
+    c2st: dict[str, Figure]
 
 
 @dataclass(frozen=True)
 class Windows:
-    """One line per window: five figures of each sensor, the rul at its last row, the life it is
-    from."""
+    """One line per window: its figures, the rul at its last row, the life it is from."""
 
-    features: npt.NDArray[np.float32]
+    features: Points
     rul: Array | None
-    life: npt.NDArray[np.int64]
+    life: Units
 
     def some(self, most: int, seed: int) -> Windows:
         """Return at most so many windows, drawn evenly."""
-        if len(self.life) <= most:
-            return self
-        kept = np.sort(np.random.default_rng(seed).choice(len(self.life), most, replace=False))
+        kept = some(len(self.life), most, np.random.default_rng(seed))
         rul = None if self.rul is None else self.rul[kept]
         return Windows(self.features[kept], rul, self.life[kept])
 
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """The windows whose rul is known."""
+        return np.zeros(len(self.life), bool) if self.rul is None else np.isfinite(self.rul)
+
+
+def life_figures(sides: Sides) -> LifeFigures | None:
+    """Judge lives as sequences; None where there are none, or nothing to see of them."""
+    roles, columns = sides.roles, compared_sensors(sides)
+    if roles.life is None or sides.loose or not columns:
+        return None
+    width = window_width(sides.train, roles)
+    mixed = shuffled_lives(sides.train, roles, sides.seed)
+    tables = {"real": sides.train, "synthetic": sides.synthetic, "shuffled": mixed}
+    views = {name: windows(t, roles, columns, width) for name, t in tables.items()}
+    held = windows(sides.holdout, roles, columns, width)
+    every = [*views.values(), held]
+    can_predict = all(view.known.sum() > 1 for view in every)
+    enough = all(len(np.unique(view.life)) >= MIN_LIVES for view in every)
+    return LifeFigures(
+        width=width,
+        lags=list(LAGS),
+        acf={name: acf_error(sides.holdout, t, roles, columns) for name, t in tables.items()},
+        r2={n: window_r2(view, held, sides.seed) for n, view in views.items() if can_predict},
+        c2st={
+            name: window_c2st(held, views[name], sides.seed)
+            for name in ("synthetic", "shuffled")
+            if enough
+        },
+    )
+
+
+def compared_sensors(sides: Sides) -> list[str]:
+    """Return the numbers of the real rows that play no part and vary."""
+    return [name for name in sensors(sides.real, sides.roles) if sides.kinds.get(name) == "number"]
+
 
 def sensors(table: pd.DataFrame, roles: Roles) -> list[str]:
-    """Return the columns to compare: numbers and booleans that play no part and are not
-    constant."""
+    """Return the numbers and booleans that play no part and are not constant."""
     return [
         name
         for name in table.columns
@@ -53,22 +102,20 @@ def sensors(table: pd.DataFrame, roles: Roles) -> list[str]:
 
 def ordered(
     table: pd.DataFrame, roles: Roles, columns: list[str]
-) -> tuple[Array, npt.NDArray[np.int64], pd.DataFrame]:
+) -> tuple[Array, Units, pd.DataFrame]:
     """Return values (rows, columns), life numbers (rows,) and the table, sorted by life and time.
 
     A missing value is what the sensor last said in the same life, as a historian would answer.
     """
     keys = [name for name in (roles.life, roles.time) if name is not None]
     rows = table.sort_values(keys, kind="stable") if keys else table
-    life = (
-        np.unique(rows[roles.life], return_inverse=True)[1]
-        if roles.life
-        else np.zeros(len(rows), dtype=np.int64)
-    )
+    life = np.zeros(len(rows), dtype=np.int64)
+    if roles.life:
+        life = np.unique(rows[roles.life], return_inverse=True)[1].astype(np.int64)
     values = rows[columns].astype(np.float64)
     if values.isna().to_numpy().any():
         values = values.groupby(life).ffill().groupby(life).bfill().fillna(values.median())
-    return values.fillna(0.0).to_numpy(), life.astype(np.int64), rows
+    return values.fillna(0.0).to_numpy(), life, rows
 
 
 def window_width(table: pd.DataFrame, roles: Roles) -> int:
@@ -82,10 +129,9 @@ def windows(
     roles: Roles,
     columns: list[str],
     width: int = WIDTH_ROWS,
-    most: int = MOST_WINDOWS,
+    most: int = MAX_WINDOWS,
 ) -> Windows:
-    """Return mean, standard deviation, slope, last value and mean absolute difference of each
-    window.
+    """Return mean, standard deviation, slope, last value and mean absolute difference per window.
 
     A window is the last `width` rows up to a row; there is one per life and row from the `width`th
     on (of a table with more than `most`, an even sample). Windows of equal rows give equal figures
@@ -93,8 +139,7 @@ def windows(
     """
     values, life, rows = ordered(table, roles, columns)
     ends = np.flatnonzero(_position(life) >= width - 1)
-    if len(ends) > most:
-        ends = np.sort(np.random.default_rng(0).choice(ends, most, replace=False))
+    ends = ends[some(len(ends), most, np.random.default_rng(0))]
     features = np.empty((len(ends), 5, len(columns)), dtype=np.float32)
     time = np.arange(width) - (width - 1) / 2
     for number, column in enumerate(values.T):
@@ -109,57 +154,30 @@ def windows(
     return Windows(features.reshape(len(ends), 5 * len(columns)), rul, life[ends])
 
 
-def window_r2(synthetic: Windows, real: Windows, seed: int = 0, max_bins: int = 255) -> float:
+def window_r2(synthetic: Windows, real: Windows, seed: int = 0, most: int = MAX_LEARNED) -> float:
     """Return R2 of the real windows' rul, predicted by trees that saw only synthetic windows."""
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.metrics import r2_score
 
-    model = HistGradientBoostingRegressor(max_iter=150, max_bins=max_bins, random_state=0)
-    given = _with_rul(synthetic.some(MOST_WINDOWS, seed))
-    asked = _with_rul(real)
-    model.fit(given.features, given.rul)
-    return float(r2_score(asked.rul, model.predict(asked.features)))
+    given = synthetic.some(most, seed)
+    known, asked = given.known, real.known
+    if not (known.any() and asked.any()) or given.rul is None or real.rul is None:
+        raise ValueError("There is no window with a known rul to learn from or to ask about.")
+    model = HistGradientBoostingRegressor(
+        max_iter=60, learning_rate=0.2, max_bins=63, max_leaf_nodes=15, random_state=0
+    )
+    model.fit(given.features[known], given.rul[known])
+    return float(r2_score(real.rul[asked], model.predict(real.features[asked])))
 
 
-def row_r2(
-    synthetic: pd.DataFrame, real: pd.DataFrame, roles: Roles, columns: list[str], seed: int = 0
-) -> float:
-    """Return R2 of the real rows' rul, predicted by trees that saw only synthetic rows."""
-    singles = [
-        Windows(
-            t[columns].to_numpy(np.float32), t[roles.rul].to_numpy(np.float64), np.arange(len(t))
-        )
-        for t in (synthetic, real)
-    ]
-    return window_r2(singles[0], singles[1], seed)
+def window_c2st(real: Windows, other: Windows, seed: int = 0, most: int = MAX_COMPARED) -> float:
+    """Return the AUC of trees that tell real windows from others; 0.5 is perfect."""
+    sides = [(each.features, each.life) for each in (real, other)]
+    area, _ = two_sample_test(sides[0], sides[1], seed, most=most)
+    return 0.5 if area is None else area
 
 
-def window_c2st(real: Windows, synthetic: Windows, seed: int = 0, max_bins: int = 255) -> float:
-    """Return the AUC of trees that tell real windows from synthetic ones; 0.5 is perfect.
-
-    Split by life: half of the lives of each side teach, the other half are asked, then the other
-    way round (classifier two-sample test, Lopez-Paz and Oquab 2017).
-    """
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.metrics import roc_auc_score
-
-    most = min(MOST_WINDOWS, len(real.life), len(synthetic.life))  # as many of both: no weights
-    real, synthetic = real.some(most, seed), synthetic.some(most, seed)
-    features = np.concatenate([real.features, synthetic.features])
-    label = np.repeat([0, 1], [len(real.life), len(synthetic.life)])
-    half = np.concatenate([_halves(real.life, seed), _halves(synthetic.life, seed + 1)])
-    areas = []
-    for asked in (False, True):
-        model = HistGradientBoostingClassifier(max_iter=100, max_bins=max_bins, random_state=0)
-        model.fit(features[half != asked], label[half != asked])
-        guess = model.predict_proba(features[half == asked])[:, 1]
-        areas.append(roc_auc_score(label[half == asked], guess))
-    return float(max(np.mean(areas), 0.5))
-
-
-def autocorrelation(
-    table: pd.DataFrame, roles: Roles, columns: list[str], lags: tuple[int, ...] = LAGS
-) -> Array:
+def autocorrelation(table: pd.DataFrame, roles: Roles, columns: list[str]) -> Array:
     """Return the correlation of each column with itself so many rows before, (lags, columns).
 
     Over all lives at once, around the column's mean, so that what differs between lives counts too.
@@ -167,8 +185,8 @@ def autocorrelation(
     values, life, _ = ordered(table, roles, columns)
     values = values - values.mean(axis=0)
     variance = np.maximum((values**2).mean(axis=0), 1e-300)
-    found = np.full((len(lags), len(columns)), np.nan)
-    for row, lag in enumerate(lags):
+    found = np.full((len(LAGS), len(columns)), np.nan)
+    for row, lag in enumerate(LAGS):
         same = life[lag:] == life[:-lag] if len(life) > lag else np.zeros(0, dtype=bool)
         if same.any():
             found[row] = (values[lag:][same] * values[:-lag][same]).mean(axis=0) / variance
@@ -176,25 +194,16 @@ def autocorrelation(
 
 
 def acf_error(
-    real: pd.DataFrame,
-    synthetic: pd.DataFrame,
-    roles: Roles,
-    columns: list[str],
-    lags: tuple[int, ...] = LAGS,
-) -> tuple[float, ...]:
-    """Return the mean absolute difference of the two tables' autocorrelations, one figure per
-    lag."""
-    gap = autocorrelation(real, roles, columns, lags) - autocorrelation(
-        synthetic, roles, columns, lags
-    )
-    return tuple(
-        float(np.nanmean(np.abs(line))) if np.isfinite(line).any() else 0.0 for line in gap
-    )
+    real: pd.DataFrame, synthetic: pd.DataFrame, roles: Roles, columns: list[str]
+) -> list[float]:
+    """Return the mean absolute difference of the two tables' autocorrelations for each lag."""
+    found = [autocorrelation(table, roles, columns) for table in (real, synthetic)]
+    gap = np.abs(found[0] - found[1])
+    return [float(np.nanmean(line)) if np.isfinite(line).any() else 0.0 for line in gap]
 
 
 def life_summary(table: pd.DataFrame, roles: Roles, columns: list[str]) -> Windows:
-    """Return one line per life: mean of each quarter, spread around it, and the logarithm of its
-    rows."""
+    """Return one line per life: mean of each quarter, spread around it, logarithm of its rows."""
     values, life, _ = ordered(table, roles, columns)
     rows = np.bincount(life)
     quarter = life * 4 + np.minimum(4 * _position(life) // rows[life], 3)
@@ -217,33 +226,18 @@ def shuffled_lives(table: pd.DataFrame, roles: Roles, seed: int = 0) -> pd.DataF
     age = _position(np.unique(rows[roles.life], return_inverse=True)[1].astype(np.int64))
     key = rows[roles.rul].to_numpy(np.float64) if roles.rul else age.astype(np.float64)
     rng = np.random.default_rng(seed)
-    by_key = np.lexsort((np.arange(len(rows)), key))
-    mixed = np.lexsort((rng.random(len(rows)), key))
     taken = np.empty(len(rows), dtype=np.int64)
-    taken[by_key] = mixed
+    taken[np.argsort(key, kind="stable")] = np.lexsort((rng.random(len(rows)), key))
     result = rows.copy()
     result[other] = rows[other].iloc[taken].to_numpy()
     return result.astype({name: rows[name].dtype for name in other})
 
 
-def _position(life: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _position(life: Units) -> Units:
     """Return each row's number within its life, from 0; rows of a life lie together."""
     starts = np.flatnonzero(np.r_[True, life[1:] != life[:-1]])
     return np.arange(len(life)) - np.repeat(starts, np.diff(np.r_[starts, len(life)]))
 
 
-def _group_sums(values: Array, group: npt.NDArray[np.int64], groups: int) -> Array:
+def _group_sums(values: Array, group: Units, groups: int) -> Array:
     return np.stack([np.bincount(group, column, minlength=groups) for column in values.T], axis=1)
-
-
-def _halves(life: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.bool_]:
-    lives = np.unique(life)
-    chosen = np.random.default_rng(seed).permutation(lives)[: len(lives) // 2]
-    return np.isin(life, chosen)
-
-
-def _with_rul(some: Windows) -> Windows:
-    known = np.isfinite(some.rul) if some.rul is not None else np.zeros(0, dtype=bool)
-    if not known.any():
-        raise ValueError("There is no window with a known rul to learn from or to ask about.")
-    return Windows(some.features[known], some.rul[known], some.life[known])  # type: ignore[index]

@@ -9,14 +9,13 @@ import pytest
 
 from gan_lab.errors import BadTable
 from gan_lab.schema import Roles, SeedConfig
-from gan_lab.synth.report.compared_tables import ROWS_MOST, compare
+from gan_lab.synth.report.compared_tables import MAX_ROWS, compare
 from gan_lab.synth.report.detection import Detection
 from gan_lab.synth.report.evaluate import QualityReport, evaluate
 from gan_lab.synth.report.fidelity import fidelity
 from gan_lab.synth.report.page import render_html
 from gan_lab.synth.report.physics import physics
 from gan_lab.synth.report.privacy import Memory, Privacy, privacy
-from gan_lab.synth.report.utility import phm_score
 from gan_lab.synth.report.verdict import Verdict, _privacy, judge
 from gan_lab.synth.simulator.simulate import simulate
 from gan_lab.workspace.profiles import Imported, Profile, Sensor, parse_profile, read_yaml
@@ -278,7 +277,7 @@ def test_a_real_sample_is_judged_in_every_part(whole: QualityReport) -> None:
     assert whole.verdict.level != "bad", whole.verdict.headline
     rul = whole.utility[0]
     assert rul.kind == "rul"
-    assert set(rul.scores) == {"real", "synthetic", "both", "interpolation", "copula"}
+    assert set(rul.scores) == {"real", "synthetic", "both", "interpolation"}
     assert set(whole.privacy.memory) == {"rows", "windows", "lives"}
     assert whole.life_figures is not None
     ours, mixed = (whole.life_figures.acf[name][0] for name in ("synthetic", "shuffled"))
@@ -323,7 +322,7 @@ def test_a_large_table_is_judged_by_whole_lives_and_says_so() -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"life": life, "a": rng.normal(size=len(life)), "b": life % 3})
     sides = compare(table, table[:5000], table[5000:9000], Roles(life="life"), None, 0)
-    assert len(sides.synthetic) == ROWS_MOST
+    assert len(sides.synthetic) == MAX_ROWS
     assert set(sides.synthetic["life"].value_counts()) == {100}
     assert sides.notes == ["20,000 of 30,000 synthetic rows (whole lives drawn at random)"]
 
@@ -439,10 +438,3 @@ def test_small_and_odd_tables_are_judged_all_the_same() -> None:
     for table, roles in odd:
         found = privacy(compare(table, table, table, roles, None, 0), table, table)
         assert found.near_copies == found.near_copies_real
-
-
-def test_late_predictions_cost_more_than_early_ones() -> None:
-    truth = np.full(3, 50.0)
-    assert phm_score(truth, truth + 10, 125) == pytest.approx(np.e - 1)
-    assert phm_score(truth, truth - 13, 125) == pytest.approx(np.e - 1)
-    assert phm_score(truth * 10, truth * 10 + 100, 1250) == pytest.approx(np.e - 1)

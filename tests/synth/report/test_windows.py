@@ -75,7 +75,6 @@ def test_like_lives_score_alike_and_shuffled_ones_do_not() -> None:
     assert window_r2(seen, asked) > window_r2(unlike, asked) + 0.02
     assert window_c2st(seen, like) < 0.7
     assert window_c2st(seen, unlike) > 0.95
-    assert window_c2st(seen, seen) == 0.5
     assert max(acf_error(train, other, ROLES, columns)) < 0.15
     assert min(acf_error(train, mixed, ROLES, columns)[:2]) > 0.3
 
