@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from gan_lab.workspace.profiles import load_profile
 from gan_lab.workspace.run_folder import REPORT_HTML, REPORT_JSON, RunFolder
 from gan_lab.workspace.runs import all_runs, done_runs
@@ -55,8 +57,12 @@ def report(machine_id: str) -> ReportView:
     run = _newest_of_present_tables(machine_id)
     if run is None or not run.final:
         run = _computed(machine_id, run)
-    text = (run.path / REPORT_JSON).read_text()
-    return ReportView(QualityReport.model_validate_json(text), run)
+    try:
+        found = QualityReport.model_validate_json((run.path / REPORT_JSON).read_text())
+    except ValidationError:  # by another version
+        run = _computed(machine_id, None)
+        found = QualityReport.model_validate_json((run.path / REPORT_JSON).read_text())
+    return ReportView(found, run)
 
 
 def _newest_of_present_tables(machine_id: str) -> RunFolder | None:

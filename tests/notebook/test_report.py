@@ -65,6 +65,21 @@ def test_a_report_that_is_there_is_shown(
 
 
 @pytest.mark.slow
+def test_a_report_of_another_version_is_computed_anew(
+    trained: Callable[..., RunFolder], judged: QualityReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def computed(machine_id: str) -> None:
+        raise RuntimeError(f"asked for {machine_id}")
+
+    monkeypatch.setattr("gan_lab.cluster.submit.report", computed)
+    trained(judged)
+    path = report(MACHINE).path.with_name(REPORT_JSON)
+    write_beside(path, path.read_text().replace("format", "colour"))
+    with pytest.raises(RuntimeError, match=f"asked for {MACHINE}"):
+        report(MACHINE)
+
+
+@pytest.mark.slow
 def test_what_is_drawn_from_is_the_newest_model_that_no_report_calls_bad(
     trained: Callable[..., RunFolder], judged: QualityReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,14 +64,13 @@ def evaluate(
     profile: Profile | None = None,
     seed: int = 0,
     on_step: OnStep | None = None,
-    asked: str = "",
+    conditions: str = "",
 ) -> QualityReport:
     """Judge synthetic rows against rows the model has seen (`train`) and has not (`holdout`).
 
-    `asked` are the conditions that the rows were drawn under, in words.
-
-    `on_step(share done, what comes next)` is called before each part. The same tables and seed give
-    the same figures. Raises `BadTable` where the tables cannot be compared.
+    `conditions` are those that the rows were drawn under, in words. `on_step(share done, what comes
+    next)` is called before each part. The same tables and seed give the same figures. Raises
+    `BadTable` where the tables cannot be compared.
     """
     seconds: dict[str, float] = {}
 
@@ -98,19 +97,19 @@ def evaluate(
     with step(0.85, "physics"):
         laws = physics(sides)
     with step(0.9, "detection"):
-        told_apart = detection(sides)
+        apart = detection(sides)
     return QualityReport(
         machine_id=profile.machine_id if profile else None,
         split="life" if life else "row",
         rows={name: len(table) for name, table in tables.items()},
         lives={n: int(t[life].nunique()) for n, t in tables.items() if life in t} if life else {},
         sampling=sides.notes,
-        verdict=judge(alike, tasks, in_time, memory, laws, told_apart, sides, asked),
+        verdict=judge(alike, tasks, in_time, memory, laws, apart, sides, conditions),
         fidelity=alike,
         utility=tasks,
         life_figures=in_time,
         privacy=memory,
         physics=laws,
-        detection=told_apart,
+        detection=apart,
         seconds=seconds,
     )

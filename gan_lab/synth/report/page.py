@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from gan_lab.synth.report import detection, privacy, utility, windows
+from gan_lab.synth.report.sentences import HEADLINES, percent
 from gan_lab.synth.report.thresholds import THRESHOLDS
 from gan_lab.synth.report.utility import CONTESTANTS, Task
-from gan_lab.synth.report.verdict import HEADLINES
-from gan_lab.synth.report.wording import percent
 
 if TYPE_CHECKING:
     from gan_lab.synth.report.evaluate import QualityReport
@@ -31,7 +30,7 @@ LIMITS = {
     "learn": utility.MAX_ROWS,
     "windows": windows.MAX_LEARNED,
     "detect": detection.MAX_POINTS,
-    "near": privacy.ASKED,
+    "near": privacy.MAX_ASKED,
 }
 DARK = """:root { color-scheme: light dark } body { margin: 0 }
 @media (prefers-color-scheme: dark) { body { background: #14181c } .gl-report { --ink: #e4e8ec;

@@ -1,26 +1,24 @@
-"""Physics: tails, ranges, rates of change, relations, wear, and what gives synthetic rows away."""
+"""Physics: tails, ranges, rates of change, relations, wear, categories that are missing."""
 
 from __future__ import annotations
 
 from itertools import combinations
-from typing import get_args
 
 import numpy as np
 import pandas as pd
 
 from gan_lab.schema import Message
 from gan_lab.synth.report.compared_tables import Array, Figure, Sides
-from gan_lab.workspace.formulas import formula_names
-from gan_lab.workspace.profiles import Driver, Profile
 
 TAIL = 0.02  # each tail is the outermost 2 % of the training rows
 TAIL_LIVES = 5  # a tail that fewer lives reach is not known well enough to be judged
 FAST = 0.999  # a step above this quantile of the training rows' steps is fast
-CURVE_POINTS = 16
+CURVE_POINTS, CURVES = 16, 6
+MIN_PAIRS, MIN_GAP = 20, 0.1  # pairs that a report lists, and those that it lists beyond them
 
 
 class Tail(Message):
-    """Shares of rows beyond the training rows' outermost 2 %; None where it cannot be judged."""
+    """Shares of rows beyond the training rows' outermost 2 %."""
 
     column: str
     end: str
@@ -46,27 +44,26 @@ class OutOfRange(Message):
 
 
 class Steps(Message):
-    """Shares of changes from one row to the next faster than the fastest 0.1 % in training."""
+    """Shares of changes from one row to the next beyond `limit`, the fastest 0.1 % in training."""
 
     column: str
+    limit: Figure = None
     synthetic: Figure
     real: Figure
 
 
 class Relation(Message):
-    """Rank correlation of two columns; `because` says how the profile ties them together."""
+    """Rank correlation of two columns."""
 
     columns: tuple[str, str]
     real: Figure
     holdout: Figure
     synthetic: Figure
-    because: str = ""
 
     @property
     def gap(self) -> float:
         """Distance to the nearer of the two real values, beyond the distance between these two."""
-        ours, real, holdout = (each or 0.0 for each in (self.synthetic, self.real, self.holdout))
-        return max(0.0, min(abs(ours - real), abs(ours - holdout)) - abs(real - holdout))
+        return float(_gap(*(each or 0.0 for each in (self.synthetic, self.real, self.holdout))))
 
     def other(self, name: str | None) -> str:
         """Return the column beside this one."""
@@ -92,7 +89,10 @@ class Curve(Message):
 
 
 class Physics(Message):
-    """What a machine can do and what its rows must show."""
+    """What a machine can do and what its rows must show.
+
+    `relations`: the pairs farthest from the real rows, and all with remaining useful life.
+    """
 
     tails: list[Tail]
     ranges: list[OutOfRange]
@@ -105,22 +105,33 @@ class Physics(Message):
 
 def physics(sides: Sides) -> Physics:
     """Look for what no machine would do, and for what every real life shows and these do not."""
-    numbers = [name for name in sides.columns("number") if sides.train[name].nunique() > 1]
-    constant = [name for name in sides.columns("number") if name not in numbers]
-    relations = _relations(sides, numbers)
+    numbers = sides.columns("number")
+    varying = [name for name in numbers if sides.train[name].nunique() > 1]
+    changes: dict[str, pd.DataFrame] = {}
+    if sides.roles.life and not sides.loose:
+        changes = {key: _changes(sides, table, numbers) for key, table in sides.tables.items()}
+    relations = _relations(sides, varying)
     return Physics(
-        tails=[tail for name in numbers for tail in _tails(sides, name)],
+        tails=[tail for name in varying for tail in _tails(sides, name)],
         ranges=[
             _range(sides, name)
-            for name in numbers + constant
-            if name != sides.roles.rul and not _counts_on(sides, name)
+            for name in numbers
+            if name != sides.roles.rul and not _counts_on(sides, name, changes)
         ],
-        steps=[_steps(sides, n) for n in numbers] if sides.roles.life and not sides.loose else [],
+        steps=[_steps(changes, name) for name in varying if changes],
         relations=relations,
         missing_levels=[m for name in sides.columns("category") for m in _missing(sides, name)],
-        rising_rul=_rising_rul(sides),
+        rising_rul=_rising_rul(changes, sides.roles.rul),
         curves=_curves(sides, relations),
     )
+
+
+def _changes(sides: Sides, table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Return the changes from row to row within lives."""
+    keys = [key for key in (sides.roles.life, sides.roles.time) if key is not None]
+    rows = table.sort_values(keys, kind="stable")
+    unit = sides.units(rows)
+    return rows[names].diff()[np.r_[False, unit[1:] == unit[:-1]]]
 
 
 def _tails(sides: Sides, name: str) -> list[Tail]:
@@ -129,48 +140,39 @@ def _tails(sides: Sides, name: str) -> list[Tail]:
         limit = (sign * sides.train[name]).quantile(1 - TAIL)
         beyond = {key: sign * table[name] > limit for key, table in sides.tables.items()}
         reached = min(
-            len(np.unique(sides.units(table)[beyond[key].to_numpy()]))
-            for key, table in sides.tables.items()
-            if key != "synthetic"
+            len(np.unique(sides.units(sides.tables[key])[beyond[key].to_numpy()]))
+            for key in ("train", "holdout")
         )
-        real = min(beyond["train"].mean(), beyond["holdout"].mean())
-        most = max(beyond["train"].mean(), beyond["holdout"].mean())
-        if real > 0 and reached >= TAIL_LIVES:
-            ours = beyond["synthetic"].mean()
-            nearest = real if ours < real else min(ours, most)
-            found.append(
-                Tail(column=name, end=end, limit=sign * limit, synthetic=ours, real=nearest)
-            )
+        least, most = sorted((beyond["train"].mean(), beyond["holdout"].mean()))
+        ours = beyond["synthetic"].mean()
+        if least > 0 and reached >= TAIL_LIVES:
+            real = least if ours < least else min(ours, most)  # the nearest that real rows have
+            found.append(Tail(column=name, end=end, limit=sign * limit, synthetic=ours, real=real))
     return found
 
 
-def _counts_on(sides: Sides, name: str) -> bool:
+def _counts_on(sides: Sides, name: str, changes: dict[str, pd.DataFrame]) -> bool:
     """Whether a column only rises, or only falls, in each life: how far that went is no range."""
     profile = sides.profile
     measured = profile is not None and not profile.imported and name in profile.sensors
-    if sides.roles.life is None or sides.loose or measured:
+    if not changes or measured:
         return False
-    changes = _changes(sides, sides.train, name)
-    return bool(changes.any() and (changes.min() >= 0 or changes.max() <= 0))
+    steps = changes["train"][name]
+    return bool(steps.any() and (steps.min() >= 0 or steps.max() <= 0))
 
 
 def _range(sides: Sides, name: str) -> OutOfRange:
-    real = pd.concat([sides.train[name], sides.holdout[name]])
-    sensor = sides.profile.sensors.get(name) if sides.profile else None
-    of = "imported table" if sides.profile and sides.profile.imported else "profile"
-    low, high = (sensor.minimum, sensor.maximum) if sensor else (real.min(), real.max())
-    if not sensor:
-        margin = (high - low) / 10
-        low, high = low - margin, high + margin
-    beyond = [((each < low) | (each > high)).mean() for each in (sides.synthetic[name], real)]
+    real, profile = sides.real[name], sides.profile
+    if profile and name in profile.sensors:
+        low, high = profile.sensors[name].minimum, profile.sensors[name].maximum
+        of = "imported table" if profile.imported else "profile"
+    else:
+        margin = (real.max() - real.min()) / 10
+        low, high, of = real.min() - margin, real.max() + margin, "real rows"
+    ours, theirs = (((each < low) | (each > high)).mean() for each in (sides.synthetic[name], real))
+    factor = _factor(sides.synthetic[name], real)
     return OutOfRange(
-        column=name,
-        low=low,
-        high=high,
-        of=of if sensor else "real rows",
-        synthetic=beyond[0],
-        real=beyond[1],
-        factor=_factor(sides.synthetic[name], real),
+        column=name, low=low, high=high, of=of, synthetic=ours, real=theirs, factor=factor
     )
 
 
@@ -183,111 +185,83 @@ def _factor(ours: pd.Series[float], real: pd.Series[float]) -> float | None:
     return float(middle) if 0.5 < middle / end < 2 else None
 
 
-def _changes(sides: Sides, table: pd.DataFrame, name: str) -> Array:
-    keys = [key for key in (sides.roles.life, sides.roles.time) if key is not None]
-    rows = table.sort_values(keys, kind="stable")
-    return rows.groupby(sides.roles.life, sort=False)[name].diff().dropna().to_numpy(np.float64)
-
-
-def _steps(sides: Sides, name: str) -> Steps:
-    size = {key: np.abs(_changes(sides, table, name)) for key, table in sides.tables.items()}
-    if min(len(each) for each in size.values()) == 0:
+def _steps(changes: dict[str, pd.DataFrame], name: str) -> Steps:
+    size = {key: table[name].dropna().abs() for key, table in changes.items()}
+    if min(map(len, size.values())) == 0:
         return Steps(column=name, synthetic=None, real=None)
-    limit = np.quantile(size["train"], FAST)
-    real = max(float((size[key] > limit).mean()) for key in ("train", "holdout"))
-    return Steps(column=name, synthetic=(size["synthetic"] > limit).mean(), real=real)
+    limit = size["train"].quantile(FAST)
+    fast = {key: (each > limit).mean() for key, each in size.items()}
+    real = max(fast["train"], fast["holdout"])
+    return Steps(column=name, limit=limit, synthetic=fast["synthetic"], real=real)
+
+
+def _gap(ours: Array | float, real: Array | float, holdout: Array | float) -> Array:
+    nearer = np.minimum(np.abs(ours - real), np.abs(ours - holdout))
+    return np.maximum(0.0, nearer - np.abs(real - holdout))
 
 
 def _relations(sides: Sides, names: list[str]) -> list[Relation]:
-    """All pairs of numbers, those farthest from the real rows first."""
-    ranks = {
-        key: table[names].replace([np.inf, -np.inf], np.nan).corr("spearman").fillna(0.0).to_numpy()
-        for key, table in sides.tables.items()
-    }
-    sources = _sources(sides.profile)
-    found = [
+    """The pairs of numbers that are farthest from the real rows first, and those with the rul."""
+    ours, real, held = (
+        table[names].rank().corr().fillna(0.0).to_numpy() for table in sides.tables.values()
+    )
+    gap = _gap(ours, real, held)
+    pairs = sorted(combinations(range(len(names)), 2), key=lambda pair: -gap[pair])
+    return [
         Relation(
-            columns=(names[a], names[b]),
-            real=ranks["train"][a, b],
-            holdout=ranks["holdout"][a, b],
-            synthetic=ranks["synthetic"][a, b],
-            because=_promise(sources, names[a], names[b]),
+            columns=(names[pair[0]], names[pair[1]]),
+            real=real[pair],
+            holdout=held[pair],
+            synthetic=ours[pair],
         )
-        for a, b in combinations(range(len(names)), 2)
+        for place, pair in enumerate(pairs)
+        if place < MIN_PAIRS
+        or gap[pair] > MIN_GAP
+        or sides.roles.rul in (names[pair[0]], names[pair[1]])
     ]
-    return sorted(found, key=lambda relation: -relation.gap)
-
-
-def _sources(profile: Profile | None) -> dict[str, set[str]]:
-    """Return what each sensor of a profile follows: drivers, and sensors in its formula."""
-    sensors = profile.sensors if profile else {}
-    direct = {
-        name: set(sensor.follows) | (formula_names(sensor.formula) if sensor.formula else set())
-        for name, sensor in sensors.items()
-    }
-    direct["losses"] = {"load"}  # they are the square of the load
-
-    def all_of(name: str) -> set[str]:
-        found: set[str] = set()
-        new = {name}
-        while new:
-            found |= new
-            new = set().union(*(direct.get(each, set()) for each in new)) - found
-        return found
-
-    return {name: all_of(name) & {*sensors, *get_args(Driver)} for name in sensors}
-
-
-def _promise(sources: dict[str, set[str]], one: str, other: str) -> str:
-    shared = sources.get(one, set()) & sources.get(other, set())
-    if one in shared or other in shared:
-        return f"{one} follows {other}" if other in shared else f"{other} follows {one}"
-    return f"both follow {', '.join(sorted(shared - {'losses'}))}" if shared else ""
 
 
 def _missing(sides: Sides, name: str) -> list[MissingLevel]:
     """Levels that no synthetic row has, and the chance that as many real lives would lack them."""
-    real = pd.concat([sides.train, sides.holdout], ignore_index=True)
-    have = set(sides.synthetic[name].dropna().unique())
-    unit = sides.units(real)
-    draws = len(np.unique(sides.units(sides.synthetic)))
+    levels, unit = sides.real[name], sides.units(sides.real)
+    lives, draws = len(np.unique(unit)), len(np.unique(sides.units(sides.synthetic)))
+    lacking = levels.value_counts(normalize=True).drop(
+        sides.synthetic[name].dropna().unique(), errors="ignore"
+    )
     found = []
-    for level, share in real[name].value_counts(normalize=True).items():
-        if level not in have:
-            lives = len(np.unique(unit[(real[name] == level).to_numpy()])) / len(np.unique(unit))
-            chance = (1 - lives) ** draws
-            found.append(MissingLevel(column=name, level=str(level), real=share, chance=chance))
+    for level, share in lacking.items():
+        of_lives = len(np.unique(unit[(levels == level).to_numpy()])) / lives
+        chance = (1 - of_lives) ** draws
+        found.append(MissingLevel(column=name, level=str(level), real=share, chance=chance))
     return found
 
 
-def _rising_rul(sides: Sides) -> dict[str, Figure]:
+def _rising_rul(changes: dict[str, pd.DataFrame], rul: str | None) -> dict[str, Figure]:
     """The share of steps at which remaining useful life rises within a life."""
-    rul, life = sides.roles.rul, sides.roles.life
-    if rul not in sides.kinds or life is None:
-        return {}
-    share = {key: _changes(sides, table, rul) for key, table in sides.tables.items()}
-    return {key: float((each > 1e-9).mean()) if len(each) else None for key, each in share.items()}
+    known = {key: table[rul].dropna() for key, table in changes.items() if rul in table}
+    return {key: (each > 1e-9).mean() if len(each) else None for key, each in known.items()}
 
 
 def _curves(sides: Sides, relations: list[Relation]) -> list[Curve]:
-    """The six columns that tell remaining useful life best, over remaining useful life."""
+    """The columns that tell remaining useful life best, over remaining useful life."""
     rul = sides.roles.rul
     if rul not in sides.kinds:
         return []
-    known = [r for r in relations if rul in r.columns]
-    known.sort(key=lambda r: -abs(r.real or 0.0))
-    names = [r.other(rul) for r in known[:6]]
-    real = pd.concat([sides.train, sides.holdout], ignore_index=True)
-    edges = np.unique(np.quantile(real[rul].dropna(), np.linspace(0, 1, CURVE_POINTS + 1)))
+    known = sorted((r for r in relations if rul in r.columns), key=lambda r: -abs(r.real or 0.0))
+    names = [relation.other(rul) for relation in known[:CURVES]]
+    edges = np.quantile(sides.real[rul].dropna(), np.linspace(0, 1, CURVE_POINTS + 1))
+    edges = np.unique(edges)
     if len(edges) < 3:
         return []
-    centres = (edges[1:] + edges[:-1]) / 2
-    bands = {
-        name: [_band(each, rul, name, edges) for each in (real, sides.synthetic)] for name in names
-    }
+    centres = list((edges[1:] + edges[:-1]) / 2)
     return [
-        Curve(column=name, rul=list(centres), real=band[0], synthetic=band[1])
-        for name, band in bands.items()
+        Curve(
+            column=name,
+            rul=centres,
+            real=_band(sides.real, rul, name, edges),
+            synthetic=_band(sides.synthetic, rul, name, edges),
+        )
+        for name in names
     ]
 
 

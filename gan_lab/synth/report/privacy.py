@@ -1,37 +1,37 @@
 """Privacy: whether the model remembers what it learned from, in rows, windows and whole lives.
 
-Every figure is computed twice, against what the model has seen and against what it has not; only
-the difference is memory. That two rows lie close together says nothing by itself.
+Every figure is taken against what the model has seen and against what it has not; only the
+difference is memory. That two rows lie close together says nothing by itself.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from gan_lab.schema import Message
-from gan_lab.synth.report import windows as win
-from gan_lab.synth.report.compared_tables import Array, Figure, Sides
+from gan_lab.synth.report.compared_tables import Array, Figure, Points, Sides, Units, some
+from gan_lab.synth.report.windows import compared_sensors, life_summary, window_width, windows
 
-ASKED = 1_000  # synthetic points whose neighbours are looked for
-POINTS = 10_000  # real points among which they are looked for
-BLOCKS = 20  # rows without lives are relabelled in so many blocks of held-out ones
-SHUFFLES = 999
-FEW_ROWS, FEW_LIVES = 100, 10  # with less, adversarial accuracy is chance
+MAX_ASKED = 1_000  # synthetic points whose neighbours are looked for
+MAX_POINTS = 10_000  # real points among which they are looked for
 NEAR = 0.01  # the distance that 1 % of held-out rows fall under is near
-Points = npt.NDArray[np.float32]
+DEVIATIONS = 2.58  # standard errors to each end of a 99 % interval
 
 
 class Memory(Message):
     """Share of synthetic points nearer to training lives than to as many held-out ones.
 
-    0.5: no memory. `p`: how often lives dealt out at random would give as large a share
-    (permutation test, exact where the training lives were not used; Edgington 1995).
+    0.5: no memory, 1: nothing else. `low`, `high`: its 99 % interval, over which of the real lives
+    happen to be held out.
     """
 
     share: Figure
-    p: Figure
+    low: Figure
+    high: Figure
 
 
 class Privacy(Message):
@@ -42,7 +42,6 @@ class Privacy(Message):
     near_copies: Figure
     near_copies_real: Figure = NEAR
     distance: dict[str, Figure]
-    adversarial: dict[str, Figure]
     memory: dict[str, Memory]
 
 
@@ -50,23 +49,24 @@ def privacy(sides: Sides, synthetic: pd.DataFrame, train: pd.DataFrame) -> Priva
     """Look for copies in the whole `synthetic` table, for neighbours in the sides' part of it.
 
     `distance`: median distance to the closest training row, in standard deviations, of synthetic
-    and of held-out rows. `adversarial`: nearest-neighbour adversarial accuracy (Yale et al. 2020)
-    against training and held-out rows, 0.5 where they cannot be told apart, and the difference.
+    and of held-out rows.
     """
-    points = encoded(sides)
-    rng = np.random.default_rng(sides.seed)
-    seen = _some(points["train"], POINTS, rng)
-    ours = _distance(_some(points["synthetic"], ASKED, rng), seen)
-    real = _distance(_some(points["holdout"], ASKED, rng), seen)
-    near = np.quantile(real, NEAR)
+    points, rng = encoded(sides), np.random.default_rng(sides.seed)
+    seen = points["train"][some(len(points["train"]), MAX_POINTS, rng)]
+    ours, held = (
+        _nearest(points[name][some(len(points[name]), MAX_ASKED, rng)], seen)[0]
+        for name in ("synthetic", "holdout")
+    )
+    near = np.quantile(held, NEAR)
+    close, close_real = ((d < near if near > 0 else d <= near).mean() for d in (ours, held))
+    views = {name: _memory(view, rng) for name, view in _views(sides, points).items()}
     return Privacy(
         copies=_copied(synthetic, train, sides),
         copies_real=_copied(sides.holdout, train, sides),
-        near_copies=(ours < near).mean() if near > 0 else (ours <= near).mean(),
-        near_copies_real=(real < near).mean() if near > 0 else (real <= near).mean(),
-        distance={"synthetic": np.median(ours), "holdout": np.median(real)},
-        adversarial=_adversarial(sides, points, rng),
-        memory=_memories(sides, points, rng),
+        near_copies=close,
+        near_copies_real=close_real,
+        distance={"synthetic": np.median(ours), "holdout": np.median(held)},
+        memory={name: memory for name, memory in views.items() if memory is not None},
     )
 
 
@@ -95,17 +95,13 @@ def encoded(sides: Sides) -> dict[str, Points]:
     return {key: np.stack(each, axis=1).astype(np.float32) for key, each in parts.items()}
 
 
-def _some(points: Points, most: int, rng: np.random.Generator) -> Points:
-    if len(points) <= most:
-        return points
-    return points[np.sort(rng.choice(len(points), most, replace=False))]
-
-
-def _distance(asked: Points, among: Points, skip_self: bool = False) -> npt.NDArray[np.float64]:
+def _nearest(asked: npt.NDArray[Any], among: npt.NDArray[Any]) -> tuple[Array, Units]:
+    """Return how far the nearest point is from each, and which it is."""
     from sklearn.neighbors import NearestNeighbors
 
-    near = NearestNeighbors(n_neighbors=2 if skip_self else 1, algorithm="brute").fit(among)
-    return np.asarray(near.kneighbors(asked)[0][:, -1], dtype=np.float64)
+    search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(among)
+    distance, place = search.kneighbors(asked)
+    return distance[:, 0].astype(np.float64), place[:, 0]
 
 
 def _copied(table: pd.DataFrame, train: pd.DataFrame, sides: Sides) -> float:
@@ -130,94 +126,60 @@ def _plain(column: pd.Series, number: bool) -> pd.Series:
     return column.map(lambda value: "" if pd.isna(value) else str(value))
 
 
-def _adversarial(
-    sides: Sides, points: dict[str, Points], rng: np.random.Generator
-) -> dict[str, float]:
-    """Adversarial accuracy against as many lives and rows of both: they must lie equally dense."""
-    units = {name: sides.units(table) for name, table in sides.tables.items()}
-    lives = min(len(np.unique(each)) for each in units.values())
-    chosen = {}
-    for name, unit in units.items():
-        some = rng.choice(np.unique(unit), lives, replace=False)
-        chosen[name] = points[name][np.isin(unit, some)]
-    rows = min(ASKED, *(len(each) for each in chosen.values()))
-    drawn = {name: _some(each, rows, rng) for name, each in chosen.items()}
-    if rows < FEW_ROWS or lives < FEW_LIVES:
-        return {}
-    found = {name: _accuracy(drawn[name], drawn["synthetic"]) for name in ("train", "holdout")}
-    return {**found, "loss": found["holdout"] - found["train"]}
+View = dict[str, tuple[Points, Units]]
 
 
-def _accuracy(real: Points, synthetic: Points) -> float:
-    real_stays = _distance(real, synthetic) > _distance(real, real, skip_self=True)
-    ours_stays = _distance(synthetic, real) > _distance(synthetic, synthetic, skip_self=True)
-    return float((real_stays.mean() + ours_stays.mean()) / 2)
-
-
-def _memories(
-    sides: Sides, points: dict[str, Points], rng: np.random.Generator
-) -> dict[str, Memory]:
-    """Memory for rows, and where there are lives for windows and whole lives."""
-    roles = sides.roles
-    units = {name: sides.units(table) for name, table in sides.tables.items()}
-    views = {"rows": {name: (points[name], units[name]) for name in points}}
-    columns = win.compared_sensors(sides)
+def _views(sides: Sides, points: dict[str, Points]) -> dict[str, View]:
+    """The rows of each table and where they are from; with lives, their windows and summaries."""
+    roles, columns = sides.roles, compared_sensors(sides)
+    views = {"rows": {name: (points[name], sides.units(t)) for name, t in sides.tables.items()}}
     if roles.life and columns and not sides.loose:
-        width = win.window_width(sides.train, roles)
-        for view, make in (
-            ("windows", lambda table: win.windows(table, roles, columns, width, POINTS)),
-            ("lives", lambda table: win.life_summary(table, roles, columns)),
-        ):
-            made = {name: make(table) for name, table in sides.tables.items()}
-            views[view] = {name: (each.features, each.life) for name, each in made.items()}
-    found = {view: _memory(sides, parts, rng) for view, parts in views.items()}
-    return {view: memory for view, memory in found.items() if memory is not None}
+        width = window_width(sides.train, roles)
+        for view in ("windows", "lives"):
+            views[view] = {}
+            for name, table in sides.tables.items():
+                made = (
+                    windows(table, roles, columns, width, MAX_POINTS)
+                    if view == "windows"
+                    else life_summary(table, roles, columns)
+                )
+                views[view][name] = (made.features, made.life)
+    return views
 
 
-def _memory(
-    sides: Sides,
-    parts: dict[str, tuple[Points, npt.NDArray[np.int64]]],
-    rng: np.random.Generator,
-) -> Memory | None:
-    if min(len(points) for points, _ in parts.values()) < 2:
+def _memory(view: View, rng: np.random.Generator) -> Memory | None:
+    """Count which real units are nearest to the synthetic points, by how many were seen.
+
+    Were seen and held-out units alike, the counts of the held-out ones would be a random draw from
+    all of them: their spread gives the error of the sum (sampling without replacement).
+    """
+    (seen, seen_unit), (held, held_unit) = view["train"], view["holdout"]
+    if min(len(points) for points, _ in view.values()) < 2:
         return None
-    scale = parts["train"][0].std(axis=0)
+    scale: Points = seen.std(axis=0)
     used = scale > 1e-9
     if not used.any():
         return None
-    asked = _some(parts["synthetic"][0], ASKED, rng)[:, used] / scale[used]
-    distance = []
-    for name in ("train", "holdout"):
-        points, unit = parts[name]
-        if sides.roles.life is None:
-            unit = rng.permutation(len(points)) // max(1, len(parts["holdout"][0]) // BLOCKS)
-        kept = np.sort(rng.permutation(len(points))[:POINTS])
-        distance.append(_to_units(asked, points[kept][:, used] / scale[used], unit[kept]))
-    seen, unseen = distance[0].shape[1], distance[1].shape[1]
-    both = np.concatenate(distance, axis=1)
-    few = min(seen, unseen)
-    labels = [rng.permutation(seen + unseen) for _ in range(SHUFFLES)]
-    chance = np.array([_share(both, order[:few], order[few : 2 * few]) for order in labels])
-    drawn = [
-        _share(both, rng.permutation(seen)[:few], seen + rng.permutation(unseen)[:few])
-        for _ in range(20)
-    ]
-    share = float(np.mean(drawn))
-    return Memory(share=share, p=(1 + (chance >= share).sum()) / (1 + SHUFFLES))
+    units, place = np.unique(np.r_[seen_unit, -1 - held_unit], return_inverse=True)
+    is_held = units < 0
+    real = np.concatenate([seen, held])[:, used] / scale[used]
+    kept = rng.permutation(len(real))[:MAX_POINTS]  # in no order: of equals, any may be nearest
+    asked = view["synthetic"][0][:, used] / scale[used]
+    asked = asked[some(len(asked), MAX_ASKED, rng)]
+    _, nearest = _nearest(asked, real[kept])
+    count = np.bincount(place[kept][nearest], minlength=len(units)) / len(asked)
+    among, of = is_held.sum(), len(units)
+    error = np.sqrt(among * (of - among) / of * count.var(ddof=1))
+    share_held = count[is_held].sum()
 
+    def share(held: float) -> float:
+        """The share of seen ones, had as many been held out."""
+        held = min(max(held, 0.0), 1.0)
+        by_unit = (1 - held) / (of - among), held / among
+        return float(by_unit[0] / sum(by_unit))
 
-def _to_units(
-    asked: Points, points: Points, unit: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
-    """Return the distance from each asked point to the nearest point of each unit."""
-    from sklearn.metrics import pairwise_distances
-
-    order = np.argsort(unit, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(unit[order]) != 0])
-    gaps = pairwise_distances(asked, points[order]).astype(np.float32)
-    return np.minimum.reduceat(gaps, starts, axis=1)
-
-
-def _share(distance: npt.NDArray[np.float32], seen: npt.NDArray, unseen: npt.NDArray) -> float:
-    gap = distance[:, seen].min(axis=1) - distance[:, unseen].min(axis=1)
-    return float((gap < 0).mean() + 0.5 * (gap == 0).mean())
+    return Memory(
+        share=share(share_held),
+        low=share(share_held + DEVIATIONS * error),
+        high=share(share_held - DEVIATIONS * error),
+    )

@@ -1,51 +1,38 @@
-"""The verdict: three levels with reasons in plain sentences; its thresholds are in `thresholds`."""
+"""The verdict: three levels with reasons; what it says is in `sentences`, when in `thresholds`."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 from gan_lab.schema import Message
+from gan_lab.synth.report import thresholds as limits
 from gan_lab.synth.report.compared_tables import Sides
 from gan_lab.synth.report.detection import Detection
 from gan_lab.synth.report.fidelity import ColumnFit, Fidelity
-from gan_lab.synth.report.physics import MissingLevel, OutOfRange, Physics, Relation, Tail
-from gan_lab.synth.report.privacy import Privacy
-from gan_lab.synth.report.thresholds import (
-    BY_CHANCE,
-    COMMON_LEVEL,
-    FEWEST_LIVES,
-    HELPS,
-    HINT,
-    LEVELS,
-    PREDICTABLE,
-    RARE_CHANCE,
-    STRONG,
-    TAIL_LEFT,
-    TAIL_SWOLLEN,
-    THRESHOLDS,
-    Level,
-)
-from gan_lab.synth.report.utility import Task
-from gan_lab.synth.report.windows import LifeFigures
-from gan_lab.synth.report.wording import (
+from gan_lab.synth.report.physics import OutOfRange, Physics, Relation, Tail
+from gan_lab.synth.report.privacy import Memory, Privacy
+from gan_lab.synth.report.sentences import (
+    HEADLINES,
     Finding,
-    beyond,
-    columns_beyond,
+    amount,
+    count,
     finding,
     listed,
     percent,
-    verb,
 )
-from gan_lab.workspace.profiles import Profile
+from gan_lab.synth.report.thresholds import LEVELS, PREDICTABLE, THRESHOLDS, Level
+from gan_lab.synth.report.utility import Task
+from gan_lab.synth.report.windows import LifeFigures
 
 UNLIKE = (  # kinds of findings that conditions bring about
     "shape", "relation", "detection", "window_detection", "missing_level", "utility", "windows",
     "acf",
 )  # fmt: skip
-MEMORY = ("copies", "near_copies", "memory", "adversarial")  # kinds of findings
-MOST_FINDINGS = 5  # of one kind; the tables of the report have them all
+MEMORY = ("copies", "near_copies", "memory")  # kinds of findings
+MAX_FINDINGS = 5  # of one kind; the tables of the report have them all
+AGAINST: tuple[Level, ...] = ("bad", "care")
 
 
 class Verdict(Message):
@@ -59,13 +46,6 @@ class Verdict(Message):
     findings: list[Finding]
 
 
-HEADLINES = {
-    "good": "No fault found: you can use these rows.",
-    "care": "Use these rows with care.",
-    "bad": "Do not use these rows as they are.",
-}
-
-
 def judge(
     fidelity: Fidelity,
     utility: list[Task],
@@ -74,36 +54,35 @@ def judge(
     physics: Physics,
     detection: Detection,
     sides: Sides,
-    asked: str = "",
+    conditions: str = "",
 ) -> Verdict:
-    """Turn the figures of a report into sentences; `asked`: the conditions of the rows, if any."""
+    """Turn the figures of a report into sentences; `conditions` are those of the rows, in words."""
     few = list(_few_lives(sides))
     found = [
         *_physics(physics),
         *_wear(physics.relations, sides.roles.rul),
         *(each for task in utility for each in _task(task)),
         *(_lives(lives) if lives else ()),
-        *(_loose() if sides.loose else ()),
+        *([finding("care", "no_lives")] if sides.loose else ()),
         *_privacy(privacy, bool(few)),
         *_shapes(fidelity.columns),
         *_relations(physics.relations),
-        *_detection(detection),
+        *_detection(detection.auc, "detection", "rows", list(detection.giveaways)[:3]),
     ]
-    if asked:
+    if conditions:
         found = [_excused(each) for each in found]
     if few:
-        found = [each.model_copy(update={"level": _untested(each.level)}) for each in found]
+        found = [_untested(each) for each in found]
     else:
-        found.extend(_praise(fidelity.columns, found, sides.profile))
+        found.extend(_columns(fidelity.columns, found))
     found.sort(key=lambda each: LEVELS.index(each.level))
-    against = [each for each in found if each.level in ("bad", "care")]
-    level: Level = against[0].level if against else "care" if few else "good"
+    against = [each for each in found if each.level in AGAINST]
     memory = next((each for each in against if each.kind in MEMORY), None)
     reasons = [*few, *(each for each in against if each in (against[0], memory))]
-    if asked:
-        text = f"Conditions of these rows: {asked}. What differs by them is no fault."
-        found.append(finding("note", "conditions", text))
+    if conditions:
+        found.append(finding("note", "conditions", conditions=conditions))
         reasons.append(found[-1])
+    level = against[0].level if against else "care" if few else "good"
     return Verdict(
         level=level,
         headline=" ".join([HEADLINES[level], *(each.text for each in reasons)]),
@@ -114,20 +93,10 @@ def judge(
 def _few_lives(sides: Sides) -> Iterator[Finding]:
     """Say where a report rests on so few lives that nothing can be called good."""
     life = sides.roles.life
-    if life is None:
-        return
-    from scipy.special import comb
-
-    held, seen = sides.holdout[life].nunique(), sides.train[life].nunique()
-    fewer = min(held, seen)
-    if fewer < FEWEST_LIVES or comb(held + seen, fewer) * BY_CHANCE < 1:  # inf for many lives
-        text = (
-            f"The model learned from {seen} {'life' if seen == 1 else 'lives'} and the report "
-            f"holds out {held}: too few to separate a fault of the model from the differences "
-            "between lives, or memory from chance. The report calls nothing good. Import more "
-            "lives, or train with a larger holdout."
-        )
-        yield finding("care", "few_lives", text, value=fewer)
+    if life is not None:
+        held, seen = sides.holdout[life].nunique(), sides.train[life].nunique()
+        if min(held, seen) < limits.MIN_HELD_LIVES or held + seen < limits.MIN_LIVES:
+            yield finding("care", "few_lives", value=held, seen=count(seen), held=held)
 
 
 def _excused(each: Finding) -> Finding:
@@ -137,8 +106,34 @@ def _excused(each: Finding) -> Finding:
     return each.model_copy(update={"level": "care"}) if on_purpose else each
 
 
-def _untested(level: Level) -> Level:
-    return "note" if level == "good" else level
+def _untested(each: Finding) -> Finding:
+    return each.model_copy(update={"level": "note"}) if each.level == "good" else each
+
+
+def _columns_beyond(
+    kind: str, excess: dict[str, float], figures: Callable[[str], dict[str, Any]]
+) -> Iterator[Finding]:
+    """Yield a finding for the columns of each level; `figures` are those of the worst of them."""
+    by_level: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(excess, key=lambda name: -excess[name]):
+        by_level[THRESHOLDS[kind].level(excess[name])].append(name)
+    for level in AGAINST:
+        if names := by_level[level]:
+            worst = names[0]
+            yield finding(level, kind, names, excess[worst], of=_of(names), **figures(worst))
+
+
+def _of(names: list[str]) -> str:
+    """Say which of several columns a figure is of."""
+    return f" of {names[0]}" if len(names) > 1 else ""
+
+
+def _beyond_real(each: Any) -> float:
+    return float((each.synthetic or 0.0) - (each.real or 0.0))
+
+
+def _shares(each: Any) -> dict[str, str]:
+    return {"share": percent(each.synthetic), "real": percent(each.real)}
 
 
 # ---- physics
@@ -147,82 +142,64 @@ def _untested(level: Level) -> Level:
 def _physics(physics: Physics) -> Iterator[Finding]:
     yield from _ranges(physics.ranges)
     yield from _tails(physics.tails)
-    fast = {s.column: (s.synthetic or 0) - (s.real or 0) for s in physics.steps}
-    yield from columns_beyond(
+    steps = {each.column: each for each in physics.steps}
+    yield from _columns_beyond(
         "steps",
-        fast,
-        lambda names, worst: (
-            f"{listed(names)} {verb(names, 'changes', 'change')} faster than a real machine: "
-            f"{percent(fast[worst])} of the steps of {worst} are faster than 99.9 % of real ones."
-        ),
+        {name: _beyond_real(each) for name, each in steps.items()},
+        lambda worst: {"limit": steps[worst].limit or 0.0, **_shares(steps[worst])},
     )
-    yield from _missing_levels(physics.missing_levels)
-    ours, *real = (physics.rising_rul.get(s) or 0 for s in ("synthetic", "train", "holdout"))
-    rising = ours - max(real)
-    text = f"Remaining useful life rises at {percent(rising)} of the steps within a life"
-    text += ", which is impossible: do not train sequence models on these lives."
-    yield from beyond("rising_rul", rising, text)
+    for lost in physics.missing_levels:
+        if (lost.chance or 0) < limits.RARE_CHANCE:
+            level: Level = "bad" if (lost.real or 0) >= limits.COMMON_LEVEL else "care"
+            figures: dict[str, Any] = {"case": lost.level, "share": percent(lost.real)}
+            yield finding(level, "missing_level", [lost.column], lost.real, **figures)
+    ours, *real = (physics.rising_rul.get(s) or 0.0 for s in ("synthetic", "train", "holdout"))
+    level = THRESHOLDS["rising_rul"].level(ours - max(real))
+    if level in AGAINST:
+        yield finding(level, "rising_rul", value=ours - max(real), share=percent(ours))
+
+
+SPANS = {
+    "profile": "its measuring range",
+    "imported table": "the range of the imported table",
+    "real rows": "what real rows span and a tenth",
+}
 
 
 def _ranges(ranges: list[OutOfRange]) -> Iterator[Finding]:
-    times = {r.column: max(r.factor, 1 / r.factor) for r in ranges if r.factor}
-    mixed = [r for r in ranges if THRESHOLDS["unit"].level(times.get(r.column)) != "good"]
-    for r in mixed:
-        size = "large" if (r.factor or 0) > 1 else "small"
-        text = f"{r.column} is about {times[r.column]:,.0f} times as {size} as in the real rows"
-        yield finding("bad", "unit", f"{text}: a unit was mixed up.", [r.column], r.factor)
-    outside = {r.column: (r.synthetic or 0) - (r.real or 0) for r in ranges if r not in mixed}
-    spans = {
-        "profile": "its measuring range",
-        "imported table": "the range of the imported table",
-        "real rows": "anything seen in real rows",
-    }
-    span = {r.column: spans[r.of] for r in ranges}
-    measured = {r.column for r in ranges if r.of == "profile"}
-    yield from columns_beyond(
-        "outside",
-        outside,
-        lambda names, worst: (
-            f"{listed(names)} {verb(names, 'leaves', 'leave')} "
-            f"{'the possible' if measured >= set(names) else 'what is known'}: "
-            f"{percent(outside[worst])} of the rows of {worst} lie outside {span[worst]}."
-        ),
-    )
+    within = {}
+    for each in ranges:
+        times = max(each.factor, 1 / each.factor) if each.factor else 0.0
+        if THRESHOLDS["unit"].level(times) == "bad":
+            size = "large" if (each.factor or 0) > 1 else "small"
+            yield finding("bad", "unit", [each.column], each.factor, times=times, size=size)
+        else:
+            within[each.column] = each
 
+    def figures(worst: str) -> dict[str, Any]:
+        each = within[worst]
+        ends = {"low": each.low or 0.0, "high": each.high or 0.0}
+        return {"span": SPANS[each.of], **ends, **_shares(each)}
 
-def _missing_levels(missing: list[MissingLevel]) -> Iterator[Finding]:
-    for each in missing:
-        if (each.chance or 0) < RARE_CHANCE:
-            level: Level = "bad" if (each.real or 0) >= COMMON_LEVEL else "care"
-            text = (
-                f"{each.column} is never {each.level!r}, which it is in {percent(each.real)} of "
-                "the real rows: these rows know nothing of that case."
-            )
-            yield finding(level, "missing_level", text, [each.column], each.real)
+    excess = {name: _beyond_real(each) for name, each in within.items()}
+    yield from _columns_beyond("outside", excess, figures)
 
 
 def _tails(tails: list[Tail]) -> Iterator[Finding]:
-    for end in ("upper", "lower"):
+    for end, side in (("upper", "above"), ("lower", "below")):
         times = [(t, (t.synthetic or 0) / t.real) for t in tails if t.end == end and t.real]
-        lost = [tail for tail, share in times if share < TAIL_LEFT]
-        advice = "do not use these rows to set alarm levels on"
-        yield from _tail(lost, ("lacks", "lack"), advice)
-        swollen = [tail for tail, share in times if share > TAIL_SWOLLEN]
-        advice = "alarms would go off too often on"
-        yield from _tail(swollen, ("has too much of", "have too much of"), advice)
-
-
-def _tail(tails: list[Tail], says: tuple[str, str], advice: str) -> Iterator[Finding]:
-    if tails:
-        names, first = [tail.column for tail in tails], tails[0]
-        its, what, it = ("its", "tail", "it") if len(names) == 1 else ("their", "tails", "them")
-        text = (
-            f"{listed(names)} {verb(names, *says)} {its} {first.end} {what} "
-            f"({percent(first.synthetic)} of the rows of {first.column} are "
-            f"{'above' if first.end == 'upper' else 'below'} {first.limit:.6g}, "
-            f"{percent(first.real)} of the real rows): {advice} {it}."
-        )
-        yield finding("care", f"{first.end}_tail", text, names, first.synthetic)
+        lost = [tail for tail, share in times if share < limits.TAIL_LEFT]
+        swollen = [tail for tail, share in times if share > limits.TAIL_SWOLLEN]
+        for sentence, some in (("tail_lost", lost), ("tail_swollen", swollen)):
+            if some:
+                first, names = some[0], [tail.column for tail in some]
+                figures: dict[str, Any] = {
+                    "of": _of(names),
+                    "limit": first.limit,
+                    **_shares(first),
+                }
+                figures |= {"end": end, "side": side, "sentence": sentence}
+                yield finding("care", f"{end}_tail", names, first.synthetic, **figures)
 
 
 def _wear(relations: list[Relation], rul: str | None) -> Iterator[Finding]:
@@ -231,31 +208,23 @@ def _wear(relations: list[Relation], rul: str | None) -> Iterator[Finding]:
         r
         for r in relations
         if rul in r.columns
-        and min(abs(r.real or 0), abs(r.holdout or 0)) >= STRONG
+        and min(abs(r.real or 0), abs(r.holdout or 0)) >= limits.STRONG
         and (r.real or 0) * (r.holdout or 0) > 0
     ]
     broken = [r for r in shown if THRESHOLDS["relation"].level(r.gap) != "good"]
-    against = [r for r in broken if (r.real or 0) * (r.synthetic or 0) < 0]
-    if against:
-        names = [r.other(rul) for r in against]
-        text = (
-            f"{rul} runs backwards against {listed(names)} ({len(against)} of {len(shown)} columns "
-            "that show wear): what announces a failure in real lives announces its absence here."
-        )
-        yield finding("bad", "wear", text, names, len(against) / len(shown))
+    names = [r.other(rul) for r in broken if (r.real or 0) * (r.synthetic or 0) < 0]
+    figures: dict[str, Any] = {"rul": rul, "count": len(names), "all": len(shown)}
+    if names:
+        share = len(names) / len(shown)
+        yield finding("bad", "wear", names, share, sentence="wear_backwards", **figures)
     elif shown and not broken:
-        text = "The column that shows wear does so here as in real lives."
-        if len(shown) > 1:
-            all_of = "Both" if len(shown) == 2 else f"All {len(shown)}"
-            text = f"{all_of} columns that show wear do so here as in real lives."
-        yield finding("good", "wear", text)
+        yield finding("good", "wear", **figures)
 
 
 def _relations(relations: list[Relation]) -> Iterator[Finding]:
-    """Broken pairs, told by the column that most of them share."""
+    """Broken pairs, named by the column that most of them share."""
     broken = [r for r in relations if THRESHOLDS["relation"].level(r.gap) != "good"]
-    yield from _promises([r for r in relations if r.because and abs(r.real or 0) >= STRONG])
-    for _ in range(MOST_FINDINGS):
+    for _ in range(MAX_FINDINGS):
         if not broken:
             return
         shared: dict[str, list[Relation]] = defaultdict(list)
@@ -263,199 +232,146 @@ def _relations(relations: list[Relation]) -> Iterator[Finding]:
             for name in relation.columns:
                 shared[name].append(relation)
         name, some = max(shared.items(), key=lambda item: len(item[1]))
-        worst = max(some, key=lambda r: r.gap)
-        others = [r.other(name) for r in some]
-        because = f", though {worst.because}" if worst.because else ""
-        invented = abs(worst.synthetic or 0) > abs(worst.real or 0)
-        said = "has relations it should not have" if invented else "has lost its relation"
-        text = (
-            f"{name} {said} with {listed(others)} (rank correlation with {worst.other(name)} "
-            f"{worst.synthetic or 0:.2f} instead of {worst.real or 0:.2f}{because}): do not learn "
-            "from these columns together."
-        )
-        yield from beyond("relation", worst.gap, text, [name, *others])
+        worst, others = max(some, key=lambda r: r.gap), [r.other(name) for r in some]
+        ours, real = worst.synthetic or 0.0, worst.real or 0.0
+        figures: dict[str, Any] = {
+            "name": name,
+            "others": listed(others),
+            "worst": worst.other(name),
+        }
+        sentence = "relation_invented" if abs(ours) > abs(real) else "relation_lost"
+        yield finding(
+            THRESHOLDS["relation"].level(worst.gap), "relation", [name, *others], worst.gap,
+            sentence, ours=ours, real=real, **figures,
+        )  # fmt: skip
         broken = [relation for relation in broken if relation not in some]
-
-
-def _promises(promised: list[Relation]) -> Iterator[Finding]:
-    """What the profile says of its sensors, where all of it holds."""
-    if promised and all(THRESHOLDS["relation"].level(r.gap) == "good" for r in promised):
-        best = max(promised, key=lambda r: abs(r.real or 0))
-        text = (
-            f"All {len(promised)} pairs of columns that the profile ties together stay together, "
-            f"such as {' and '.join(best.columns)} ({best.because})."
-        )
-        yield finding("good", "promise", text)
 
 
 # ---- utility and lives
 
+ADVICE = {
+    "good": "",
+    "care": " Expect weaker predictions: prefer real rows where you have them.",
+    "bad": " Do not train this model on these rows.",
+}
+WORSE_THAN_MEAN = " Below 0 it is worse than always answering the mean."
+
 
 def _task(task: Task) -> Iterator[Finding]:
-    score = {name: found[task.metric] for name, found in task.scores.items()}
-    real, ours = score.get("real"), score.get("synthetic")
-    name, about = "R2" if task.number else "average precision", [task.target]
-    room = 0.0 if real is None else real - (task.base or 0.0)
+    scores = {name: found[task.metric] for name, found in task.scores.items()}
+    errors = {name: found.get("mae") for name, found in task.scores.items()}
+    real, ours, both = (scores.get(name) for name in ("real", "synthetic", "both"))
+    about: dict[str, Any] = {
+        "target": task.target,
+        "metric": "R2" if task.number else "average precision",
+    }
+    names, room = [task.target], 0.0 if real is None else real - (task.base or 0.0)
     if real is None or room < PREDICTABLE:
-        text = f"Real rows cannot predict {task.target} either"
-        text += "" if real is None else f" ({name} {real:.2f})"
-        text += ", so nothing can be said of it."
-        yield finding("note", "not_predictable", text, about, real)
+        yield finding("note", "not_predictable", names, real, real=real or 0.0, **about)
     elif ours is None:
-        text = f"{task.target} does not vary in these rows, so nothing can be learned about it."
-        yield finding("bad", "utility", text, about)
+        yield finding("bad", "utility", names, sentence="constant_target", **about)
     else:
         loss = real - ours if task.number else (real - ours) / room
         level = THRESHOLDS["r2_loss" if task.number else "ap_loss"].level(loss)
-        how = {
-            "good": "predicts {} of real {} about as well as",
-            "care": "predicts {} of real {} less well than",
-            "bad": "fails to predict {} of real {}, unlike",
-        }[level].format(task.target, "lives" if task.kind == "rul" else "rows")
-        text = (
-            f"A model trained on these rows {how} one trained on real rows "
-            f"({name} {ours:.2f} against {real:.2f})."
+        advice = (WORSE_THAN_MEAN if task.number and ours < 0 else "") + ADVICE[level]
+        off, real_off = (
+            "" if error is None else f" (mean error {amount(error)} in the unit of {task.target})"
+            for error in (errors["synthetic"], errors["real"])
         )
-        yield finding(level, "utility", text, about, loss)
-        yield from _rivals(task.target, name, ours, score)
-        yield from _augmentation(task.target, name, real, score.get("both"))
-
-
-def _rivals(
-    target: str, name: str, ours: float, score: dict[str, float | None]
-) -> Iterator[Finding]:
-    """What one could have done without a model, where that would have been better."""
-    other = score.get("interpolation")
-    if other is not None and other > ours + HELPS:
-        level: Level = "care" if other > ours + THRESHOLDS["r2_loss"].care else "note"
-        text = (
-            f"Interpolated real rows (SMOTE) teach {target} better, row by row "
-            f"({name} {other:.2f} against {ours:.2f})."
-        )
-        yield finding(level, "beaten_by_interpolation", text, [target], other - ours)
-
-
-def _augmentation(target: str, name: str, real: float, both: float | None) -> Iterator[Finding]:
-    if both is not None:
-        change = both - real
-        effect = "helps" if change > HELPS else "harms" if change < -HELPS else "changes little"
-        text = (
-            f"Adding these rows to the real ones {effect} for {target} "
-            f"({name} {both:.3f} against {real:.3f} with real rows alone)."
-        )
-        yield finding("note", "augmentation", text, [target], change)
+        figures: dict[str, Any] = {"ours": ours, "real": real, "error": off, "real_error": real_off}
+        yield finding(level, "utility", names, loss, advice=advice, **figures, **about)
+        other = scores.get("interpolation")
+        if other is not None and other > ours + limits.HELPS:
+            worse: Level = "care" if other > ours + THRESHOLDS["r2_loss"].care else "note"
+            figures = {"other": other, "ours": ours}
+            kind = "beaten_by_interpolation"
+            yield finding(worse, kind, names, other - ours, **figures, **about)
+        if both is not None:
+            change = both - real
+            effect = "add them" if change > limits.HELPS else "adding them changes little"
+            effect = "do not add them" if change < -limits.HELPS else effect
+            figures = {"both": both, "real": real, "advice": effect}
+            yield finding("note", "augmentation", names, change, **figures, **about)
 
 
 def _lives(lives: LifeFigures) -> Iterator[Finding]:
     real, ours, mixed = (lives.r2.get(name) for name in ("real", "synthetic", "shuffled"))
     if real is not None and ours is not None and real >= PREDICTABLE:
         level = THRESHOLDS["r2_loss"].level(real - ours)
-        said = {
-            "good": "teach about as much as real ones",
-            "care": "teach less than real ones",
-            "bad": "teach little of what real ones do",
-        }[level]
-        text = (
-            f"To a model that looks at {lives.width} rows at a time these lives {said} "
-            f"(R2 {ours:.2f} against {real:.2f}; real rows with their lives mixed up: "
-            f"{mixed or 0:.2f})."
-        )
-        yield finding(level, "windows", text, value=real - ours)
-    ours_off, real_off = (
-        max((e for e in lives.acf.get(side, []) if e is not None), default=None)
+        advice = (WORSE_THAN_MEAN if ours < 0 else "") + ADVICE[level]
+        figures: dict[str, Any] = {
+            "width": lives.width,
+            "ours": ours,
+            "real": real,
+            "mixed": mixed or 0.0,
+        }
+        yield finding(level, "windows", value=real - ours, advice=advice, **figures)
+    off, real_off = (
+        max((each for each in lives.acf.get(side, []) if each is not None), default=0.0)
         for side in ("synthetic", "real")
     )
-    if ours_off is not None and real_off is not None:
-        yield from beyond(
-            "acf",
-            ours_off - real_off,
-            f"Autocorrelation differs from real lives by {ours_off:.2f} on average: courses in "
-            "time are rougher or smoother than real ones.",
-        )
-    area = lives.c2st.get("synthetic")
-    text = f"Detection AUC {area or 0:.2f}: a classifier tells these windows from real ones."
-    yield from beyond("window_detection", area, text, limit="detection")
+    level = THRESHOLDS["acf"].level(off - real_off)
+    if level in AGAINST:
+        yield finding(level, "acf", value=off - real_off, ours=off, real=real_off)
+    yield from _detection(lives.c2st.get("synthetic"), "window_detection", "windows", [])
 
 
-def _loose() -> Iterator[Finding]:
-    text = "These rows form no lives: do not train sequence models on them. A sequential model "
-    yield finding("care", "no_lives", f"{text}generates lives.")
+def _detection(auc: float | None, kind: str, what: str, giveaways: list[str]) -> Iterator[Finding]:
+    level = THRESHOLDS["detection"].level(auc)
+    if level in AGAINST:
+        by = f", mostly by {listed(giveaways)}" if giveaways else ""
+        figures: dict[str, Any] = {"auc": auc or 0.0, "what": what, "by": by}
+        yield finding(level, kind, giveaways, auc, sentence="detection", **figures)
 
 
 # ---- privacy
 
 
-def _privacy(privacy: Privacy, few: bool = False) -> Iterator[Finding]:
+def _privacy(privacy: Privacy, few: bool) -> Iterator[Finding]:
     alarms = [*_copies(privacy), *_memory(privacy)]
     yield from alarms
-    if alarms:
-        return
-    copies = "no copies"
-    if privacy.copies:
-        copies = (
-            f"{percent(privacy.copies)} of the rows are training rows to the last digit "
-            f"({percent(privacy.copies_real)} of held-out rows are)"
-        )
-    near = [
-        f"{percent(memory.share)} of the {view} (p {memory.p:.2g})"
-        for view, memory in privacy.memory.items()
-        if memory.p is not None and memory.p < HINT
-    ]
-    if near:
-        copies += (
-            f", and {listed(near)} are nearer to training than to held-out ones (50 %: no memory)"
-        )
-    if near or (privacy.copies or 0) > (privacy.copies_real or 0):
-        text = f"A hint of memory, too weak to be held against these rows: {copies}."
-        yield finding("note", "privacy", text)
-    elif few:
-        text = "For want of lives it was not tested whether the model remembers them; of rows:"
-        yield finding("note", "privacy", f"{text} {copies}.")
-    else:
-        text = f"No sign of memory: {copies}, and what was held out is as near as what was seen"
-        yield finding("good", "privacy", f"{text}, as far as chance can tell.")
+    copies, real = privacy.copies or 0.0, privacy.copies_real or 0.0
+    figures: dict[str, Any] = {"share": percent(copies), "real": percent(real)}
+    if copies > real and not any(each.kind == "copies" for each in alarms):
+        yield finding("note", "privacy", value=copies, sentence="copies", **figures)
+    elif few and not alarms:
+        yield finding("note", "privacy", sentence="memory_untested", **figures)
+    elif not alarms:
+        shares = _listed_memory(privacy.memory)
+        yield finding("good", "privacy", sentence="no_memory", shares=shares, **figures)
 
 
 def _copies(privacy: Privacy) -> Iterator[Finding]:
-    yield from beyond(
-        "copies",
-        (privacy.copies or 0) - (privacy.copies_real or 0),
-        f"The table holds copies: {percent(privacy.copies)} of its rows are training rows to the "
-        f"last digit ({percent(privacy.copies_real)} of held-out rows are).",
-    )
-    yield from beyond(
-        "near_copies",
-        (privacy.near_copies or 0) - (privacy.near_copies_real or 0),
-        f"{percent(privacy.near_copies)} of the rows lie so close to a training row as only "
-        f"{percent(privacy.near_copies_real)} of held-out rows do: the model memorises.",
-    )
+    for kind, share, real in (
+        ("copies", privacy.copies or 0.0, privacy.copies_real or 0.0),
+        ("near_copies", privacy.near_copies or 0.0, privacy.near_copies_real or 0.0),
+    ):
+        level = THRESHOLDS[kind].level(share - real)
+        if level in AGAINST:
+            figures: dict[str, Any] = {"share": percent(share), "real": percent(real)}
+            yield finding(level, kind, value=share - real, **figures)
 
 
 def _memory(privacy: Privacy) -> Iterator[Finding]:
-    shares = {
-        view: memory.share or 0.0
-        for view, memory in privacy.memory.items()
-        if (1.0 if memory.p is None else memory.p) < BY_CHANCE
-        and THRESHOLDS["memory"].level(memory.share) != "good"
-    }
-    if shares:
-        said = listed(f"{percent(share)} of the {view}" for view, share in shares.items())
-        yield from beyond(
-            "memory",
-            max(shares.values()),
-            f"The model memorises: {said} are nearer to training than to held-out ones "
-            "(50 %: no memory).",
-        )
-    loss = privacy.adversarial.get("loss")
-    yield from beyond(
-        "adversarial",
-        loss,
-        f"Nearest-neighbour privacy loss {loss or 0:.2f}: the rows lie closer to training rows "
-        "than to held-out ones.",
+    """Memory is what is sure of it; what may be chance is said, and held against nobody."""
+    threshold = THRESHOLDS["memory"]
+    sure = {v: m for v, m in privacy.memory.items() if threshold.level(m.low) in AGAINST}
+    unsure = {v: m for v, m in privacy.memory.items() if (m.share or 0.0) >= threshold.bad}
+    if sure:
+        low = max(memory.low or 0.0 for memory in sure.values())
+        yield finding(threshold.level(low), "memory", value=low, shares=_listed_memory(sure))
+    elif unsure:
+        yield finding("note", "privacy", sentence="memory_unsure", shares=_listed_memory(unsure))
+
+
+def _listed_memory(memory: dict[str, Memory]) -> str:
+    return listed(
+        f"{percent(each.share)} of the {view} ({percent(each.low)} to {percent(each.high)})"
+        for view, each in memory.items()
     )
 
 
-# ---- fidelity and detection
+# ---- fidelity
 
 
 def column_excess(column: ColumnFit) -> float:
@@ -467,42 +383,20 @@ def column_excess(column: ColumnFit) -> float:
 
 
 def _shapes(columns: list[ColumnFit]) -> Iterator[Finding]:
-    score = {column.name: column.score or 0.0 for column in columns}
-    yield from columns_beyond(
-        "shape",
-        {column.name: column_excess(column) for column in columns},
-        lambda names, worst: (
-            f"{listed(names)} {verb(names, 'is', 'are')} not distributed as in "
-            f"real rows: {percent(1 - score[worst])} of the rows of {worst} would have to move."
-        ),
-    )
+    of = {column.name: column for column in columns}
+
+    def figures(worst: str) -> dict[str, Any]:
+        found = of[worst]
+        missing, real = percent(found.missing), percent(found.missing_real)
+        gaps = "" if missing == real else f", {missing} are missing ({real} of the real rows)"
+        return {"share": percent(1 - (1.0 if found.score is None else found.score)), "gaps": gaps}
+
+    yield from _columns_beyond("shape", {n: column_excess(c) for n, c in of.items()}, figures)
 
 
-def _detection(detection: Detection) -> Iterator[Finding]:
-    names = list(detection.giveaways)[:3]
-    by = f", mostly by {listed(names)}" if names else ""
-    text = (
-        f"Detection AUC {detection.auc or 0:.2f}: a classifier tells these rows from real ones{by}."
-    )
-    yield from beyond("detection", detection.auc, text, names)
-
-
-def _praise(
-    columns: list[ColumnFit], found: list[Finding], profile: Profile | None
-) -> Iterator[Finding]:
-    """What may be relied on: groups of sensors, or columns, with nothing against them."""
-    accused = {n for f in found if f.level in ("bad", "care") for n in f.columns}
-    sensors = profile.sensors if profile else {}
-    groups: dict[str, list[str]] = defaultdict(list)
-    for column in columns:
-        if column.name in sensors:
-            groups[sensors[column.name].group].append(column.name)
-    good = sorted(group for group, names in groups.items() if not accused & set(names))
+def _columns(columns: list[ColumnFit], found: list[Finding]) -> Iterator[Finding]:
+    """What may be relied on: columns with nothing against them."""
+    accused = {name for each in found if each.level in AGAINST for name in each.columns}
     fine = [column.name for column in columns if column.name not in accused]
-    if good and len(groups) > 1:
-        text = f"The {listed(good)} columns are good."
-    elif fine:
-        text = f"{len(fine)} of {len(columns)} columns are good: nothing was found against them."
-    else:
-        return
-    yield finding("good", "columns", text, fine)
+    if fine:
+        yield finding("good", "columns", fine, count=len(fine), all=len(columns))
