@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -61,6 +62,10 @@ class Message(BaseModel):
     """The base of all that crosses a process: unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+FAILURE_NAME = re.compile(r"fail|fault|anomal|defect|breakdown", re.IGNORECASE)
+"""What a column that tells failures is called."""
 
 
 class Roles(Message):
@@ -125,6 +130,20 @@ LateLife = Annotated[
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(max_length=16)]
 
 
+Value = bool | int | float | str
+Condition = Value | tuple[Value, Value] | dict[str, float]
+"""Of a column: a value, a range from lowest to highest, or shares of values by name."""
+
+
+def _possible(conditions: dict[str, Condition] | None) -> dict[str, Condition] | None:
+    for condition in (conditions or {}).values():
+        if isinstance(condition, dict):
+            _positive_shares(condition)
+            if not condition:
+                raise ValueError("there are no shares: name a value and its share")
+    return conditions
+
+
 class SeedConfig(Message):
     """What to simulate: rows or lives, and the shares of what is rare."""
 
@@ -146,6 +165,9 @@ class SeedConfig(Message):
     )
 
 
+LATENT_DIMS = 32
+
+
 class TrainConfig(Message):
     """How to train; epochs to loss_factor mean what SDV's TVAESynthesizer means by them."""
 
@@ -156,8 +178,20 @@ class TrainConfig(Message):
         300, ge=1, le=1_000_000, description="Epochs at most; a training ends where more do no good"
     )
     batch_size: StrictCount = Field(500, ge=2, le=1_000_000, description="Rows per step")
-    embedding_dim: StrictCount = Field(
-        32, ge=1, le=4096, description="Latent dimensions; SDV has 128, of which few come into use"
+    decoder: Literal["trees", "network"] = Field(
+        "trees",
+        description="Of plain tables: trees, which draw each column from those before, or the "
+        "network's own decoder, as SDV has it",
+    )
+    target: str | None = Field(
+        None,
+        description="The column of a plain table that matters: its rare values stay as rare and as "
+        "learnable; by default remaining useful life, failure mode or what is named like a failure",
+    )
+    embedding_dim: Annotated[int, Field(strict=True, ge=0, le=4096)] | None = Field(
+        None,
+        description="Latent dimensions, 32 by default; SDV has 128, of which few come into use. 0: "
+        "trees alone, as by default for a plain table where no `epochs` or `max_steps` are given",
     )
     compress_dims: Widths = Field((128, 128), description="Widths of the encoder's layers")
     decompress_dims: Widths = Field((128, 128), description="Widths of the decoder's layers")
@@ -171,10 +205,10 @@ class TrainConfig(Message):
         0.2, ge=0, lt=1, description="Share of lives (or rows) kept for the report"
     )
     max_steps: StrictCount = Field(
-        1_200,
+        300,
         ge=0,
-        description="Batches after which a plain table is learned; 0: no limit, as where `epochs` "
-        "are given and this is not",
+        description="Batches after which a plain table is learned, 1,200 for the decoder "
+        "`network`; 0: no limit, as where `epochs` are given and this is not",
     )
     learning_rate: float = Field(
         6e-3, gt=0, description="Highest rate of the one-cycle schedule (Smith and Topin 2018)"
@@ -210,11 +244,25 @@ class TrainConfig(Message):
     )
 
     @model_validator(mode="after")
-    def _epochs_are_meant(self) -> Self:
-        """Take the limit of steps off epochs that someone asked for."""
-        if "epochs" in self.model_fields_set and "max_steps" not in self.model_fields_set:
-            self.max_steps = 0
+    def _steps_are_meant(self) -> Self:
+        """Take the limit of steps off epochs that someone asked for; a network needs more.
+
+        Who asks for either asks for a network that learns in them.
+        """
+        if self.decoder == "network" and self.embedding_dim == 0:
+            raise ValueError("embedding_dim=0 leaves the network nothing to decode: use trees")
+        coded = self.decoder == "network" or self.model_fields_set & {"epochs", "max_steps"}
+        if coded and "embedding_dim" not in self.model_fields_set:
+            self.embedding_dim = LATENT_DIMS
+        if "max_steps" not in self.model_fields_set:
+            asked = "epochs" in self.model_fields_set
+            self.max_steps = 0 if asked else self.max_steps if self.decoder == "trees" else 1_200
         return self
+
+    @property
+    def latent_dims(self) -> int:
+        """Latent dimensions of a network, where there is to be one."""
+        return LATENT_DIMS if self.embedding_dim is None else self.embedding_dim
 
     def kind(self, roles: Roles) -> str:
         """Return `sequential` or `tabular`; auto is sequential where the table has lives."""
@@ -223,7 +271,7 @@ class TrainConfig(Message):
         return "tabular" if roles.life is None else "sequential"
 
 
-CONDITIONS = ("failure_modes", "life_rows", "late_life", "states")
+CONDITIONS = ("failure_modes", "life_rows", "late_life", "states")  # of lives
 
 
 class GenerateConfig(Message):
@@ -236,6 +284,12 @@ class GenerateConfig(Message):
         7_500, ge=0, le=1_000_000_000, description="Rows of the validation split"
     )
     test: StrictCount = Field(7_500, ge=0, le=1_000_000_000, description="Rows of the test split")
+    rows: StrictCount | None = Field(
+        None,
+        ge=1,
+        le=3_000_000_000,
+        description="Rows in all, shared by the three splits as their rows are",
+    )
     lives: StrictCount | None = Field(
         None,
         ge=1,
@@ -249,6 +303,9 @@ class GenerateConfig(Message):
     )
     late_life: LateLife = None
     states: States = None
+    conditions: Annotated[dict[str, Condition] | None, AfterValidator(_possible)] = Field(
+        None, description="Of plain tables: a value, a range or shares of values, by column"
+    )
     model_task_id: str | None = Field(
         None,
         description="The training to draw from; by default the newest that no report calls bad",
@@ -258,26 +315,32 @@ class GenerateConfig(Message):
     def splits(self) -> dict[str, int]:
         """Rows of each split that is wanted."""
         wanted = {"train": self.train, "val": self.val, "test": self.test}
-        return {name: rows for name, rows in wanted.items() if rows}
+        wanted = {name: rows for name, rows in wanted.items() if rows}
+        return wanted if self.rows is None else _shared(self.rows, wanted)
 
     @property
     def lives_of_splits(self) -> dict[str, int] | None:
         """Lives of each split, in proportion to its rows, one at least; None where rows count."""
         if self.lives is None:
             return None
-        total = sum(self.splits.values())
-        lives = {
-            name: max(1, round(self.lives * rows / total)) for name, rows in self.splits.items()
-        }
-        largest = max(lives, key=lambda name: lives[name])
-        lives[largest] = max(1, lives[largest] + self.lives - sum(lives.values()))
-        return lives
+        return _shared(self.lives, self.splits)
 
     @property
-    def conditions(self) -> dict[str, Any]:
-        """What the lives that are drawn must meet."""
+    def asked(self) -> dict[str, Any]:
+        """What the lives or rows that are drawn must meet."""
         found = {name: getattr(self, name) for name in CONDITIONS}
+        found |= self.conditions or {}
         return {name: value for name, value in found.items() if value is not None}
+
+
+def _shared(whole: int, parts: dict[str, int]) -> dict[str, int]:
+    """Return a whole number shared as its parts are, one at least for each."""
+    total = sum(parts.values())
+    shared = {name: max(1, round(whole * part / total)) for name, part in parts.items()}
+    if shared:
+        largest = max(shared, key=lambda name: shared[name])
+        shared[largest] = max(1, shared[largest] + whole - sum(shared.values()))
+    return shared
 
 
 class ReportConfig(Message):
@@ -383,7 +446,7 @@ class TrainResult(Message):
     model_path: str
     epochs_completed: int
     training_time_seconds: float
-    final_loss: float
+    final_loss: float | None
 
 
 class GenerateResult(Message):

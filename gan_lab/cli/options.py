@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -11,7 +12,12 @@ import click
 from gan_lab.schema import CONFIGS
 
 Command = Callable[..., Any]
-NAMES = {"failure_modes": "failure_mode", "states": "state", "model_task_id": "model"}
+NAMES = {
+    "failure_modes": "failure_mode",
+    "states": "state",
+    "conditions": "condition",
+    "model_task_id": "model",
+}
 
 
 class Share(click.ParamType):
@@ -26,6 +32,26 @@ class Share(click.ParamType):
             return name, float(share)
         except ValueError:
             self.fail(f"Cannot read the share {value!r}: write it as NAME=0.3.")
+
+
+class Asked(click.ParamType):
+    """One condition: `NAME=VALUE`, `NAME=LOW..HIGH` or shares, `NAME=VALUE:0.2,VALUE:0.8`."""
+
+    name = "column=condition"
+
+    def convert(self, value: Any, *_: Any) -> tuple[str, Any]:
+        """Return the column and what is asked of it; values stay text, which a model reads."""
+        name, _, wanted = value.partition("=")
+        low, between, high = wanted.partition("..")
+        if not wanted:
+            self.fail(f"Cannot read {value!r}: write it as NAME=VALUE, NAME=LOW..HIGH or shares.")
+        if between:
+            return name, (low, high)
+        shares = [part.rpartition(":") for part in wanted.split(",")]
+        with suppress(ValueError):
+            if all(each for each, _, _ in shares):
+                return name, {each: float(share) for each, _, share in shares}
+        return name, wanted
 
 
 class Whole(click.ParamType):
@@ -68,7 +94,8 @@ def _option(annotation: Any) -> dict[str, Any]:
     if origin is Literal:
         return {"type": click.Choice(inner)}
     if origin is dict:
-        return {"type": Share(), "multiple": True, "callback": lambda *given: dict(given[-1])}
+        kind = Share() if inner[1] is float else Asked()
+        return {"type": kind, "multiple": True, "callback": lambda *given: dict(given[-1])}
     if origin is tuple:
         return {"type": Whole() if Ellipsis in inner else inner}
     return {"is_flag": True} if annotation is bool else {"type": annotation}

@@ -29,8 +29,10 @@ from gan_lab.workspace.runs import all_runs
 START_S = 1.5
 ROW_S = 1 / 40_000  # simulated or drawn
 LEARNED_CELL_S = 4e-6  # of the table, once
+TREE_S = 1.5e-7  # for each row, column and column before it
 STEP_S = 3e-3
 BATCH_CELL_S = 8e-7  # in each step
+TREE_ROWS = 50_000  # that trees learn from at most
 USUAL_STEPS = 1_200  # of lives, after which held-out lives say that it is enough
 REPORT_S = 30.0
 REMEMBERED_RUNS = 20
@@ -85,13 +87,15 @@ def _expected_s(spec: TaskSpec) -> float:
 def _training_s(machine: Machine, config: TrainConfig) -> float:
     rows, columns = machine.seed_shape or _usual_shape(machine)
     rows = math.ceil(rows * (1 - config.holdout) * (1 - config.validation))
-    steps = config.epochs * math.ceil(rows / config.batch_size)
+    steps, trees_s = config.epochs * math.ceil(rows / config.batch_size), 0.0
     if config.kind(machine.profile.roles) == "tabular":
-        steps = min(steps, config.max_steps or steps)
+        steps = min(steps, config.max_steps or steps) if config.embedding_dim else 0
+        if config.decoder == "trees":
+            trees_s = TREE_S * min(rows, TREE_ROWS) * columns**2
     elif config.early_stopping:
         steps = min(steps, USUAL_STEPS)
     step_s = STEP_S + BATCH_CELL_S * min(rows, config.batch_size) * columns
-    return START_S + LEARNED_CELL_S * rows * columns + steps * step_s
+    return START_S + LEARNED_CELL_S * rows * columns + steps * step_s + trees_s
 
 
 def _usual_shape(machine: Machine) -> tuple[int, int]:
@@ -156,8 +160,8 @@ def _memory_b(
         case TrainConfig():
             constant, per_cell = FIT_B[config.kind(machine.profile.roles)]
             width = columns * UNITS_OF_COLUMN
-            encoder = [width, *config.compress_dims, 2 * config.embedding_dim]
-            decoder = [config.embedding_dim, *config.decompress_dims, width]
+            encoder = [width, *config.compress_dims, 2 * config.latent_dims]
+            decoder = [config.latent_dims, *config.decompress_dims, width]
             weights = sum(a * b for sizes in (encoder, decoder) for a, b in pairwise(sizes))
             batch = min(rows, config.batch_size)
             needed = PROCESS_B + constant + cells * per_cell

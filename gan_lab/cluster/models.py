@@ -83,5 +83,5 @@ def check_request(source: RunFolder, config: GenerateConfig, roles: Roles) -> No
     Reads the model, and imports torch, only where it may not.
     """
     rows_only = TrainConfig.model_validate(source.spec.config).kind(roles) == "tabular"
-    if config.conditions or (config.lives and rows_only):
+    if config.asked or (config.lives and rows_only):
         load_model(source).sample(rows=1, conditions=config)

@@ -33,7 +33,7 @@ class TrainingProgress:
 
     def __init__(self, work: Work, epochs: int) -> None:
         self.work, self.epochs = work, epochs
-        self.last: Epoch
+        self.last: Epoch | None = None
         self.seconds_before = 0.0
         self._said_at = self._saved_at = time.monotonic()
         self._saved_epoch = self._first = 0
@@ -64,7 +64,7 @@ class TrainingProgress:
         """Record an epoch; True: stop."""
         self.work.hold()
         self.work.run.append_epoch(epoch)
-        self.last = epoch
+        self.last, self.epochs = epoch, epoch.epochs
         if self._due(epoch):
             self._said_at = time.monotonic()
             self.work.say(
@@ -78,6 +78,18 @@ class TrainingProgress:
                 rows_per_second=epoch.rows_per_second,
             )
         return self.work.stop.is_set() or self.work.run.cancelling
+
+    def on_column(self, done: int, columns: int, name: str) -> None:
+        """Say which column of a plain table has its tree; raises where the task is to stop."""
+        self.work.check()
+        if done == columns or time.monotonic() - self._said_at >= self.work.settings.event_every_s:
+            self._said_at = time.monotonic()
+            text = f"Tree {done}/{columns}: {name}"
+            if self.last is None:  # trees alone
+                self.work.say("training", done, columns, text)
+                return
+            last = self.last.epoch, self.last.loss
+            self.work.say("training", last[0], self.epochs, text, epoch=last[0], loss=last[1])
 
     def _due(self, epoch: Epoch) -> bool:
         settings = self.work.settings

@@ -99,6 +99,7 @@ def _train(work: Work) -> dict[str, Any]:
     kind = config.kind(roles)
     work.say("initializing", 0, config.epochs, f"Learning {len(table):,} rows ({kind})")
     progress = TrainingProgress(work, config.epochs)
+    columns = {"on_column": progress.on_column} if kind == "tabular" else {}
     model = model_class(kind).fit(
         table,
         roles,
@@ -106,12 +107,15 @@ def _train(work: Work) -> dict[str, Any]:
         on_epoch=progress.on_epoch,
         resume=progress.resume(),
         on_checkpoint=progress.on_checkpoint,
+        **columns,
     )
     work.check()
-    epochs, loss = progress.last.epoch, progress.last.loss
+    last = progress.last
+    epochs, loss = (last.epoch, last.loss) if last else (0, None)
     notes = model.notes() if kind == "sequential" else []  # regimes and drivers that were found
     message = " ".join(["Saving the model.", *notes])
-    work.say("writing", epochs, config.epochs, message, epoch=epochs, loss=loss)
+    done = (epochs, progress.epochs) if last else (1, 1)
+    work.say("writing", *done, message, epoch=epochs or None, loss=loss)
     model.save(path)
     work.run.checkpoints.drop()
     return TrainResult(
@@ -135,7 +139,7 @@ def _generate(work: Work) -> dict[str, Any]:
     model = load_model(source)
     record_environment(work, model_task_id=source.task_id)
     roles = load_profile(machine_id).roles
-    with SplitWriter(machine_id, work.run.task_id, source.task_id, config.conditions) as writer:
+    with SplitWriter(machine_id, work.run.task_id, source.task_id, config.asked) as writer:
         work.say("sampling", 0, total, f"Drawing {total:,} {'lives' if config.lives else 'rows'}")
         lives = _write_splits(work, writer, draw_splits(model, config, roles), total, roles)
         work.say("writing", total, total, "Moving the tables into place")

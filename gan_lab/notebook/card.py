@@ -281,7 +281,7 @@ def _message(shot: Snapshot) -> str:
     status = shot.status
     if status.state is State.SUCCESS and 0 < shot.epochs < status.total:
         message = "Ended before its last epoch: more epochs would not have helped."
-    elif status.metadata["stage"] == "training" or status.state in (State.SUCCESS, State.FAILURE):
+    elif status.message.startswith("Epoch") or status.state in (State.SUCCESS, State.FAILURE):
         return ""
     else:
         message = status.message

@@ -142,7 +142,9 @@ def test_a_chain_runs_to_its_end_and_can_be_reused(lab_home: Path) -> None:
 
 @pytest.mark.slow
 def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Path) -> None:
-    runs = lab.pipeline(MACHINE, seed={"rows": 600}, train={**SMALL, "device": "no-such-device"})
+    runs = lab.pipeline(
+        MACHINE, seed={"rows": 600}, train={**SMALL, "epochs": 2, "device": "no-such-device"}
+    )
     with pytest.raises(TaskFailed):
         runs[1].result(timeout=250)
     runs[2].wait(timeout=250)
@@ -180,7 +182,7 @@ def test_what_was_cancelled_in_the_queue_has_its_place_there_again(
         assert get_task_status(waits.task_id).message.endswith("waiting for a worker")
         with pytest.raises(RequestError, match="has not ended"):
             handover.resume(waits.task_id)
-        fails = lab.train(MACHINE, **SMALL, device="no-such-device")
+        fails = lab.train(MACHINE, **SMALL, epochs=2, device="no-such-device")
         somebody = services.connect(services.get_client().scheduler.address, load_settings())
         key = task_names.task_key(fails)
         somebody._send_to_scheduler(

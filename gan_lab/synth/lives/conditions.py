@@ -26,6 +26,11 @@ class Conditions:
     """
 
     def __init__(self, model: LivesModel, config: GenerateConfig) -> None:
+        for name in config.conditions or {}:
+            raise BadParameter(
+                f"{name} was asked of a model of lives, which can choose failure_modes, states, "
+                "life_rows and late_life: conditions on columns are for plain tables."
+            )
         self.table, self.late_life = model.table, config.late_life
         self.life_rows = config.life_rows
         if self.late_life is not None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 import numpy as np
 
-from gan_lab.schema import Message
+from gan_lab.schema import FAILURE_NAME, Message
 from gan_lab.synth.report.compared_tables import Figure, Points, Sides, some
 
 MAX_ROWS = 10_000  # of each table that trees learn from; twice as many move R2 by about 0.01
 LEAK = 0.95  # a rare flag that goes with one answer so often is part of the answer
-FAILURE_NAME = re.compile(r"fail|fault|anomal|defect|breakdown", re.IGNORECASE)
 NEIGHBOURS, NEIGHBOURHOOD = 5, 1_000  # of a row, among so many of its class
 TENTHS = 10  # a number is interpolated within its tenths, as a class would be
 

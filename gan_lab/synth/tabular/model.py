@@ -1,8 +1,9 @@
-"""The model of plain tables: a TVAE (Xu et al. 2019, arXiv:1907.00503) with a fast epoch loop.
+"""The model of plain tables: sequential trees, and the TVAE that may stand before or beside them.
 
-A table, a configuration and `on_epoch` in, a fitted model out, rows out of that. Rows are drawn
-cell by cell from the decoder's softmax, latent codes from a prior fitted to those of the training
-rows.
+A table and a configuration in, a fitted model out, rows out of that. Trees alone are nearest to the
+table. With an `embedding_dim` a TVAE (Xu et al. 2019, arXiv:1907.00503) is trained first, and trees
+draw from its latent code too; with `decoder="network"` its own decoder draws, cell by cell from the
+softmax. Codes are drawn from a prior fitted to those of the training rows.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from gan_lab.errors import BadParameter, BadTable
-from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
+from gan_lab.schema import CONDITIONS, FAILURE_NAME, Epoch, GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.network.build import build_network, check_names, fingerprint
 from gan_lab.synth.network.device import one_thread
 from gan_lab.synth.network.encoding import Encoding
@@ -32,24 +34,29 @@ from gan_lab.synth.network.training import (
     TvaeObjective,
 )
 from gan_lab.synth.network.tvae_network import Batch, Network, moved
+from gan_lab.synth.tabular.conditions import Conditions
+from gan_lab.synth.tabular.decoder import TreeDecoder
+from gan_lab.synth.tabular.sequence import OnColumn
 
 CHUNK_ROWS = 25_000
 PRIOR_COMPONENTS, PRIOR_ROWS = 20, 20_000
 
 
 class TabularTVAE:
-    """A fitted model of rows without order."""
+    """A fitted model of rows without order; `network` and `prior` are None where trees stand alone,
+    `trees` where the network decodes."""
 
     def __init__(
         self,
         encoding: Encoding,
-        network: Network,
-        prior: Prior,
+        network: Network | None,
+        prior: Prior | None,
+        trees: TreeDecoder | None,
         roles: Roles,
         config: TrainConfig,
         history: list[Epoch],
     ) -> None:
-        self.encoding, self.network, self.prior = encoding, network, prior
+        self.encoding, self.network, self.prior, self.trees = encoding, network, prior, trees
         self.roles, self.config, self.history = roles, config, history
 
     @classmethod
@@ -62,31 +69,51 @@ class TabularTVAE:
         on_epoch: OnEpoch | None = None,
         resume: bytes | None = None,
         on_checkpoint: OnCheckpoint | None = None,
+        on_column: OnColumn | None = None,
     ) -> Self:
         """Learn the rows of a table, all columns but the life.
 
-        `on_epoch` is called after every epoch; True stops, and the model fitted so far is returned.
-        `on_checkpoint(epoch, state)` may call `state()` for the bytes that `resume` takes.
-        Raises `BadTable` for a table that cannot be learned from, `TaskFailed` if training
-        diverges.
+        `on_epoch` is called after every epoch; True stops, and the network trained so far is
+        returned, without trees. `on_column(done, of, name)` hears of each tree's column, and may
+        raise. `on_checkpoint(epoch, state)` may call `state()` for the bytes that `resume` takes.
+        Raises `BadTable` for a table that cannot be learned from, `BadParameter` for a target that
+        is no column, `TaskFailed` if training diverges.
         """
         table = table.drop(columns=[roles.life] if roles.life in table.columns else [])
         _check_table(table)
         encoding = Encoding.fit(table)
         if not encoding.varies:
             raise BadTable("Every column of the table is constant: there is nothing to learn.")
-        encoded = encoding.encode(table)
-        network = build_network(encoding, config)
-        rows, held_out = _split(network.batch(encoded), config)
-        epochs, name = planned_epochs(len(rows), config), fingerprint(table, roles, config)
+        target = _target(encoding, roles, config)
+        model = cls(encoding, None, None, None, roles, config, [])
+        stopped = False
+        if config.embedding_dim:
+            stopped = model._train(table, on_epoch, resume, on_checkpoint)
+        if config.decoder == "trees" and not stopped:
+            model.trees = TreeDecoder.fit(encoding, table, target, model.network, config, on_column)
+        return model
+
+    def _train(
+        self,
+        table: pd.DataFrame,
+        on_epoch: OnEpoch | None,
+        resume: bytes | None,
+        on_checkpoint: OnCheckpoint | None,
+    ) -> bool:
+        """Train the network and fit its prior; returns whether it was stopped."""
+        config = self.config
+        network = build_network(self.encoding, config)
+        rows, held_out = _split(network.batch(self.encoding.encode(table)), config)
+        epochs, name = planned_epochs(len(rows), config), fingerprint(table, self.roles, config)
         training = Training(name, len(rows), epochs, on_epoch, resume, on_checkpoint)
         objective = TvaeObjective(network, rows, held_out, config, config.loss_factor)
         schedule = OneCycle(epochs, config.learning_rate, config.kl_warmup)
         training.run(Trainer(objective, schedule, config, config.seed * 1_000_003 + 1))
         network.eval()
-        prior = _fit_prior(network, rows, config)
-        _calibrate(network, prior, rows, config.seed)
-        return cls(encoding, network, prior, roles, config, training.history)
+        self.network, self.history = network, training.history
+        self.prior = _fit_prior(network, rows, config)
+        _calibrate(network, self.prior, rows, config.seed)
+        return training.stopped
 
     def sample(
         self,
@@ -98,12 +125,41 @@ class TabularTVAE:
     ) -> Iterator[pd.DataFrame]:
         """Draw rows, in chunks of 25,000 so that memory stays constant; same seed, same rows.
 
-        Raises `BadParameter` for lives and conditions, which a model of plain rows cannot honour.
+        Conditions on columns are met exactly. Raises `BadParameter` for lives and conditions of
+        lives, which a model of plain rows cannot honour, and for what no training row showed.
         """
         _check_request(rows, lives, conditions)
-        return self._chunks(10_000 if rows is None else rows, seed)
+        rows = 10_000 if rows is None else rows
+        wanted = conditions.conditions if conditions else None
+        if self.trees is None:
+            if wanted:
+                raise BadParameter(
+                    f"{', '.join(wanted)} cannot be chosen: this model was trained with "
+                    "decoder='network'. Train with decoder='trees'."
+                )
+            return self._network_chunks(rows, seed)
+        met = Conditions(self.trees.sequence, wanted or {})
+        return self._tree_chunks(rows, seed, met)
 
-    def _chunks(self, rows: int, seed: int) -> Iterator[pd.DataFrame]:
+    def _tree_chunks(self, rows: int, seed: int, met: Conditions) -> Iterator[pd.DataFrame]:
+        assert self.trees is not None
+        for number, portions in enumerate(met.portions(rows, CHUNK_ROWS)):
+            rng, drawn = np.random.default_rng([seed, number]), []
+            for size, spans in portions:
+                places = self.trees.draw(size, rng, spans)
+                if places is None:
+                    raise met.unmet()
+                drawn.append(places)
+            places = np.concatenate(drawn)
+            if met.wanted:  # alike rows lie side by side
+                places = rng.permutation(places)
+            chunk = self.trees.ranks.decode(places, rng)
+            start = number * CHUNK_ROWS
+            chunk.index = pd.RangeIndex(start, start + len(chunk))
+            yield chunk
+
+    def _network_chunks(self, rows: int, seed: int) -> Iterator[pd.DataFrame]:
+        assert self.network is not None and self.prior is not None
         for number, start in enumerate(range(0, rows, CHUNK_ROWS)):
             size = min(CHUNK_ROWS, rows - start)
             generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
@@ -115,21 +171,35 @@ class TabularTVAE:
 
     def save(self, path: Path) -> None:
         """Write the model as one sealed file (safetensors: tensors and JSON, no pickle)."""
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"prior.{k}": v for k, v in self.prior.tensors().items()}
-        meta = {
+        tensors: dict[str, Tensor] = {}
+        meta: dict[str, Any] = {
             "model": "tabular",
             "encoding": self.encoding.to_json(),
             "roles": self.roles.model_dump(),
             "config": self.config.model_dump(),
             "history": [astuple(epoch) for epoch in self.history],
         }
+        if self.network and self.prior:
+            tensors |= {f"network.{k}": v for k, v in self.network.state_dict().items()}
+            tensors |= {f"prior.{k}": v for k, v in self.prior.tensors().items()}
+        if self.trees:
+            found, meta["trees"] = self.trees.state()
+            tensors |= {f"trees.{name}": tensor for name, tensor in found.items()}
         save_file(path, tensors, meta)
 
     def export_sdv(self, path: Path) -> None:
-        """Write a file that SDV loads and samples from without this package; see `export`."""
+        """Write a file that SDV loads and samples from without this package; see `export`.
+
+        It draws with the network's own decoder, not with trees: its rows are those of
+        `decoder="network"`, which takes more batches to train well.
+        """
         from gan_lab.synth.tabular.sdv_export import export_sdv
 
+        if self.network is None or self.prior is None:
+            raise BadParameter(
+                "Trees stand alone in this model, and what an SDV file holds is a network. Train "
+                "with decoder='network'."
+            )
         export_sdv(self.encoding, self.network, self.prior, path)
 
     @classmethod
@@ -141,17 +211,32 @@ class TabularTVAE:
             raise BadParameter(f"The model file {path} holds no model of plain tables.")
         config = TrainConfig.model_validate(meta["config"])
         encoding = Encoding.from_json(meta["encoding"])
-        network = build_network(encoding, config)
-        network.load_state_dict(part(tensors, "network."))
-        network.eval()
-        return cls(
-            encoding,
-            network,
-            Prior(config.embedding_dim, **part(tensors, "prior.")),
-            Roles.model_validate(meta["roles"]),
-            config,
-            [Epoch(*values) for values in meta["history"]],
-        )
+        history = [Epoch(*values) for values in meta["history"]]
+        roles = Roles.model_validate(meta["roles"])
+        model = cls(encoding, None, None, None, roles, config, history)
+        if config.embedding_dim:
+            model.network = build_network(encoding, config)
+            model.network.load_state_dict(part(tensors, "network."))
+            model.network.eval()
+            model.prior = Prior(config.latent_dims, **part(tensors, "prior."))
+        if "trees" in meta:
+            model.trees = TreeDecoder.restore(encoding, part(tensors, "trees."), meta["trees"])
+        return model
+
+
+def _target(encoding: Encoding, roles: Roles, config: TrainConfig) -> Any:
+    """Return the column that matters, None where nobody knows: named, else what a machine's data
+    is for, else what is called like a failure."""
+    names = {str(column.name): column for column in encoding.columns}
+    if config.target is not None:
+        if config.target not in names:
+            raise BadParameter(f"target={config.target!r} is no column: {', '.join(names)}.")
+        return names[config.target].name
+    for role in (roles.rul, roles.failure_mode):
+        if role in names:
+            return names[role].name
+    flags = [column for column in encoding.groups if not column.stretches]
+    return next((each.name for each in flags if FAILURE_NAME.search(str(each.name))), None)
 
 
 def _check_table(table: pd.DataFrame) -> None:
@@ -179,7 +264,7 @@ def _split(rows: Batch, config: TrainConfig) -> tuple[Batch, Batch]:
 @torch.no_grad()
 def _fit_prior(network: Network, rows: Batch, config: TrainConfig) -> Prior:
     if config.prior == "normal":
-        return Prior.normal(config.embedding_dim)
+        return Prior.normal(config.latent_dims)
     generator = torch.Generator().manual_seed(config.seed)
     some = torch.randperm(len(rows), generator=generator)[:PRIOR_ROWS]
     mu, log_variance = network.encode(rows[some])
@@ -217,10 +302,13 @@ def _check_request(rows: int | None, lives: int | None, conditions: GenerateConf
             f"lives={wanted} was asked of a model of plain rows. Ask for rows, or train a "
             "sequential model."
         )
-    for name, value in (conditions.conditions if conditions else {}).items():
+    for name in CONDITIONS:
+        value = getattr(conditions, name) if conditions else None
+        if value is None:
+            continue
         raise BadParameter(
             f"{name}={value} was asked of a model of plain rows, which cannot honour it. "
-            "Leave it out, or train a sequential model."
+            "Leave it out, train a sequential model, or ask for values of columns: conditions."
         )
     if rows is not None and rows < 1:
         raise BadParameter(f"rows={rows} cannot be drawn. Ask for at least one row.")

@@ -13,7 +13,9 @@ from gan_lab.errors import BadParameter, BadTable, TaskFailed
 from gan_lab.schema import Epoch, GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.tabular.model import CHUNK_ROWS, TabularTVAE
 
-QUICK = TrainConfig(epochs=6, batch_size=200, embedding_dim=16, compress_dims=(32,))
+QUICK = TrainConfig(
+    epochs=6, batch_size=200, embedding_dim=16, compress_dims=(32,), decoder="network"
+)
 
 
 def make_table(rows: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -50,7 +52,7 @@ def draw(model: TabularTVAE, rows: int = 1000, seed: int = 0) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def learned() -> tuple[pd.DataFrame, pd.DataFrame]:
     table = make_table(4000)
-    config = TrainConfig(epochs=60, batch_size=200, embedding_dim=32, seed=1)
+    config = TrainConfig(epochs=60, batch_size=200, seed=1, decoder="network")
     return table, draw(TabularTVAE.fit(table, Roles(), config), 8000)
 
 
@@ -160,7 +162,7 @@ def test_a_model_file_of_another_format_is_refused(
     with monkeypatch.context() as before:
         before.setattr("gan_lab.synth.network.model_file.FORMAT", 1)
         model.save(tmp_path / "model")
-    with pytest.raises(BadParameter, match="has format 1; this version reads 12"):
+    with pytest.raises(BadParameter, match="has format 1; this version reads 13"):
         TabularTVAE.load(tmp_path / "model")
 
 

@@ -1,0 +1,156 @@
+"""A table as whole numbers: of each number its place among the values of its column, of each
+category its cell.
+
+Places are split and averaged by trees as well as values are, and outliers do not pull at them. What
+is missing is said apart: columns that are missing in the same rows share one *gap*, 0 or 1, so that
+a group of sensors that is off is off as one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gan_lab.synth.network.columns import Floats
+from gan_lab.synth.network.encoding import CategoricalColumn, Column, Encoding
+
+Places = NDArray[np.float32]
+
+COMMON_ROWS = 5  # a number that fewer rows have is drawn between its neighbours, not as it was
+MISSING = -1.0  # the place of what is missing
+FEW_CELLS = 3  # of a category that counts as a number, in the order of its cells
+
+
+@dataclass
+class Variable:
+    """One thing to draw: a gap (`column` is None), or a column where it is not missing.
+
+    `gap`: the number of the variable that says where this one is missing. `values`: the distinct
+    numbers, rising; `common`: which of them occur in five rows or more.
+    """
+
+    column: Column | None = None
+    gap: int | None = None
+    values: Floats = field(default_factory=lambda: np.zeros(0))
+    common: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+    @property
+    def name(self) -> str:
+        """The column's name, as text."""
+        return "what is missing" if self.column is None else str(self.column.name)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether places are ranks of many numbers, rather than cells or a few values."""
+        return bool(self.column is not None and self.column.stretches)
+
+    @property
+    def scores(self) -> Floats:
+        """The distinct numbers in standard deviations."""
+        scale = self.values.std()
+        return (self.values - self.values.mean()) / (scale if scale > 0 else 1.0)
+
+    def score(self, places: Places) -> Places:
+        """Return what places count in a sum: standard deviations of a number, 0 where missing."""
+        if len(self.values):
+            scores = np.interp(places, np.arange(len(self.values)), self.scores).astype(np.float32)
+        else:
+            scores = places * (self.column is None or self.column.cells <= FEW_CELLS)
+        return np.where(places < 0, np.float32(0), scores)
+
+
+class Ranks:
+    """The variables of a table in the order they are drawn in: gaps, columns, the target last."""
+
+    def __init__(self, encoding: Encoding, variables: list[Variable]) -> None:
+        self.encoding, self.variables = encoding, variables
+
+    @classmethod
+    def fit(cls, encoding: Encoding, table: pd.DataFrame, target: Any) -> tuple[Ranks, Places]:
+        """Return the ranks of a table, and its places: (rows, variables)."""
+        table = table.infer_objects(copy=False)
+        gaps: dict[bytes, int] = {}
+        masks, variables, places = [], [], []
+        for column in sorted(encoding.columns, key=lambda column: column.name == target):
+            variable, mine = _ranked(column, table[column.name])
+            missing = mine == MISSING
+            if missing.any():
+                key = np.packbits(missing).tobytes()
+                if key not in gaps:
+                    gaps[key] = len(gaps)
+                    masks.append(missing.astype(np.float32))
+                variable.gap = gaps[key]
+            variables.append(variable)
+            places.append(mine)
+        variables = [Variable() for _ in masks] + variables
+        return cls(encoding, variables), np.column_stack(masks + places)
+
+    def decode(self, places: Places, rng: np.random.Generator) -> pd.DataFrame:
+        """Return the rows that places stand for, which may lie between two whole numbers."""
+        series = {
+            variable.column.name: _series(variable, variable.column, mine, rng)
+            for variable, mine in zip(self.variables, places.T, strict=True)
+            if variable.column is not None
+        }
+        names = [column.name for column in self.encoding.columns]
+        table = pd.concat([series[name] for name in names], axis=1)
+        table.columns = pd.Index(names)
+        return table
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], list[int | None]]:
+        """Return the numbers of all variables end to end, where they begin, and the gaps."""
+        lengths = [len(variable.values) for variable in self.variables]
+        arrays = {
+            "values": np.concatenate([variable.values for variable in self.variables]),
+            "common": np.concatenate([variable.common for variable in self.variables]),
+            "places": np.cumsum([0, *lengths]),
+        }
+        return arrays, [variable.gap for variable in self.variables]
+
+    @classmethod
+    def from_arrays(
+        cls,
+        encoding: Encoding,
+        arrays: dict[str, NDArray[Any]],
+        gaps: list[int | None],
+        target: Any,
+    ) -> Ranks:
+        """Return the ranks that `to_arrays` was called of."""
+        columns = sorted(encoding.columns, key=lambda column: column.name == target)
+        first: list[Column | None] = [None] * (len(gaps) - len(columns))
+        cuts = arrays["places"][1:-1]
+        values, common = np.split(arrays["values"], cuts), np.split(arrays["common"], cuts)
+        parts = zip([*first, *columns], gaps, values, common, strict=True)
+        return cls(encoding, [Variable(*part) for part in parts])
+
+
+def _ranked(column: Column, series: pd.Series[Any]) -> tuple[Variable, Places]:
+    if isinstance(column, CategoricalColumn):
+        places = column.encode(series)[0].astype(np.float32)
+        if column.missing_cell is not None:
+            places[places == column.missing_cell] = MISSING
+        return Variable(column), places
+    numbers = column.read(series)
+    known = ~np.isnan(numbers)
+    values, place, count = np.unique(numbers[known], return_inverse=True, return_counts=True)
+    places = np.full(len(numbers), MISSING, dtype=np.float32)
+    places[known] = place
+    return Variable(column, values=values, common=count >= COMMON_ROWS), places
+
+
+def _series(
+    variable: Variable, column: Column, places: Places, rng: np.random.Generator
+) -> pd.Series[Any]:
+    missing = places < 0
+    if isinstance(column, CategoricalColumn):
+        cells = places.astype(np.int16)
+        if column.missing_cell is not None:
+            cells[missing] = column.missing_cell
+        return column.decode(cells, np.zeros(0, dtype=np.float32), rng)
+    numbers = np.interp(places, np.arange(len(variable.values)), variable.values)
+    numbers[missing] = np.nan
+    return column.write(numbers)

@@ -1,0 +1,235 @@
+"""The trees of plain tables: what they draw is like what they saw, no copy of it, and as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from gan_lab.errors import BadParameter, TaskCancelled
+from gan_lab.schema import GenerateConfig, Roles, TrainConfig
+from gan_lab.synth.tabular.model import TabularTVAE
+
+ALONE = TrainConfig()
+CODED = TrainConfig(epochs=3, batch_size=200, embedding_dim=8, compress_dims=(32,))
+ROWS = 3_000
+
+
+def make_table(rows: int = ROWS, seed: int = 0) -> pd.DataFrame:
+    """A machine's rows: sums, sensors that are off as one, a cap, a grid, a failure of 2 %."""
+    rng = np.random.default_rng(seed)
+    load = rng.gamma(3, 10, rows)
+    heat = 20 + 0.8 * load + rng.normal(0, 1, rows)
+    off = rng.random(rows) < 0.15
+    hot = heat + 5 * rng.normal(size=rows)
+    return pd.DataFrame(
+        {
+            "plant": "north",
+            "load": load,
+            "heat": heat.round(1),
+            "left": np.where(off, np.nan, load + rng.normal(0, 0.1, rows)),
+            "right": np.where(off, np.nan, load - rng.normal(0, 0.1, rows)),
+            "sum": load + heat,
+            "step": (rng.integers(0, 60, rows) * 5),
+            "rul": rng.integers(0, 400, rows).clip(max=125),
+            "site": rng.choice(["a", "b", "c"], rows, p=[0.7, 0.2, 0.1]),
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, rows), "D"),
+            "failure": (hot > np.quantile(hot, 0.98)).astype(int),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return make_table()
+
+
+@pytest.fixture(scope="module")
+def model(table: pd.DataFrame) -> TabularTVAE:
+    return TabularTVAE.fit(table, Roles(), ALONE)
+
+
+@pytest.fixture(scope="module")
+def coded(table: pd.DataFrame) -> TabularTVAE:
+    return TabularTVAE.fit(table, Roles(), CODED)
+
+
+def draw(model: TabularTVAE, rows: int = ROWS, seed: int = 0, **conditions: object) -> pd.DataFrame:
+    asked = GenerateConfig(conditions=conditions or None)  # type: ignore[arg-type]
+    return pd.concat(model.sample(rows=rows, seed=seed, conditions=asked))
+
+
+@pytest.mark.parametrize("which", ["model", "coded"])
+def test_what_is_drawn_is_like_what_was_seen(
+    table: pd.DataFrame, which: str, request: pytest.FixtureRequest
+) -> None:
+    drawn = draw(request.getfixturevalue(which), 6_000)
+    assert drawn.dtypes.to_dict() == table.dtypes.to_dict()
+    numbers = ["load", "heat", "left", "right", "sum", "rul"]
+    assert (drawn[numbers].min() >= table[numbers].min()).all()
+    assert (drawn[numbers].max() <= table[numbers].max()).all()
+    strength = drawn[numbers].corr() - table[numbers].corr()
+    assert strength.abs().to_numpy().max() < 0.1
+    assert strength.loc["load", ["heat", "sum"]].abs().max() < 0.01
+    assert (drawn["sum"] - drawn["load"] - drawn["heat"]).abs().median() < 0.4
+    assert (drawn["rul"] == 125).mean() == pytest.approx((table["rul"] == 125).mean(), abs=0.03)
+    assert (drawn["heat"] == drawn["heat"].round(1)).all()
+    assert (drawn["step"] % 5 == 0).all() and (drawn["day"] == drawn["day"].dt.normalize()).all()
+    assert set(drawn["plant"]) == {"north"} and set(drawn["site"]) == {"a", "b", "c"}
+
+
+def test_what_is_off_together_is_off_together(table: pd.DataFrame, model: TabularTVAE) -> None:
+    gone = draw(model)[["left", "right"]].isna()
+    assert (gone["left"] == gone["right"]).all()
+    assert gone["left"].mean() == pytest.approx(table["left"].isna().mean(), abs=0.02)
+
+
+def test_a_class_is_as_rare_as_it_was_and_goes_with_the_same_rows(
+    table: pd.DataFrame, model: TabularTVAE
+) -> None:
+    drawn = draw(model, 20_000)
+    assert drawn["failure"].mean() == pytest.approx(table["failure"].mean(), rel=0.25)
+    means = [each.groupby("failure")["heat"].mean() for each in (table, drawn)]
+    assert means[0][1] - means[0][0] == pytest.approx(means[1][1] - means[1][0], rel=0.15)
+
+
+def test_a_continuous_value_is_not_copied_digit_for_digit(
+    table: pd.DataFrame, model: TabularTVAE
+) -> None:
+    drawn = draw(model, 20_000)
+    for name in ("load", "sum", "left"):
+        assert drawn[name].isin(table[name].dropna()).mean() < 0.02
+
+
+def test_a_file_holds_no_row_and_draws_the_same_rows(
+    table: pd.DataFrame, model: TabularTVAE, coded: TabularTVAE, tmp_path: Path
+) -> None:
+    for each in (model, coded):
+        each.save(tmp_path / "model")
+        loaded = TabularTVAE.load(tmp_path / "model")
+        pd.testing.assert_frame_equal(draw(loaded), draw(each), check_exact=True)
+        pd.testing.assert_frame_equal(
+            draw(loaded, 500, failure=1), draw(each, 500, failure=1), check_exact=True
+        )
+    kept = load_file(tmp_path / "model")
+    values, start, stop = (kept[f"trees.forest.{name}"] for name in ("values", "start", "stop"))
+    leaves = [values[a:b] for a, b in zip(start, stop, strict=True) if b > a]
+    assert min(map(len, leaves)) >= 5
+    assert all((np.diff(leaf) >= 0).all() for leaf in leaves)  # in an order that no row has
+
+
+def test_a_training_that_was_killed_resumes_bit_for_bit(
+    table: pd.DataFrame, coded: TabularTVAE
+) -> None:
+    states: dict[int, bytes] = {}
+
+    def keep(epoch: int, state: Callable[[], bytes]) -> None:
+        states[epoch] = state()
+
+    stopped = TabularTVAE.fit(table, Roles(), CODED, lambda e: e.epoch == 2, on_checkpoint=keep)
+    assert stopped.trees is None and len(draw(stopped, 10)) == 10  # by the network
+    resumed = TabularTVAE.fit(table, Roles(), CODED, resume=states[2])
+    pd.testing.assert_frame_equal(draw(resumed), draw(coded), check_exact=True)
+    assert not draw(coded, seed=1).equals(draw(coded, seed=2))
+
+
+def test_it_says_each_column_and_stops_between_two(table: pd.DataFrame) -> None:
+    said: list[tuple[int, int, str]] = []
+    TabularTVAE.fit(table, Roles(), ALONE, on_column=lambda *each: said.append(each))
+    assert [done for done, _, _ in said] == list(range(1, len(table.columns) + 2))
+    assert {of for _, of, _ in said} == {len(table.columns) + 1}  # one more: the gap of two
+    assert [name for _, _, name in said][-1] == "failure"
+
+    def stop(done: int, *_: object) -> None:
+        if done == 3:
+            raise TaskCancelled("enough")
+
+    with pytest.raises(TaskCancelled):
+        TabularTVAE.fit(table, Roles(), ALONE, on_column=stop)
+
+
+@pytest.mark.parametrize("which", ["model", "coded"])
+def test_conditions_are_met_exactly(which: str, request: pytest.FixtureRequest) -> None:
+    model = request.getfixturevalue(which)
+    drawn = draw(model, 1_000, failure=1)
+    assert (drawn["failure"] == 1).all()
+    assert drawn["heat"].mean() > 60  # where failures are
+    drawn = draw(model, 1_000, site={"c": 0.25, "b": 0.75})
+    assert drawn["site"].value_counts().to_dict() == {"b": 750, "c": 250}
+    assert drawn["site"].iloc[:100].nunique() == 2  # in no order
+    drawn = draw(model, 1_000, left=(20, 40.5), failure=0)
+    assert drawn["left"].between(20, 40.5).all() and (drawn["failure"] == 0).all()
+    assert drawn["right"].notna().all() and (drawn["right"] - drawn["left"]).abs().max() < 3
+    drawn = draw(model, 300, site={"c": 0.5}, day=("2024-02-01", "2024-02-29"), rul=125)
+    assert drawn["day"].dt.strftime("%Y-%m").unique() == ["2024-02"]
+    assert (drawn["site"] == "c").sum() == 150 and (drawn["rul"] == 125).all()
+
+
+def test_shares_are_exact_over_all_chunks(
+    model: TabularTVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gan_lab.synth.tabular.model.CHUNK_ROWS", 70)
+    drawn = draw(model, 999, failure={"1": 1 / 3})
+    assert len(drawn) == 999 and drawn["failure"].sum() == 333
+    assert (drawn.index == np.arange(999)).all()
+
+
+@pytest.mark.parametrize(
+    ("conditions", "says"),
+    [
+        ({"speed": 1}, "'speed' is no column"),
+        ({"site": "d"}, "of the 3,000 rows learned from 0 showed it. They showed a "),
+        ({"failure": 2}, r"failure=2 .* 0 showed it. They showed 0 \(2,940 rows\), 1 \(60 rows\)"),
+        ({"heat": (500, 600)}, "heat=500.* to 600.* 0 showed it. They showed .* to "),
+        ({"heat": "much"}, "'much' is no value that 'heat' can have"),
+        ({"site": ("a", "b")}, "no range"),
+        ({"heat": {"21": 0.5}}, "shares of a number add up to 1|0 showed it"),
+    ],
+)
+def test_what_no_row_showed_is_refused(
+    model: TabularTVAE, conditions: dict[str, object], says: str
+) -> None:
+    with pytest.raises(BadParameter, match=says):
+        draw(model, **conditions)
+
+
+def test_what_rows_never_showed_together_is_refused() -> None:
+    a = np.repeat([0, 1], 500)
+    model = TabularTVAE.fit(
+        pd.DataFrame({"a": a, "b": a * 3, "x": np.arange(1000.0)}), Roles(), ALONE
+    )
+    with pytest.raises(BadParameter, match="a=0, b=3 .*together.*1,000 rows learned from 0"):
+        draw(model, a=0, b=3)
+
+
+def test_a_target_is_named_or_found(table: pd.DataFrame) -> None:
+    def last(roles: Roles, **options: object) -> str:
+        config = ALONE.model_copy(update=options)
+        model = TabularTVAE.fit(table, roles, config)
+        assert model.trees is not None
+        return model.trees.ranks.variables[-1].name
+
+    assert last(Roles()) == "failure"
+    assert last(Roles(rul="rul")) == "rul"
+    assert last(Roles(rul="rul"), target="site") == "site"
+    with pytest.raises(BadParameter, match="target='speed' is no column"):
+        last(Roles(), target="speed")
+
+
+def test_trees_alone_are_no_file_of_sdv(model: TabularTVAE, tmp_path: Path) -> None:
+    with pytest.raises(BadParameter, match="Trees stand alone"):
+        model.export_sdv(tmp_path / "sdv.pkl")
+
+
+def test_what_is_missing_in_all_rows_of_a_class_stays_so() -> None:
+    rng = np.random.default_rng(0)
+    fault = np.where(rng.random(1000) < 0.1, "yes", None)
+    gone = np.where(fault == "yes", np.nan, rng.normal(size=1000))
+    model = TabularTVAE.fit(pd.DataFrame({"x": gone, "fault": fault}), Roles(), ALONE)
+    drawn = draw(model)
+    assert (drawn["x"].isna() == (drawn["fault"] == "yes")).all()
+    assert drawn["fault"].notna().mean() == pytest.approx(0.1, abs=0.04)
