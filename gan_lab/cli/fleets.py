@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gan_lab.cli.options import given
-from gan_lab.cli.show import print_json, print_result, refuse
+from gan_lab.cli.show import print_json, refuse
 from gan_lab.errors import BadParameter, GanLabError
 
 if TYPE_CHECKING:
     from gan_lab.notebook.fleet.fleet import Fleet
+    from gan_lab.notebook.fleet.record import Row
 
 
 @click.command()
@@ -114,7 +115,6 @@ def demo(machine_id: str, epochs: int | None) -> int:
     """Do the main job for one machine: seed, train, generate, report, in a notebook."""
     import gan_lab as lab
     from gan_lab import terminal
-    from gan_lab.workspace.runs import newest_run
 
     began = time.monotonic()
     click.echo(
@@ -130,13 +130,27 @@ def demo(machine_id: str, epochs: int | None) -> int:
     row = found.rows()[0]
     if row.state != "done":
         return refuse(f"{machine_id} {row.state}: {row.error or row.message}", 1)
-    click.echo(f"\nDone in {time.monotonic() - began:.0f} s. What there is now:")
-    for kind in ("seed", "train", "generate", "report"):
-        done = newest_run(machine_id, kind)
-        if done is not None:
-            print_result(kind, done.result_data() or {})
-    click.echo(f"notebook: {row.notebook}\nfleet report: {found.report}")
+    click.echo(f"\nDone in {time.monotonic() - began:.0f} s.\n\n{what_next(row)}")
     return 0
+
+
+def what_next(row: Row) -> str:
+    """Say what a machine's notebook has come to, and what a person does next."""
+    from gan_lab.settings import load_settings
+    from gan_lab.workspace.run_folder import REPORT_HTML
+
+    home = load_settings().home
+    pages = [run.path / REPORT_HTML for run in row.runs if run.spec.kind == "report"]
+    verdicts = [run.result_data() or {} for run in row.runs if run.spec.kind == "report"]
+    lines = [str(each["verdict"]) for each in verdicts[-1:] if "verdict" in each]
+    steps = {
+        "Read the report": pages[-1].as_uri() if pages else None,
+        "See the notebook": row.notebook,
+        "Go on in JupyterLab": "make lab" if (home / "Makefile").exists() else "gan-lab lab",
+        "Draw more lives": f"gan-lab generate {row.machine_id} --lives 200",
+    }
+    lines.extend(f"{what + ':':<21}{where}" for what, where in steps.items() if where)
+    return "\n".join(lines)
 
 
 def add_to(group: click.Group) -> None:

@@ -227,7 +227,7 @@ def _report(work: Work) -> dict[str, Any]:
         machine_id=machine_id,
         level=report.verdict.level,
         verdict=report.verdict.headline,
-        report_path=str(path),
+        report_path=str(work.run.path / REPORT_HTML),
         **report.figures,
         report_time_seconds=round(time.perf_counter() - started, 3),
     ).model_dump()
