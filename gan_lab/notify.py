@@ -13,7 +13,7 @@ LONG_S = 60.0  # what ends sooner is not worth a message
 
 
 def notify(title: str, body: str, settings: Settings) -> bool:
-    """Send one message to every apprise URL of the setting; True if all were told.
+    """Send one message to every apprise URL of the setting; True if it reached all.
 
     Never raises: a notifier that fails is a warning in the log, without its URL, which is a secret.
     """
@@ -24,13 +24,13 @@ def notify(title: str, body: str, settings: Settings) -> bool:
 
         speaker = Apprise()
         understood = [speaker.add(url) for url in settings.notify.split()]
-        told = bool(speaker.notify(title=title, body=body)) and all(understood)
+        sent = bool(speaker.notify(title=title, body=body)) and all(understood)
     except Exception as error:
-        log.warning("GAN_LAB_NOTIFY failed (%s): nobody was told %r.", type(error).__name__, title)
+        log.warning("GAN_LAB_NOTIFY failed (%s): %r was not sent.", type(error).__name__, title)
         return False
-    if not told:
-        log.warning("GAN_LAB_NOTIFY: not every address could be told %r.", title)
-    return told
+    if not sent:
+        log.warning("GAN_LAB_NOTIFY: %r did not reach every address.", title)
+    return sent
 
 
 def tell_task_ended(status: TaskStatus, seconds: float, settings: Settings) -> bool:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
 
 from gan_lab.cli.options import given
 from gan_lab.cli.show import print_json, refuse
 from gan_lab.errors import BadParameter, GanLabError
 
 if TYPE_CHECKING:
-    from gan_lab.notebook.fleet.fleet import Fleet
-    from gan_lab.notebook.fleet.record import Row
+    from rich.console import Console
+
+    from gan_lab.notebook.fleet.fleet import Fleet, Row
 
 
 @click.command()
@@ -88,14 +93,69 @@ def _value(text: str) -> Any:
 
 def show_fleet(found: Fleet, as_json: bool = False) -> int:
     """Show a fleet until it has ended; return 1 where a machine did not end well, else 0."""
-    from gan_lab.cli.fleet_table import watch_fleet
-
     if not as_json:
         return watch_fleet(found)
     found.wait()
     print_json(found.status().to_dict("records"))
     counts = found.counts()
     return 0 if counts.get("done") == counts["machines"] else 1
+
+
+def watch_fleet(fleet: Fleet) -> int:
+    """Print what each machine says, and on a terminal the state of the whole below it."""
+    from gan_lab.notebook.card import clock
+    from gan_lab.terminal import console
+
+    screen = console()
+    screen.print(f"Fleet {fleet.fleet_id}: {len(fleet.plan.machines)} notebooks")
+    said: dict[str, str] = {}
+    with _ctrl_c(fleet, screen), screen.status("") as status:
+        for rows in fleet.follow():
+            at_work = [_line(row) for row in rows if row.state == "running"]
+            status.update("\n".join([f"{fleet.summary()}, {clock(fleet.seconds)}", *at_work]))
+            for row in rows:
+                below = screen.is_terminal and row.state == "running"
+                if row.state != "waiting" and not below and said.get(row.machine_id) != _line(row):
+                    said[row.machine_id] = _line(row)
+                    screen.print(_line(row), soft_wrap=True)
+    tone = "red" if any(row.needs for row in rows) else "green"
+    screen.print(fleet.headline(), style=tone, soft_wrap=True)
+    if fleet.report.exists():
+        screen.print(f"Report: {fleet.report}", soft_wrap=True)
+    if all(row.state == "done" for row in rows):
+        return 0
+    which = " --all" if any(row.state == "failed" for row in rows) else ""
+    screen.print(f"Go on with `gan-lab fleet --resume {fleet.fleet_id}{which}`.", soft_wrap=True)
+    return 1
+
+
+def _line(row: Row) -> str:
+    what = row.message if row.state == "running" else f"{row.state} {row.message}"
+    return escape(f"{row.machine_id:<24} {row.stage:<9} {what}".rstrip())
+
+
+@contextmanager
+def _ctrl_c(fleet: Fleet, screen: Console) -> Iterator[None]:
+    """Have Ctrl-C stop the fleet politely, the second time firmly, the third leave it alone."""
+    presses = 0
+
+    def pressed(*_: Any) -> None:
+        nonlocal presses
+        presses += 1
+        if presses == 1:
+            fleet.stop()
+            screen.print("No more notebooks are started; those running go on. Again cancels them.")
+        elif presses == 2:
+            fleet.cancel()
+            screen.print("The running tasks are being cancelled.")
+        else:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, pressed)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def find(fleet_id: str) -> Fleet | None:

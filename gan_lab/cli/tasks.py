@@ -10,51 +10,32 @@ from gan_lab.cli.fleets import find, show_fleet
 from gan_lab.cli.options import config_options, given, task_options
 from gan_lab.cli.show import finish, outcome, print_json, print_result
 from gan_lab.errors import BadParameter
+from gan_lab.schema import Kind
 
 
-@click.command()
-@click.argument("machine_id")
-@config_options("seed")
-@task_options
-def seed(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
-    """Simulate run-to-failure lives of a machine from its profile."""
-    import gan_lab as lab
+def _starts(kind: Kind, about: str) -> click.Command:
+    """Return the command that starts a task of this kind."""
 
-    return finish([lab.seed(machine_id, **given(options))], detach, as_json)
+    @click.command(kind, help=about)
+    @click.argument("machine_id")
+    @config_options(kind)
+    @task_options
+    def start(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
+        from gan_lab.cluster import submit
 
+        return finish([getattr(submit, kind)(machine_id, **given(options))], detach, as_json)
 
-@click.command()
-@click.argument("machine_id")
-@config_options("train")
-@task_options
-def train(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
-    """Train a TVAE on a machine's seed table."""
-    import gan_lab as lab
-
-    return finish([lab.train(machine_id, **given(options))], detach, as_json)
+    return start
 
 
-@click.command()
-@click.argument("machine_id")
-@config_options("generate")
-@click.option("--report/--no-report", default=True, help="Judge the rows afterwards.")
-@task_options
-def generate(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
-    """Draw train, validation and test tables from a trained model."""
-    import gan_lab as lab
-
-    return finish([lab.generate(machine_id, **given(options))], detach, as_json)
-
-
-@click.command()
-@click.argument("machine_id")
-@config_options("report")
-@task_options
-def report(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
-    """Judge a machine's synthetic tables against held-out real ones; writes HTML and JSON."""
-    from gan_lab.cluster import submit
-
-    return finish([submit.report(machine_id, **given(options))], detach, as_json)
+seed = _starts("seed", "Simulate run-to-failure lives of a machine from its profile.")
+train = _starts("train", "Train a TVAE on a machine's seed table.")
+generate = click.option("--report/--no-report", default=True, help="Judge the rows afterwards.")(
+    _starts("generate", "Draw train, validation and test tables from a trained model.")
+)
+report = _starts(
+    "report", "Judge a machine's synthetic tables against held-out real ones; writes HTML and JSON."
+)
 
 
 @click.command()

@@ -51,21 +51,12 @@ def doctor(as_json: bool) -> int:
 
 
 @click.command()
-@click.option("--older-than", type=float, metavar="DAYS", help="What was asked for longer ago.")
 @click.option(
-    "--keep",
-    type=click.IntRange(0),
-    metavar="N",
-    help="The newest N stay; given alone, all others go.",
-)
-@click.option(
-    "--max-gb", type=click.FloatRange(0), help="The oldest, until the rest takes no more."
+    "--older-than", type=float, required=True, metavar="DAYS", help="What was asked for longer ago."
 )
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only named.")
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
-def clean(
-    older_than: float | None, keep: int | None, max_gb: float | None, yes: bool, as_json: bool
-) -> None:
+def clean(older_than: float, yes: bool, as_json: bool) -> None:
     """Remove old runs and fleets that have ended, after --yes; without it, name them.
 
     Never the model in use of a machine, its report, what its synthetic tables come from, what a
@@ -77,9 +68,8 @@ def clean(
     from gan_lab import terminal
     from gan_lab.cluster.upkeep import cleaning
 
-    max_bytes = None if max_gb is None else 1e9 * max_gb
     home = load_settings().home
-    sweep = cleaning.plan(home, older_than, keep, max_bytes)
+    sweep = cleaning.plan(home, older_than)
     fleets = [
         {
             "fleet_id": one.fleet_id,

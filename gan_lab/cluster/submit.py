@@ -1,8 +1,4 @@
-"""Ask for work and take hold of it again: seed, train, generate, pipeline, and `Run`.
-
-Everything is checked before anything starts. A task is a run folder first; then its key, which says
-kind, machine and the beginning of its id, goes to the cluster, where it needs nobody who asked.
-"""
+"""Ask for work and take hold of it again: seed, train, generate, pipeline, and `Run`."""
 
 from __future__ import annotations
 
@@ -23,6 +19,7 @@ from gan_lab.cluster.queue import (
     statuses,
     warn_of_what_is_lost,
     warn_when_lost,
+    workers_of,
 )
 from gan_lab.cluster.reuse import attach
 from gan_lab.schema import CONFIGS, Kind, TaskStatus
@@ -81,10 +78,7 @@ class Run(RunFolder):
         return self.raise_for_end() or {}
 
     def cancel(self) -> TaskStatus:
-        """Stop the task and what follows it in its chain; one that waits is revoked at once.
-
-        One that runs stops at its next epoch or chunk, or its worker is restarted after a while.
-        """
+        """Stop the task and what follows it in its chain; one that waits is revoked at once."""
         cancel_run(self)
         return self.status()
 
@@ -126,17 +120,16 @@ def seed(machine_id: str, **options: Any) -> Run:
 
 
 @_with_options("train")
-def train(machine_id: str, reuse: bool = False, **options: Any) -> Run:
+def train(machine_id: str, **options: Any) -> Run:
     """Start a training; options are the fields of `TrainConfig`.
 
-    `reuse`: return a training that is done, of the same seed table and configuration.
     Raises `UnknownMachine`, `NoSeedData`, `BadParameter`, `ServiceUnreachable`.
     """
-    return _start(machine_id, {"train": options}, reuse)[0]
+    return _start(machine_id, {"train": options})[0]
 
 
 @_with_options("generate")
-def generate(machine_id: str, reuse: bool = False, report: bool = True, **options: Any) -> Run:
+def generate(machine_id: str, report: bool = True, **options: Any) -> Run:
     """Start drawing train, val and test tables; options are the fields of `GenerateConfig`.
 
     The report on the train table follows as a task of its own, where the training has held
@@ -144,7 +137,7 @@ def generate(machine_id: str, reuse: bool = False, report: bool = True, **option
     use their rows.
     Raises `UnknownMachine`, `NoModel`, `BadParameter`, `ServiceUnreachable`.
     """
-    return _start(machine_id, {"generate": options, **_report(report)}, reuse)[0]
+    return _start(machine_id, {"generate": options, **_report(report)})[0]
 
 
 @_with_options("report")
@@ -162,7 +155,6 @@ def pipeline(
     train: dict[str, Any] | None = None,
     generate: dict[str, Any] | None = None,
     report: bool = True,
-    reuse: bool = False,
     **options: Any,
 ) -> list[Run]:
     """Start seed, train, generate and report of a machine, chained on the cluster.
@@ -173,28 +165,22 @@ def pipeline(
     """
     training = {**options, **(train or {})}
     chain = {"seed": seed, "train": training, "generate": generate or {}, **_report(report)}
-    return _start(machine_id, chain, reuse)
+    return _start(machine_id, chain)
 
 
 def _report(wanted: bool) -> dict[Kind, dict[str, Any] | None]:
     return {"report": {}} if wanted else {}
 
 
-def _start(
-    machine_id: str, wanted: Mapping[Kind, dict[str, Any] | None], reuse: bool = False
-) -> list[Run]:
-    """Check a chain, make its run folders and hand it to the cluster.
-
-    Raises all that it raises, `ServiceUnreachable` and `TooMuchMemory` too, before it makes
-    anything.
-    """
+def _start(machine_id: str, wanted: Mapping[Kind, dict[str, Any] | None]) -> list[Run]:
+    """Check a chain, make its run folders and hand it to the cluster."""
     machine = Machine(machine_id)
     specs = prepare(machine, wanted)
     settings = load_settings()
     client = _connect(settings)
-    attached, new = attach(specs, settings.home, reuse)
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    refuse_what_does_not_fit(machine, new, [worker["memory_limit"] for worker in workers])
+    attached, new = attach(specs, settings.home)
+    limits = [worker["memory_limit"] for worker in workers_of(client)]
+    refuse_what_does_not_fit(machine, new, limits)
     chain = [Run.of(run) for run in attached]
     missing = lost(attached)
     known = [run for run in attached if not run.final and run not in missing]

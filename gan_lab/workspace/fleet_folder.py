@@ -8,7 +8,6 @@ takes back from it, however it dies.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 import shutil
@@ -18,22 +17,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from gan_lab.errors import (
-    RequestError,
-    UnknownTask,
-)
+from gan_lab.errors import RequestError
 from gan_lab.schema import Message, utc_now
 from gan_lab.workspace.files import write_beside
-from gan_lab.workspace.run_folder import SPEC, RunFolder
-from gan_lab.workspace.runs import REMOVED, run_paths, runs_folder
+from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.runs import REMOVED, all_runs, runs_folder
 
 FORMAT = 1
 FLEETS = "fleets"
 PLAN = "plan.json"
 TABLE = "fleet.csv"
-REPORT = "fleet-report.ipynb"
 REPORT_HTML = "fleet-report.html"
 LOG = "fleet.log"
 STOP = "stop"
@@ -58,10 +53,11 @@ class FleetPlan(Message):
 class NotebookRecord(Message):
     """Where one machine's notebook stands; `cell` counts code cells from 1, as In [n] does."""
 
+    model_config = ConfigDict(extra="ignore")  # fields of earlier versions
+
     started: str = Field(default_factory=utc_now)
     ended: str | None = None
     seconds: float = 0.0
-    starts: int = 1
     cell: int = 0
     cells: int = 0
     outcome: Outcome | None = None
@@ -132,18 +128,18 @@ class FleetFolder:
     # ---- stopping
 
     @property
-    def asked_to(self) -> str | None:
+    def stop_requested(self) -> str | None:
         """What somebody asked of a running fleet: `stop` (start no more), `cancel`, or None."""
         try:
             return (self.path / STOP).read_text()
         except FileNotFoundError:
             return None
 
-    def ask_to(self, word: Literal["stop", "cancel"]) -> None:
+    def request_stop(self, word: Literal["stop", "cancel"]) -> None:
         """Raise the flag that the fleet's process reads."""
         write_beside(self.path / STOP, word)
 
-    def unask(self) -> None:
+    def clear_stop(self) -> None:
         """Take the flag back."""
         (self.path / STOP).unlink(missing_ok=True)
 
@@ -180,10 +176,7 @@ class FleetFolder:
         )
 
     def remove(self) -> None:
-        """Remove a fleet that has ended; moved aside first, so that nobody meets half of it.
-
-        Raises `RequestError` where it is still at work.
-        """
+        """Remove a fleet that has ended; moved aside first, so that nobody meets half of it."""
         aside = runs_folder(self.home) / REMOVED.format(self.fleet_id)
         descriptor = self.take()
         try:
@@ -200,10 +193,7 @@ def fleet_folders(home: Path | None = None) -> list[FleetFolder]:
 
 
 def find_fleet(fleet_id: str, home: Path | None = None) -> FleetFolder:
-    """Take hold of a fleet by its id, an unambiguous beginning of it, or `last`.
-
-    Raises `RequestError` where there is none.
-    """
+    """Take hold of a fleet by its id, an unambiguous beginning of it, or `last`."""
     folders = fleet_folders(home)
     matches = [folder for folder in folders if folder.fleet_id.startswith(fleet_id)]
     if fleet_id == "last":
@@ -214,26 +204,10 @@ def find_fleet(fleet_id: str, home: Path | None = None) -> FleetFolder:
     return matches[0]
 
 
-class FleetRuns:
-    """The runs of one fleet; each folder of the workspace is looked into once."""
-
-    def __init__(self, fleet_id: str, home: Path | None = None) -> None:
-        self._fleet_id, self._folder = fleet_id, runs_folder(home)
-        self._seen: set[Path] = set()
-        self._runs: list[RunFolder] = []
-
-    def by_machine(self) -> dict[str, list[RunFolder]]:
-        """Return the fleet's runs of each machine, oldest first."""
-        for path in set(run_paths(self._folder)) - self._seen:
-            try:
-                run = RunFolder(path)
-                if run.spec.fleet_id == self._fleet_id:
-                    self._runs.append(run)
-            except (UnknownTask, ValidationError, json.JSONDecodeError):
-                if not (path / SPEC).exists():
-                    continue  # just being made: look again
-            self._seen.add(path)
-        machines: dict[str, list[RunFolder]] = {}
-        for run in sorted(self._runs, key=lambda run: run.spec.created):
+def fleet_runs(fleet_id: str, home: Path | None = None) -> dict[str, list[RunFolder]]:
+    """Return the fleet's runs of each machine, oldest first."""
+    machines: dict[str, list[RunFolder]] = {}
+    for run in reversed(all_runs(home)):
+        if run.spec.fleet_id == fleet_id:
             machines.setdefault(run.spec.machine_id, []).append(run)
-        return machines
+    return machines

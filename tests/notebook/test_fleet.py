@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import math
@@ -24,21 +23,20 @@ import psutil
 import pytest
 
 import gan_lab as lab
-from gan_lab.cli.fleet_table import table
 from gan_lab.errors import BadParameter, RequestError, UnknownMachine
-from gan_lab.notebook.fleet.execute import (
-    NotebookFailed,
+from gan_lab.notebook.fleet.execute import NotebookFailed, execute
+from gan_lab.notebook.fleet.fleet import Fleet
+from gan_lab.notebook.fleet.report import report_html
+from gan_lab.notebook.fleet.start import (
     check_parameters,
-    execute,
+    choose_machines,
+    machines_with_parameters,
     notebook_parameters,
 )
-from gan_lab.notebook.fleet.fleet import Fleet, choose_machines, machines_with_parameters
-from gan_lab.notebook.fleet.report import report_html
 from gan_lab.notify import notify
 from gan_lab.schema import TaskSpec
 from gan_lab.settings import load_settings
 from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, NotebookRecord, find_fleet
-from gan_lab.workspace.run_folder import REPORT_JSON
 from gan_lab.workspace.runs import create_run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -106,8 +104,8 @@ def open_gate(gate: Path) -> None:
         ("good", {"epochs": "many"}, "epochs of motor_siemens_001 is 'many'"),
         ("good", {"epochs": float("nan")}, "JSON cannot hold"),
         ("good", {"epochs": {1, 2}}, "JSON cannot hold"),
-        ("no_parameters_cell", {}, "no cell tagged `parameters`"),
-        ("other_machine_parameter", {}, "does not set machine_id"),
+        ("no_parameters_cell", {}, "no cell tagged `parameters` that sets machine_id"),
+        ("other_machine_parameter", {}, "no cell tagged `parameters` that sets machine_id"),
         ("absent", {}, "cannot be read as a notebook"),
     ],
 )
@@ -201,51 +199,20 @@ def test_rows_that_a_report_calls_bad_need_attention(home: Path) -> None:
         fleet_id=fleet.fleet_id,
     )  # fmt: skip
     run = create_run(spec, home)
-    said = [("care", "1 held-out life: too few."), ("bad", "It memorises."), ("note", "Little.")]
-    findings = [{"level": level, "text": text} for level, text in said]
-    verdict = {"level": "bad", "headline": "Do not use.", "findings": findings}
-    memory = {"rows": {"share": 0.7}, "lives": {"share": None}}
-    utility = [{"number": True, "scores": {"real": {"r2": 0.9}, "synthetic": {"r2": 0.4}}}]
-    report = {"verdict": verdict, "privacy": {"memory": memory}, "utility": utility}
-    (run.path / REPORT_JSON).write_text(json.dumps(report))
-    run.finish({"quality": 0.8})
+    run.finish({"quality": 0.8, "memory": 0.7, "level": "bad", "verdict": "It memorises."})
     assert fleet.headline() == (
         f"1 of 2 machines needs attention: {MOTORS[1]} (report: do not use)"
     )
     row = fleet.status().set_index("machine_id").loc[MOTORS[1]]
-    assert row["finding"] == "It memorises."  # what makes the rows bad, not the first of all
-    figures = ["quality", "tstr", "tstr_real", "privacy"]
-    assert row[figures].tolist() == [0.8, 0.4, 0.9, 0.7]
+    assert row[["quality", "memory", "finding"]].tolist() == [0.8, 0.7, "It memorises."]
 
 
-def test_outliers_come_first_and_errors_are_shown_as_text(home: Path) -> None:
-    seconds = dict.fromkeys(choose_machines(["*"])[:9], 10.0)
-    seconds |= {name: 10.0 + place for place, name in enumerate(list(seconds)[:6])}
-    slow, broken = list(seconds)[7:9]
-    records: dict[str, NotebookRecord | None] = {name: done(s) for name, s in seconds.items()}
-    records |= {slow: done(500.0), broken: failed("In [2]: ValueError: <script>alert(1)</script>")}
+def test_bad_ends_come_first_and_errors_are_shown_as_text(home: Path) -> None:
+    good, broken = MOTORS[:2]
+    records = {good: done(), broken: failed("In [2]: ValueError: <script>alert(1)</script>")}
     page = report_html(made_fleet(home, records))
-    places = [page.index(f"<h2>{name}") for name in (broken, slow, next(iter(seconds)))]
-    assert places == sorted(places)
-    assert "Unusual: seconds 500" in page
+    assert page.index(f"<h2>{broken}") < page.index(f"<h2>{good}")
     assert "<script>" not in page
-
-
-def test_the_terminal_shows_what_is_at_work_first(home: Path) -> None:
-    from rich.console import Console
-
-    begun = NotebookRecord(cell=2, cells=5)
-    fleet = made_fleet(
-        home, dict(zip(MOTORS, [done(), None, begun, failed("In [2]: x")], strict=True))
-    )
-    lock = FleetFolder(fleet.folder).take()
-    screen = Console(width=120, record=True, file=io.StringIO())
-    screen.print(table(fleet, fleet.rows(), most=3))
-    os.close(lock)
-    lines = screen.export_text().splitlines()
-    assert [line.split()[0] for line in lines[1:4]] == [MOTORS[2], MOTORS[1], MOTORS[3]]
-    assert "cell 2 of 5" in lines[1]
-    assert "1 of 4 done" in lines[4] and "1 more done" in lines[4]
 
 
 # ---- being told
@@ -281,7 +248,7 @@ def test_a_failing_notifier_is_a_warning_without_its_secret(
     monkeypatch.setenv("GAN_LAB_NOTIFY", "json://user:geheim@127.0.0.1:1/ nonsense://geheim")
     with caplog.at_level(logging.WARNING):
         assert not notify("Fleet done", "", load_settings())
-    assert "could be told" in caplog.text
+    assert "did not reach" in caplog.text
 
 
 # ---- one notebook
@@ -333,9 +300,8 @@ def test_a_kernel_that_does_not_start_is_tried_again(
     notebook = nbformat.read(GATE, 4)
     notebook.metadata.kernelspec.name = "flaky"
     nbformat.write(notebook, home / "flaky.ipynb")
-    starts: list[int] = []
-    execute(home / "flaky.ipynb", home / "out.ipynb", {"number": 7}, on_start=starts.append)
-    assert starts == [1, 2]
+    execute(home / "flaky.ipynb", home / "out.ipynb", {"number": 7})
+    assert marker.exists()
     assert texts(home / "out.ipynb") == "motor_siemens_001 has number 7\n"
 
 
@@ -344,7 +310,6 @@ def test_a_kernel_that_does_not_start_is_tried_again(
 
 @pytest.mark.slow
 def test_one_failure_stops_nobody_and_is_mended_in_the_morning(home: Path) -> None:
-    shutil.copy(ROOT / "notebooks" / "fleet-report.ipynb", home / "notebooks")
     notebook = home / "notebooks" / "mine.ipynb"
     shutil.copy(FIXTURES / "fails_in_a_cell.ipynb", notebook)
     fleet = lab.run_fleet(["motor_siemens_001", FAN], notebook, at_once=2).wait(PATIENCE_S)
@@ -356,9 +321,6 @@ def test_one_failure_stops_nobody_and_is_mended_in_the_morning(home: Path) -> No
     first = page[page.index("<h1") :]
     assert "1 of 2 machines needs attention: motor_siemens_001 (In [4]: ValueError" in first
     assert "http" not in page.replace("http://www.w3.org", "")  # needs no network
-    executed = nbformat.read(fleet.folder / "fleet-report.ipynb", 4)
-    assert executed.metadata.papermill.exception is None
-    assert (fleet.folder / f"{FAN}.html").exists()
     assert not list(Path("/tmp").glob(f"gan-lab-*-{fleet.fleet_id}"))
     assert not kernels_of(fleet)
 
@@ -462,7 +424,7 @@ def test_a_notebook_attaches_to_the_tasks_it_had_asked_for(lab_home: Path) -> No
     gate = lab_home / "gate"
     os.mkfifo(gate)
     machine_id = "motor_siemens_001"
-    settings = {"epochs": 100, "model": "tabular", "gate": str(gate)}
+    settings = {"epochs": 40, "rows": 800, "model": "tabular", "gate": str(gate)}
     fleet = lab.run_fleet([machine_id], PIPELINE, settings)
     wait_until(fleet, lambda fleet: fleet.rows()[0].stage == "train")
     for _ in range(2):  # once while it trains, once while it waits to draw its pictures
@@ -477,7 +439,7 @@ def test_a_notebook_attaches_to_the_tasks_it_had_asked_for(lab_home: Path) -> No
     assert [run.spec.kind for run in fleet.runs(machine_id)] == ["seed", "train", "generate"]
     assert all(run.status().metadata["attempt"] == 1 for run in fleet.runs(machine_id))
     row = fleet.status().iloc[0]
-    assert math.isfinite(row["final_loss"]) and row["train_seconds"] > 0 and row["epoch"] == 100
+    assert math.isfinite(row["final_loss"]) and row["train_seconds"] > 0 and row["epoch"] == 40
     assert "<svg" in fleet.report.read_text()
 
 
@@ -488,7 +450,7 @@ def test_ctrl_c_twice_leaves_nothing_at_work(
     monkeypatch.setenv("GAN_LAB_CANCEL_GRACE_S", "0.5")
     stuck = lab_home / "stuck"
     os.mkfifo(stuck)
-    rows = pd.DataFrame({"machine_id": MOTORS[:3], "epochs": 100_000})
+    rows = pd.DataFrame({"machine_id": MOTORS[:3], "epochs": 100_000, "rows": 800})
     rows["gate_before"] = [str(stuck), "", ""]
     with watcher(PIPELINE, rows, at_once=2) as process:
         read_until(process, "Epoch ")

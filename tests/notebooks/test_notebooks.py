@@ -26,7 +26,7 @@ def test_notebooks_are_stored_clean_and_define_nothing(path: Path) -> None:
 
 
 def test_every_parameter_of_the_machine_notebook_has_its_unit() -> None:
-    from gan_lab.notebook.fleet.execute import notebook_parameters
+    from gan_lab.notebook.fleet.start import notebook_parameters
 
     path = ROOT / "notebooks" / "machine.ipynb"
     assert set(notebook_parameters(path)) == PARAMETERS

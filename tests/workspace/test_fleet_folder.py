@@ -14,10 +14,10 @@ from gan_lab.workspace.fleet_folder import (
     FLEETS,
     FleetFolder,
     FleetPlan,
-    FleetRuns,
     NotebookRecord,
     find_fleet,
     fleet_folders,
+    fleet_runs,
 )
 from gan_lab.workspace.runs import create_run
 
@@ -70,7 +70,7 @@ def test_a_fleet_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
             find_fleet(wrong, tmp_path)
 
 
-def test_the_runs_of_a_fleet_are_found_as_they_come(tmp_path: Path) -> None:
+def test_the_runs_of_a_fleet_are_found_by_machine_and_in_order(tmp_path: Path) -> None:
     def make(machine_id: str, fleet_id: str | None, created: str) -> str:
         task_id = str(uuid.uuid4())
         create_run(
@@ -82,12 +82,11 @@ def test_the_runs_of_a_fleet_are_found_as_they_come(tmp_path: Path) -> None:
         )  # fmt: skip
         return task_id
 
-    runs = FleetRuns("mine", tmp_path)
     (tmp_path / "runs" / str(uuid.uuid4())).mkdir(parents=True)  # just being made
     second = make("press", "mine", "2026-01-02T00:00:00Z")
     make("press", "other", "2026-01-01T00:00:00Z")
-    assert [run.task_id for run in runs.by_machine()["press"]] == [second]
     first = make("press", "mine", "2026-01-01T00:00:00Z")
     pump = make("pump", "mine", "2026-01-03T00:00:00Z")
-    found = {name: [run.task_id for run in of] for name, of in runs.by_machine().items()}
+    runs = fleet_runs("mine", tmp_path)
+    found = {name: [run.task_id for run in of] for name, of in runs.items()}
     assert found == {"press": [first, second], "pump": [pump]}

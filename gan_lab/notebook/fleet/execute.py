@@ -6,10 +6,8 @@ kept up to there, says so in the cell, and one sentence goes to whoever keeps th
 
 from __future__ import annotations
 
-import ast
 import ctypes
 import json
-import logging
 import os
 import signal
 import time
@@ -20,10 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gan_lab.errors import BadParameter, GanLabError, RequestError
-from gan_lab.notebook.fleet.page import notebook_page
+from gan_lab.errors import GanLabError
 from gan_lab.schema import utc_now
-from gan_lab.workspace.files import write_beside
 from gan_lab.workspace.fleet_folder import FleetFolder, NotebookRecord
 
 KERNEL_STARTS = 3  # on a busy host about one in twenty does not come up
@@ -37,101 +33,19 @@ class NotebookFailed(GanLabError):
     reason = "notebook_failed"
 
 
-def import_papermill() -> Any:
-    """Return papermill, which then says nothing but warnings."""
-    import papermill
-
-    logging.getLogger("papermill").setLevel(logging.WARNING)
-    return papermill
-
-
-# ---- before anything runs
-
-
-def check_parameters(notebook: Path, given: dict[str, dict[str, Any]]) -> None:
-    """Compare the parameters of each machine with what the notebook's `parameters` cell names.
-
-    papermill itself would warn of an unknown name and run with the default, and turn a value that
-    is not JSON into text. Raises `RequestError` for the notebook, `BadParameter` for the rest.
-    """
-    known = notebook_parameters(notebook)
-    for name in sorted({name for values in given.values() for name in values}):
-        if name not in known:
-            raise BadParameter(
-                f"{notebook.name} has no parameter {name!r}, but: {', '.join(known)}."
-            )
-    for machine_id, values in given.items():
-        for name, value in values.items():
-            _check_value(f"Parameter {name} of {machine_id}", value, known[name])
-
-
-def notebook_parameters(notebook: Path) -> dict[str, Any]:
-    """Return the names in a notebook's `parameters` cell with their defaults (None: no literal)."""
-    import_papermill()
-    from papermill.inspection import _infer_parameters
-    from papermill.iorw import load_notebook_node
-    from papermill.utils import find_first_tagged_cell_index
-
-    try:
-        node = load_notebook_node(str(notebook))
-    except Exception as error:
-        raise RequestError(f"{notebook} cannot be read as a notebook: {error}.") from None
-    if find_first_tagged_cell_index(node, "parameters") < 0:
-        raise RequestError(
-            f"{notebook.name} has no cell tagged `parameters`: tag the cell that sets machine_id."
-        )
-    try:
-        defaults = {found.name: found.default for found in _infer_parameters(node)}
-    except ValueError:
-        raise RequestError(
-            f"{notebook.name} names no kernel to run it: open it in JupyterLab, choose one, save."
-        ) from None
-    if "machine_id" not in defaults:
-        raise RequestError(
-            f"The parameters cell of {notebook.name} does not set machine_id: each notebook of a "
-            "fleet is told its machine by that name."
-        )
-    return {name: _literal(text) for name, text in defaults.items()}
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return None
-
-
-def _check_value(what: str, value: Any, default: Any) -> None:
-    try:
-        same = json.loads(json.dumps(value, allow_nan=False)) == value
-    except (TypeError, ValueError):
-        same = False
-    if not same:
-        raise BadParameter(
-            f"{what} is {value!r}, which JSON cannot hold: use numbers, texts, booleans, lists."
-        )
-    number, text = isinstance(default, int | float), isinstance(value, str)
-    if value is not None and default is not None and number == text:
-        raise BadParameter(f"{what} is {value!r}; the notebook's own value is {default!r}.")
-
-
-# ---- one notebook
-
-
 def execute(
     notebook: Path,
     output: Path,
     parameters: dict[str, Any],
     time_limit_s: float | None = None,
     on_cell: Callable[[int], None] = lambda cell: None,
-    on_start: Callable[[int], None] = lambda start: None,
 ) -> None:
     """Execute a notebook in its own folder and leave it at `output`, also where it fails.
 
     Kernels are reached over `ipc`, which no other user can. `on_cell` gets the number of each code
-    cell as it begins, `on_start` that of each attempt to start a kernel. Raises `NotebookFailed`.
+    cell as it begins. Raises `NotebookFailed`.
     """
-    papermill = import_papermill()
+    import papermill
     from traitlets.config import Config
 
     deadline = time.monotonic() + (time_limit_s or float("inf"))
@@ -141,8 +55,7 @@ def execute(
         begun.append(cell_index)
         on_cell(len(begun))
 
-    for start in range(1, KERNEL_STARTS + 1):
-        on_start(start)
+    for _ in range(KERNEL_STARTS):
         try:
             papermill.execute_notebook(
                 notebook,
@@ -166,10 +79,7 @@ def execute(
 
 
 def _private_sockets() -> dict[str, str]:
-    """Return the options of a kernel reached over sockets of its own.
-
-    Without a name for them, all kernels of a folder would share `kernel-ipc-1` to `-5` in it.
-    """
+    """Return the options of a kernel reached over sockets of its own."""
     from jupyter_core.paths import jupyter_runtime_dir
 
     folder = Path(jupyter_runtime_dir())
@@ -221,7 +131,6 @@ def execute_machine(folder: FleetFolder, machine_id: str, notebook: Path, parent
     _die_with(parent)
     cells = json.loads(notebook.read_text())["cells"]
     plan, record = folder.plan, NotebookRecord(cells=_code_cells(cells))
-    folder.write_record(machine_id, record)
     os.environ["GAN_LAB_FLEET_ID"] = folder.fleet_id  # marks the tasks that the notebook submits
 
     def keep(**changes: Any) -> None:
@@ -229,11 +138,8 @@ def execute_machine(folder: FleetFolder, machine_id: str, notebook: Path, parent
             setattr(record, name, value)
         folder.write_record(machine_id, record)
 
-    def end(outcome: str, error: str | None = None) -> None:
-        ended = utc_now()
-        spent = datetime.fromisoformat(ended) - datetime.fromisoformat(record.started)
-        keep(ended=ended, seconds=spent.total_seconds(), outcome=outcome, error=error)
-
+    keep()
+    outcome, error = "done", None
     try:
         execute(
             notebook,
@@ -241,14 +147,15 @@ def execute_machine(folder: FleetFolder, machine_id: str, notebook: Path, parent
             plan.machines[machine_id] | {"machine_id": machine_id},
             plan.time_limit_s,
             on_cell=lambda cell: keep(cell=cell),
-            on_start=lambda start: keep(starts=start),
         )
-        end("done")
-    except NotebookFailed as error:
-        end("cancelled" if folder.asked_to == "cancel" else "failed", str(error))
-    if folder.notebook(machine_id).exists():
-        html = notebook_page(folder.notebook(machine_id), machine_id)
-        write_beside(folder.path / f"{machine_id}.html", html)
+    except NotebookFailed as failure:
+        outcome, error = (
+            "cancelled" if folder.stop_requested == "cancel" else "failed",
+            str(failure),
+        )
+    ended = utc_now()
+    spent = datetime.fromisoformat(ended) - datetime.fromisoformat(record.started)
+    keep(ended=ended, seconds=spent.total_seconds(), outcome=outcome, error=error)
 
 
 def _code_cells(cells: list[dict[str, Any]]) -> int:

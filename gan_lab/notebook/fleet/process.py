@@ -1,9 +1,4 @@
-"""The process of a fleet: it keeps so many notebooks going, each in a process of its own.
-
-It runs apart from whoever started it, so that a night outlives a closed terminal. It holds the
-fleet's lock, imports papermill once for all its children, and starts no thread, so that it can
-fork.
-"""
+"""The process of a fleet: it keeps so many notebooks going, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -24,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from gan_lab.errors import GanLabError
-from gan_lab.notebook.fleet.execute import execute, execute_machine, import_papermill
+from gan_lab.notebook.fleet.execute import execute_machine
 from gan_lab.notebook.fleet.fleet import Fleet, cancel_tasks
-from gan_lab.notebook.fleet.page import notebook_page, page
-from gan_lab.notebook.fleet.report import report_html
+from gan_lab.notebook.fleet.report import page, report_html
 from gan_lab.notify import LONG_S, notify
 from gan_lab.schema import utc_now
 from gan_lab.settings import load_settings
@@ -53,6 +47,7 @@ class _Running:
 def main() -> None:
     """Run the fleet whose folder and number of notebooks at once stand on the command line."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("papermill").setLevel(logging.WARNING)
     folder, at_once = FleetFolder(Path(sys.argv[1])), int(sys.argv[2])
     sockets = _sockets_folder(folder.fleet_id)
     os.environ |= {"JUPYTER_RUNTIME_DIR": str(sockets), "GAN_LAB_HOME": str(folder.home)}
@@ -78,24 +73,23 @@ def run_notebooks(folder: FleetFolder, at_once: int) -> None:
     """Execute every notebook that waits, until all have ended or somebody asks to stop."""
     notebook = Path(folder.plan.notebook)
     waiting = deque(machine for machine, state in folder.states().items() if state == "waiting")
-    import_papermill()  # once for all that are forked
-    import nbconvert  # noqa: F401
+    import papermill  # noqa: F401  # once for all that are forked
 
     log.info("fleet %s: %d notebooks, %d at once", folder.fleet_id, len(waiting), at_once)
     running: dict[str, _Running] = {}
     cancelled = False
-    while running or (waiting and not folder.asked_to):
-        while waiting and len(running) < at_once and not folder.asked_to:
+    while running or (waiting and not folder.stop_requested):
+        while waiting and len(running) < at_once and not folder.stop_requested:
             machine_id = waiting.popleft()
             running[machine_id] = _start(folder, machine_id, notebook)
         wait([one.process.sentinel for one in running.values()], timeout=LOOK_S)
         for machine_id in [name for name, one in running.items() if not one.process.is_alive()]:
             _take_note(folder, machine_id, running.pop(machine_id).process)
-        if folder.asked_to == "cancel" and not cancelled:
+        if folder.stop_requested == "cancel" and not cancelled:
             cancelled = True
             _cancel(folder, running)
         _end_overdue(folder, running)
-    if folder.asked_to == "cancel":
+    if folder.stop_requested == "cancel":
         in_child(cancel_tasks, folder)  # what a notebook has asked for since
         for machine_id in waiting:
             never = NotebookRecord(ended=utc_now(), outcome="cancelled", error="It had not begun.")
@@ -129,9 +123,9 @@ def _take_note(folder: FleetFolder, machine_id: str, process: ForkProcess) -> No
     """Put away a notebook's process that has ended, and speak for it where it could not."""
     record = folder.record(machine_id) or NotebookRecord()
     if record.outcome is None:
-        asked = folder.asked_to == "cancel"
-        record.outcome, record.ended = ("cancelled" if asked else "failed"), utc_now()
-        how = "Cancelled" if asked else f"The notebook's process ended ({process.exitcode})"
+        cancelled = folder.stop_requested == "cancel"
+        record.outcome, record.ended = ("cancelled" if cancelled else "failed"), utc_now()
+        how = "Cancelled" if cancelled else f"The notebook's process ended ({process.exitcode})"
         record.error = f"{how} in cell {record.cell}."
         folder.write_record(machine_id, record)
     log.info("%s: %s %s", machine_id, record.outcome, record.error or "")
@@ -159,18 +153,10 @@ def _end_overdue(folder: FleetFolder, running: dict[str, _Running]) -> None:
 
 
 def write_report(folder: FleetFolder) -> None:
-    """Write the table, execute the fleet's report and make one page of it."""
-    fleet, output = Fleet(folder), folder.path / fleet_folder.REPORT
+    """Write the fleet's table and its report, as one page."""
+    fleet = Fleet(folder)
     write_beside(folder.path / fleet_folder.TABLE, fleet.status().to_csv(index=False))
-    source = folder.home / "notebooks" / fleet_folder.REPORT
-    title = f"Fleet {folder.fleet_id}"
-    html = page(title, report_html(fleet))
-    try:
-        if source.is_file():
-            execute(source, output, {"fleet_id": folder.fleet_id})
-            html = notebook_page(output, title)
-    except Exception:
-        log.exception("the report's notebook failed; its page is made without it")
+    html = page(f"Fleet {folder.fleet_id}", report_html(fleet))
     write_beside(folder.path / fleet_folder.REPORT_HTML, html)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from gan_lab.notebook import card, overview
 from gan_lab.notebook.card import clock, here
-from gan_lab.notebook.fleet.record import FleetRecord
+from gan_lab.notebook.fleet.fleet import Fleet
 from gan_lab.notebook.overview import Line
 from gan_lab.notebook.widgets import View
 from gan_lab.task_states import BY_NAME
 
 
-def fleet_lines(fleet: FleetRecord) -> list[Line]:
+def fleet_lines(fleet: Fleet) -> list[Line]:
     """Read one row per machine of a fleet."""
     return [
         Line(
@@ -25,7 +25,7 @@ def fleet_lines(fleet: FleetRecord) -> list[Line]:
 class FleetTable(View):
     """The view of a fleet."""
 
-    def __init__(self, fleet: FleetRecord) -> None:
+    def __init__(self, fleet: Fleet) -> None:
         super().__init__()
         self.fleet = fleet
 
