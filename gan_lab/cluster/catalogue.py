@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 
 class Machine:
-    """What is known of a machine before a task starts; each of its files is read once.
-
-    Raises `UnknownMachine`, or `BadProfile` with everything that is wrong.
-    """
+    """What is known of a machine before a task starts; each of its files is read once."""
 
     def __init__(self, machine_id: str) -> None:
         self.machine_id = machine_id
@@ -35,20 +32,10 @@ class Machine:
 
     @cached_property
     def seed_shape(self) -> tuple[int, int] | None:
-        """Rows and columns of its seed table, None where there is none.
-
-        Raises `BadTable` where the file is no table.
-        """
+        """Rows and columns of its seed table, None where there is none."""
         from gan_lab.workspace.tables import parquet_shape
 
         return parquet_shape(self.seed_path) if self.seed_path.exists() else None
-
-    @property
-    def manifest_path(self) -> Path:
-        """Where its synthetic tables are recorded, whether there are any or not."""
-        from gan_lab.workspace.tables import synthetic_folder
-
-        return synthetic_folder(self.machine_id) / "manifest.json"
 
     @cached_property
     def manifest(self) -> dict[str, Any] | None:
@@ -85,7 +72,7 @@ def machines() -> pd.DataFrame:
                 "sensors": len(machine.profile.sensors),
                 "seed_rows": machine.seed_shape[0] if machine.seed_shape else 0,
                 "model": machine_id in trained,
-                "synthetic": machine.manifest_path.exists(),
+                "synthetic": machine.manifest is not None,
                 "last_run": f"{last.spec.kind} {last.status().status}" if last else "",
             }
         )

@@ -72,20 +72,13 @@ def _pace(path: Path) -> float | None:
 def _expected_s(spec: TaskSpec) -> float:
     """Return the seconds that a task takes where nothing is known of the computer."""
     machine, config = Machine(spec.machine_id), CONFIGS[spec.kind].model_validate(spec.config)
-    match config:
-        case SeedConfig():
-            return START_S + ROW_S * _simulated_rows(machine, config)
-        case GenerateConfig():
-            return START_S + ROW_S * sum(config.splits.values())
-        case ReportConfig():
-            return REPORT_S
-        case TrainConfig():
-            return _training_s(machine, config)
-    assert_never(config)
-
-
-def _training_s(machine: Machine, config: TrainConfig) -> float:
-    rows, columns = machine.seed_shape or _usual_shape(machine)
+    rows, columns = _shape(machine, config)
+    if isinstance(config, ReportConfig):
+        return REPORT_S
+    if isinstance(config, GenerateConfig):
+        rows = sum(config.splits.values())
+    if not isinstance(config, TrainConfig):
+        return START_S + ROW_S * rows
     rows = math.ceil(rows * (1 - config.holdout) * (1 - config.validation))
     steps, trees_s = config.epochs * math.ceil(rows / config.batch_size), 0.0
     if config.kind(machine.profile.roles) == "tabular":
@@ -98,17 +91,15 @@ def _training_s(machine: Machine, config: TrainConfig) -> float:
     return START_S + LEARNED_CELL_S * rows * columns + steps * step_s + trees_s
 
 
-def _usual_shape(machine: Machine) -> tuple[int, int]:
-    """Return rows and columns of a seed table that is still to be made."""
-    return SeedConfig().rows, len(machine.profile.sensors) + 5
-
-
-def _simulated_rows(machine: Machine, config: SeedConfig) -> int:
-    """Return the rows of a seed table; of so many lives, about."""
+def _shape(machine: Machine, config: Config) -> tuple[int, int]:
+    """Return rows and columns of the seed table: asked for, there, or as usual."""
+    usual = SeedConfig().rows, len(machine.profile.sensors) + 5
+    if not isinstance(config, SeedConfig):
+        return machine.seed_shape or usual
     life, interval_s = machine.profile.life, machine.profile.interval_s
     if config.lives is None or life is None or interval_s is None:
-        return config.rows
-    return round(config.lives * life.mean_h * 3600 / interval_s)
+        return config.rows, usual[1]
+    return round(config.lives * life.mean_h * 3600 / interval_s), usual[1]
 
 
 # ---- memory
@@ -124,11 +115,10 @@ def refuse_what_does_not_fit(
     drawn = int((machine.manifest or {}).get("rows", {}).get("train", 0))
     for spec in specs:
         config = CONFIGS[spec.kind].model_validate(spec.config)
-        if isinstance(config, SeedConfig):
-            shape = _simulated_rows(machine, config), _usual_shape(machine)[1]
-        elif isinstance(config, GenerateConfig):
+        if isinstance(config, GenerateConfig):
             drawn = config.splits.get("train", 0)
-        shape = shape or machine.seed_shape or _usual_shape(machine)
+        if shape is None or isinstance(config, SeedConfig):
+            shape = _shape(machine, config)
         needed, why = _memory_b(machine, config, shape, drawn)
         if needed > allowed:
             raise TooMuchMemory(
@@ -141,11 +131,7 @@ def refuse_what_does_not_fit(
 def _memory_b(
     machine: Machine, config: Config, shape: tuple[int, int], drawn: int
 ) -> tuple[float, str]:
-    """Return the bytes that a worker will use at most, and what for.
-
-    `shape`: of the seed table; `drawn`: rows of the synthetic train table. Drawing works on pieces
-    that always fit: it needs only what every worker needs.
-    """
+    """Return the bytes that a worker will use at most, and what for."""
     rows, columns = shape
     cells, table = rows * columns, f"{rows:,} rows of {columns} columns"
     match config:

@@ -29,10 +29,7 @@ def model_class(kind: str) -> Any:
 
 
 def training_run(machine_id: str, task_id: str | None = None) -> RunFolder:
-    """Return the training to draw from: the one named, else the newest that no report calls bad.
-
-    Where reports call all of them bad it is the newest. Raises `NoModel` where there is none.
-    """
+    """Return the training to draw from: the one named, else the newest that no report calls bad."""
     if task_id:
         run = open_run(task_id)
         if run.spec.kind == "train" and run.result_data() is not None:
@@ -78,10 +75,7 @@ def load_model(run: RunFolder) -> Any:
 
 
 def check_request(source: RunFolder, config: GenerateConfig, roles: Roles) -> None:
-    """Raise `BadParameter` for lives and conditions that the model of a training cannot meet.
-
-    Reads the model, and imports torch, only where it may not.
-    """
+    """Raise `BadParameter` for lives and conditions that the model of a training cannot meet."""
     rows_only = TrainConfig.model_validate(source.spec.config).kind(roles) == "tabular"
     if config.asked or (config.lives and rows_only):
         load_model(source).sample(rows=1, conditions=config)

@@ -1,7 +1,4 @@
-"""What is checked before anything starts: machine, configuration, seed table, model.
-
-It returns the requests of a chain, ready to be recorded; nothing is written here.
-"""
+"""What is checked before anything starts: machine, configuration, seed table, model."""
 
 from __future__ import annotations
 
@@ -78,11 +75,7 @@ def _check_simulation(machine: Machine, config: SeedConfig) -> None:
 
 
 def _model_to_draw_from(machine: Machine, config: GenerateConfig, training: TaskSpec | None) -> str:
-    """Return the id of the training; the one before it in the chain is still to be made.
-
-    Raises `NoModel`, or `BadParameter` for conditions that the model cannot meet. Warns where
-    reports say of all models not to use their rows.
-    """
+    """Return the id of the training; the one before it in the chain is still to be made."""
     if training is not None and config.model_task_id is None:
         return training.task_id
     source = training_run(machine.machine_id, config.model_task_id)

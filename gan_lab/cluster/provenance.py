@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -30,32 +31,15 @@ def record_environment(work: Work, **facts: Any) -> None:
     )
 
 
+@cache
 def package_versions() -> dict[str, str]:
     """Return the versions of what a result depends on, and the commit where there is one."""
-    commit = git_commit(Path(__file__).parent.parent.parent)
-    return {**_installed_versions(), **({"commit": commit} if commit else {})}
-
-
-@cache
-def _installed_versions() -> dict[str, str]:
     found = {}
     for name in ("gan-lab", "torch", "ctgan", "sdv", "rdt", "numpy", "pandas", "distributed"):
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    with suppress(OSError, subprocess.CalledProcessError):  # no git, or no checkout
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout
+        found["commit"] = commit.strip()
     return found
-
-
-def git_commit(folder: Path) -> str | None:
-    """Return the commit a checkout stands on, read from its files; None where it is no checkout."""
-    git = folder / ".git"
-    try:
-        head = (git / "HEAD").read_text().strip()
-        name = head.removeprefix("ref: ")
-        if name == head:
-            return head
-        if (git / name).exists():
-            return (git / name).read_text().strip()
-        packed = [line.split(" ") for line in (git / "packed-refs").read_text().splitlines()]
-        return next((line[0] for line in packed if line[1:] == [name]), None)
-    except OSError:
-        return None

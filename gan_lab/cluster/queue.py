@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gan_lab.cluster import services
@@ -54,8 +55,9 @@ def hand_over(
     before: list[Any] = [
         outcome(run) if run.final else Future(task_key(run), client) for run in behind
     ]
-    trainers = _has_trainers(client)
-    futures: dict[str, Future] = {}
+    # A task that asks for what no worker has would wait for ever.
+    trainers = any("TRAIN" in worker.get("resources", {}) for worker in workers_of(client))
+    keys = []
     for run in chain:
         with span(run.spec.fleet_id or "lab", run.spec.machine_id):
             future = client.submit(
@@ -68,38 +70,48 @@ def hand_over(
                 resources=TRAIN_RESOURCE if run.spec.kind == "train" and trainers else None,
             )
         fire_and_forget(future)
-        futures[task_key(run)] = future
+        keys.append(task_key(run))
         before = [future]
-    _await_arrival(client, futures, settings.connect_timeout_s)
+    _await_arrival(client, keys, settings.connect_timeout_s)
 
 
-def _has_trainers(client: Client) -> bool:
-    """Whether any worker offers TRAIN; a task that asks for what nobody has would wait for ever."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return any("TRAIN" in worker.get("resources", {}) for worker in workers)
+def workers_of(client: Client) -> list[dict[str, Any]]:
+    """Return what the scheduler says of each worker, as of the last second."""
+    return _asked_workers(client, int(time.monotonic()))
 
 
-def _await_arrival(client: Client, futures: dict[str, Any], patience_s: float) -> None:
+@lru_cache(maxsize=1)
+def _asked_workers(client: Client, _second: int) -> list[dict[str, Any]]:
+    return list(client.scheduler_info(n_workers=-1)["workers"].values())
+
+
+def _await_arrival(client: Client, keys: list[str], patience_s: float) -> None:
     """Return when the scheduler has the tasks, so that whoever asked may end at once."""
-    missing, started = set(futures), time.monotonic()
-    while True:
-        missing -= set(known_keys(client))
-        missing -= {key for key in missing if futures[key].status in ("finished", "error")}
-        if not missing:
-            return
-        if time.monotonic() - started > patience_s:
-            raise ServiceUnreachable(
-                f"The Dask scheduler did not take {len(missing)} tasks within {patience_s:g} s. "
-                "They are recorded: `gan-lab resume --all` hands them over again."
-            )
-        threading.Event().wait(0.02)
+
+    async def missing(keys: list[str], patience_s: float, dask_scheduler: Any) -> list[str]:
+        import asyncio
+        import time
+
+        until = time.monotonic() + patience_s
+        while (left := [key for key in keys if key not in dask_scheduler.tasks]) and (
+            time.monotonic() < until
+        ):
+            await asyncio.sleep(0.002)
+        return left
+
+    try:
+        left = client.run_on_scheduler(missing, keys, patience_s)
+    except (OSError, TimeoutError):
+        left = keys
+    if left:
+        raise ServiceUnreachable(
+            f"The Dask scheduler did not take {len(left)} tasks within {patience_s:g} s. "
+            "They are recorded: `gan-lab resume --all` hands them over again."
+        )
 
 
 def known_keys(client: Client, ended: bool = False) -> list[str]:
-    """Return the keys of the tasks the scheduler has; `ended`: also of those it is to forget yet.
-
-    Raises `ServiceUnreachable`.
-    """
+    """Return the keys of the scheduler's tasks; `ended`: also of those it is to forget yet."""
 
     # By value: a scheduler of somebody else need not have this package.
     def keys(left_out: tuple[str, ...], dask_scheduler: Any) -> list[str]:
@@ -151,14 +163,14 @@ def warn_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
     ended = threading.Event()
 
     def look() -> None:
-        told: set[str] = set()
+        warned: set[str] = set()
         pause_s = 0.0
         while not ended.wait(pause_s):
             pause_s = LOOK_FOR_LOST_S
             try:
-                asked = [one for one in waited_for if not one.just_made and one.task_id not in told]
-                for run in lost(asked):
-                    told.add(run.task_id)
+                left = [run for run in waited_for if run.task_id not in warned]
+                for run in lost([run for run in left if not run.just_made]):
+                    warned.add(run.task_id)
                     log.warning("%s", lost_message(run.task_id))
             except Exception as error:  # perhaps for a moment only
                 log.debug("Whether anything is lost cannot be said: %s", error)
@@ -258,10 +270,7 @@ def resume(task_id: str | None = None) -> list[RunFolder]:
 def _take_up(
     run: RunFolder, was_lost: bool, taken: list[RunFolder], client: Client, settings: Settings
 ) -> bool:
-    """Hand a run over behind those `taken` up, unless somebody else has since it was found.
-
-    Raises `RequestError` where the cluster does not let go of what has ended.
-    """
+    """Hand a run over behind those `taken` up, unless somebody else has since it was found."""
     _await_let_go(run, client)
     with run.lease.claim():
         known = set(known_keys(client))
@@ -271,8 +280,8 @@ def _take_up(
             return False
         run.reopen()
         if not queued:  # else its place in the queue, where it was cancelled, is its place again
-            told = was_lost or run.spec.after in {one.task_id for one in taken}
-            hand_over(client, [run], settings, _before(run, told, known, settings))
+            waits = was_lost or run.spec.after in {one.task_id for one in taken}
+            hand_over(client, [run], settings, _before(run, waits, known, settings))
         return True
 
 
@@ -325,7 +334,7 @@ def _waited_in_vain(run: RunFolder) -> bool:
     return error is not None and error["reason"] == "waited_in_vain"
 
 
-def _before(run: RunFolder, told: bool, known: set[str], settings: Settings) -> list[RunFolder]:
+def _before(run: RunFolder, waits: bool, known: set[str], settings: Settings) -> list[RunFolder]:
     """Return the link that a run waits for: if the cluster has it, or to be told how it ended.
 
     One that ended, and is asked for again by name, does not wait for what has ended as well.
@@ -333,6 +342,6 @@ def _before(run: RunFolder, told: bool, known: set[str], settings: Settings) -> 
     with suppress(UnknownTask):  # cleaned away
         if run.spec.after is not None:
             before = open_run(run.spec.after, settings.home)
-            if told if before.final else task_key(before) in known:
+            if waits if before.final else task_key(before) in known:
                 return [before]
     return []

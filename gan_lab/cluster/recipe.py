@@ -1,8 +1,4 @@
-"""The one recipe by which every task is executed on a worker, whatever it does.
-
-Look whether it is done, take the lease, work, record the outcome, say the last word. A task never
-raises to Dask: its outcome goes to the next link of its chain, and the run folder is the record.
-"""
+"""The one recipe by which every task is executed on a worker, whatever it does."""
 
 from __future__ import annotations
 
@@ -83,11 +79,7 @@ def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body
 
 
 def _take_over(run: RunFolder, settings: Settings, owner: str) -> int | None:
-    """Take the lease, waiting for a holder that may be dead; None if the task is done meanwhile.
-
-    On a disk that is full nothing of the task could be recorded, not even that it failed: then it
-    waits for room, and the queue behind it too.
-    """
+    """Take the lease, waiting for a holder that may be dead; None if the task is done meanwhile."""
     patience, full_s = threading.Event(), settings.retry_pause_s
     while not run.final:
         try:

@@ -95,10 +95,7 @@ class Work:
             raise LeaseLost(self.run.task_id)
 
     def ours(self) -> bool:
-        """Whether the lease is held still.
-
-        Whoever stood still for longer than a lease is good may have been given up by the others.
-        """
+        """Whether the lease is held still."""
         if clock_s() - self.renewed_at > self.settings.lease_s:
             self.renew()
         return not self.lost.is_set()

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from html import escape
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import NamedTuple
 
 from gan_lab.loss_curve import as_image, loss_curve_svg
@@ -89,24 +89,13 @@ class Snapshot:
         return self.elapsed_s * (1 - self.share) / self.share
 
     @property
-    def trend(self) -> str:
-        """Where the loss goes: the mean of the last epochs against as many before them."""
-        last = self.losses["loss"][-2 * TREND_EPOCHS :]
-        if len(last) < 4:
-            return ""
-        before, after = fmean(last[: len(last) // 2]), fmean(last[len(last) // 2 :])
-        if abs(after - before) < 0.002 * max(abs(before), 1e-9):
-            return "→"
-        return "↓" if after < before else "↑"
-
-    @property
     def facts(self) -> dict[str, str]:
         """What is worth a glance while a run goes and after it: names and figures."""
         found = {}
         if self.epochs:
             found = {
                 "epoch": f"{self.epochs} / {self.status.total}",
-                "loss": f"{number(self.losses['loss'][-1])} {self.trend}".strip(),
+                "loss": number(self.losses["loss"][-1]),
                 "validation": number(self.losses["validation"][-1]),
                 "rows/s": number(median(self.losses["rows_per_second"][-TREND_EPOCHS:])),
             }

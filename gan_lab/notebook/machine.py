@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from gan_lab.cluster import catalogue
 from gan_lab.notebook.card import MUTED, page
 from gan_lab.schema import Roles, SeedConfig
-from gan_lab.workspace.profiles import Profile, load_profile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,11 +18,12 @@ if TYPE_CHECKING:
 SHOWN_ROWS = 2_000  # of the life that is simulated where there is no seed table yet
 
 
-@dataclass(frozen=True)
-class Machine:
-    """One machine: its `profile`, its tables, and a picture."""
+class Machine(catalogue.Machine):
+    """One machine, shown as what is known of it and every sensor over one life.
 
-    profile: Profile
+    The life comes from the seed table, or is simulated where there is none yet. Raises
+    `UnknownMachine`.
+    """
 
     @property
     def roles(self) -> Roles:
@@ -38,21 +38,19 @@ class Machine:
     @property
     def has_seed(self) -> bool:
         """Whether there is a seed table."""
-        from gan_lab.workspace.tables import seed_path
-
-        return seed_path(self.profile.machine_id).exists()
+        return self.seed_path.exists()
 
     def seed(self) -> pd.DataFrame:
         """Read the seed table; raises `NoSeedData`."""
         from gan_lab.workspace.tables import read_seed
 
-        return read_seed(self.profile.machine_id)
+        return read_seed(self.machine_id)
 
     def synthetic(self, split: str = "train") -> pd.DataFrame:
         """Read one split of the synthetic tables; raises `BadTable` where there is none."""
         from gan_lab.workspace.tables import read_synthetic
 
-        return read_synthetic(self.profile.machine_id, split)
+        return read_synthetic(self.machine_id, split)
 
     @cached_property
     def life(self) -> pd.DataFrame:
@@ -104,13 +102,7 @@ class Machine:
         return {name: value for name, value in found.items() if value}
 
 
-def machine(machine_id: str) -> Machine:
-    """Take hold of one machine; shown, it is what is known of it and every sensor over one life.
-
-    The life comes from the seed table, or is simulated where there is none yet. Raises
-    `UnknownMachine`.
-    """
-    return Machine(load_profile(machine_id))
+machine = Machine  # as a notebook calls it
 
 
 def _shares(named: dict[str, Any]) -> str:

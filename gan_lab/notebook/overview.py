@@ -1,16 +1,12 @@
-"""Many runs, a whole fleet or the list of all tasks as one table: a function of their records."""
+"""Many runs, or a whole fleet, as one table: a function of their records."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from html import escape
-from typing import Any
-
-import pandas as pd
 
 from gan_lab.notebook.card import (
     MUTED,
@@ -26,13 +22,11 @@ from gan_lab.notebook.card import (
     share_of,
 )
 from gan_lab.schema import State
-from gan_lab.task_states import BY_NAME, GREY, TASK_STATES, TaskState, state_of
+from gan_lab.task_states import GREY, TASK_STATES, TaskState, state_of
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import open_run
 
 WIDE = 960
 ROWS_SHOWN = 500
-TASKS_SHOWN = 100
 FIGURE = re.compile(r"[\d.,:\u2212\u202f]*")
 
 
@@ -50,7 +44,6 @@ class Line:
     files: dict[str, str]
     run: str = ""
     time: str = ""
-    started: str = ""
 
 
 def run_line(run: RunFolder) -> Line:
@@ -62,8 +55,8 @@ def run_line(run: RunFolder) -> Line:
         loss = status.result.get("final_loss", loss)
         message = joined(outcome(status))
     else:
-        told = stage == "training" and not status.state.final  # by the figures
-        message = "" if told else status.message
+        in_figures = stage == "training" and not status.state.final
+        message = "" if in_figures else status.message
     return Line(
         run.spec.machine_id, run.spec.kind, state_of(status), share_of(status), epoch, loss,
         message, files(run, status), run=run.task_id[:8],
@@ -130,7 +123,6 @@ def _cells(line: Line, live: bool) -> dict[str, str]:
         "epoch": "" if line.epoch is None else str(line.epoch),
         "loss": number(line.loss),
         "time": line.time,
-        "started": line.started,
         "": message if live else message + links(line.files),
     }
 
@@ -155,38 +147,3 @@ def html_table(rows: Sequence[dict[str, str]]) -> str:
         '<table style="border-collapse:collapse;margin:0px;font-size:13px;line-height:18px">'
         f"<thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
     )
-
-
-# ---- all tasks
-
-
-class Tasks(pd.DataFrame):
-    """The list of tasks: a DataFrame that shows itself with states and links."""
-
-    @property
-    def _constructor(self) -> type[pd.DataFrame]:
-        return pd.DataFrame
-
-    def _repr_html_(self) -> str:
-        if self.empty:
-            return page("No task yet. Start one with lab.pipeline(machine_id).")
-        lines = [_task_line(row) for row in self.head(TASKS_SHOWN).to_dict("records")]
-        more = len(self) - TASKS_SHOWN
-        rest = f'<div style="{MUTED}">and {more} more</div>' if more > 0 else ""
-        return page(table(lines), rest, width_px=WIDE)
-
-
-def _task_line(row: dict[str, Any]) -> Line:
-    """Return a task's row; whether it is lost only the list knows, which has asked the cluster."""
-    started = f"{datetime.fromisoformat(row['created']).astimezone():%d %b %H:%M}"
-    line = replace(run_line(open_run(row["task_id"])), started=started)
-    if row["status"] == State.UNKNOWN.status:
-        return replace(line, state=BY_NAME["lost"], message=row["message"])
-    return line
-
-
-def tasks(most: int | None = None) -> Tasks:
-    """Return one row per task, newest first; `most`: only so many. Shown as a table with links."""
-    from gan_lab.cluster.submit import tasks as list_tasks
-
-    return Tasks(list_tasks(most))

@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from gan_lab.loss_curve import TRAINING, VALIDATION
-from gan_lab.notebook.card import number
 from gan_lab.task_states import GREY
 
 if TYPE_CHECKING:
@@ -108,10 +106,7 @@ def grid(
 def distributions(
     real: pd.DataFrame, synthetic: pd.DataFrame, columns: Sequence[str] | None = None, most: int = 6
 ) -> Picture:
-    """Draw how often each value occurs, real filled and synthetic as a line, a panel a column.
-
-    By default the first `most` columns of numbers that vary.
-    """
+    """Draw how often each value occurs, real filled and synthetic as a line, a panel a column."""
     names = list(columns or _worth_drawing(real))[:most]
     with style():
         picture, axes = grid(len(names) or 1)
@@ -159,33 +154,6 @@ def _key(picture: Picture, words: Sequence[tuple[str, str]], dashed: str = "") -
     ]
     legend = {"ncols": len(words), "handlelength": 1.8, "fontsize": 9}
     picture.legend(handles=handles, loc="outside upper left", **legend)
-
-
-def correlation_difference(real: pd.DataFrame, synthetic: pd.DataFrame) -> Picture:
-    """Draw how much the correlation of each two columns differs, synthetic minus real, -1 to 1."""
-    names = [name for name in _worth_drawing(real) if name in synthetic]
-    difference = (synthetic[names].corr() - real[names].corr()).fillna(0).to_numpy()
-    with style():
-        picture, (axis,) = grid(1)
-        picture.set_size_inches(WIDTH, 2.2 + 0.22 * len(names))
-        image = axis.imshow(difference, cmap=_difference_colours(), vmin=-1, vmax=1)
-        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-        axis.set_yticks(range(len(names)), names, fontsize=7)
-        bar = picture.colorbar(image, ax=axis, shrink=0.7, ticks=[-1, 0, 1])
-        bar.set_ticklabels(["synthetic lower", "same", "synthetic higher"])
-        bar.outline.set_visible(False)
-        axis.set_title("difference of correlations")
-        axis.spines[:].set_visible(True)
-    mean = float(np.abs(difference).mean()) if names else 0.0
-    picture.alt = f"Correlations differ by {number(mean)} on average over {len(names)} columns."
-    return picture
-
-
-def _difference_colours() -> Any:
-    """From blue through nothing, whatever the page's colour is, to vermilion."""
-    ends = [(TRAINING, 1.0), (TRAINING, 0.0), (VALIDATION, 0.0), (VALIDATION, 1.0)]
-    places = (0.0, 0.5, 0.5, 1.0)
-    return LinearSegmentedColormap.from_list("difference", list(zip(places, ends, strict=True)))
 
 
 # ---- lives

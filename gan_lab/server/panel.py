@@ -1,9 +1,4 @@
-"""The workspace's cluster in JupyterLab's Dask panel, its dashboard behind Jupyter's own login.
-
-dask-labextension proxies the dashboard of whatever cluster its manager holds, below Jupyter's
-base_url. `show` gives it ours, under an id that stays, so that a saved layout finds it again. The
-cluster is asked who it is now and then; no client is connected, which would keep it from idling.
-"""
+"""The workspace's cluster in JupyterLab's Dask panel, its dashboard behind Jupyter's own login."""
 
 from __future__ import annotations
 
@@ -99,10 +94,7 @@ class WorkspaceCluster:
 
 
 async def show() -> None:
-    """Give this Jupyter server's panel the workspace's cluster, and a layout that shows it.
-
-    Starts no services; does nothing where there is no workspace or no panel.
-    """
+    """Give this Jupyter server's panel the workspace's cluster, and a layout that shows it."""
     if "dask_labextension" not in sys.modules:
         return
     import dask

@@ -20,26 +20,28 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
+def written_beside(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a path beside `path` to write to; the file takes its place when the block ends.
 
     So no reader sees half of a file, and an exception inside leaves what was there untouched.
+    `durable`: also what a failure of the power does not take back.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         with naming(path):
             yield beside
-            with beside.open("rb") as file:
-                os.fsync(file.fileno())
+            if durable:
+                with beside.open("rb") as file:
+                    os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 
 
-def write_beside(path: Path, data: bytes | str, mode: int = 0o644) -> None:
+def write_beside(path: Path, data: bytes | str, mode: int = 0o644, durable: bool = True) -> None:
     """Write a whole file as `written_beside` does."""
-    with written_beside(path) as beside:
+    with written_beside(path, durable) as beside:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)

@@ -66,7 +66,7 @@ class Lease:
         # When it started tells a process from a later one of its number.
         started = psutil.Process().create_time()
         me = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": started}
-        write_beside(self.path, json.dumps({**lease, **me}))
+        write_beside(self.path, json.dumps({**lease, **me}), durable=False)  # dead with its host
 
     def renew(self, owner: str) -> bool:
         """Say that the owner is still at work; False if somebody else has taken over."""

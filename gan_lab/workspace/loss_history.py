@@ -9,10 +9,7 @@ from gan_lab.workspace.run_folder import LOSS_COLUMNS, LOSSES, RunFolder
 
 
 class LossHistory:
-    """The columns of `losses.csv` up to the last `update`; NaN where an epoch has no figure.
-
-    One thread at a time.
-    """
+    """The columns of `losses.csv` up to the last `update`; NaN where an epoch has no figure."""
 
     def __init__(self, run: RunFolder) -> None:
         self._log = LineLog(run.path / LOSSES)
@@ -23,10 +20,7 @@ class LossHistory:
         return len(self.columns["epoch"])
 
     def update(self) -> None:
-        """Read the epochs since the last look; all of them where the training has gone back.
-
-        A training that goes back to its checkpoint puts a shorter file in place of the old one.
-        """
+        """Read the epochs since the last look; all of them where the training has gone back."""
         try:
             inode = self._log.path.stat().st_ino
         except FileNotFoundError:

@@ -197,10 +197,7 @@ def profile_ids() -> list[str]:
 
 
 def load_profile(machine_id: str) -> Profile:
-    """Return a profile, which all who ask share; the file is read again when it has changed.
-
-    Raises `UnknownMachine` (with the ids that look alike) or `BadProfile`.
-    """
+    """Return a profile, which all who ask share; the file is read again when it has changed."""
     path = profile_path(machine_id)
     try:
         found = path.stat()

@@ -284,17 +284,14 @@ class RunFolder:
 
     def reserve(self) -> None:
         """Keep a little room, so that the reason of a full disk can still be written down."""
-        write_beside(self.path / RESERVE, bytes(RESERVE_BYTES))
+        write_beside(self.path / RESERVE, bytes(RESERVE_BYTES), durable=False)
 
     def release_reserve(self) -> None:
         """Give that room back."""
         (self.path / RESERVE).unlink(missing_ok=True)
 
     def append_log(self, **fields: Any) -> None:
-        """Add one line of JSON to the task's log: when, which task, and these fields.
-
-        The log is not the record: where it cannot be written, the task goes on.
-        """
+        """Add one line of JSON to the task's log: when, which task, and these fields."""
         spec = self.spec
         about = {"time": utc_now(), "task_id": self.task_id, "fleet_id": spec.fleet_id}
         about |= {"kind": spec.kind, "machine_id": spec.machine_id}

@@ -34,10 +34,7 @@ def create_run(spec: TaskSpec, home: Path | None = None) -> RunFolder:
 
 
 def open_run(task_id: str, home: Path | None = None) -> RunFolder:
-    """Take hold of a task by its id or an unambiguous beginning of it (8 characters or more).
-
-    Raises `UnknownTask`.
-    """
+    """Take hold of a task by its id or an unambiguous beginning of it (8 characters or more)."""
     folder = runs_folder(home)
     try:
         uuid.UUID(task_id)
@@ -79,10 +76,7 @@ def done_runs(machine_id: str, kind: str, home: Path | None = None) -> Iterator[
 
 
 def remove_run(run: RunFolder) -> None:
-    """Remove a run that has ended; moved aside first, so that nobody meets half of it.
-
-    Raises `RequestError` where it has not ended.
-    """
+    """Remove a run that has ended; moved aside first, so that nobody meets half of it."""
     aside = run.path.with_name(REMOVED.format(run.task_id))
     with run.lease.claim():
         if not run.final or run.lease.held:

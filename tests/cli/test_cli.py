@@ -23,7 +23,7 @@ def gan_lab(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
-def refused(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """The same within this process, which has imported what a new one imports for a second."""
     command, out, err = list(map(str, arguments)), io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
@@ -80,7 +80,7 @@ def assert_refused(run: subprocess.CompletedProcess[str], workspace: Path, *word
 def test_wrong_requests_are_sentences(
     arguments: list[str], words: list[str], workspace: Path
 ) -> None:
-    assert_refused(refused(*arguments), workspace, *words)
+    assert_refused(here(*arguments), workspace, *words)
 
 
 def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
@@ -115,7 +115,7 @@ def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
 )
 def test_files_that_cannot_be_used_leave_nothing(name: str, workspace: Path) -> None:
     path, word = bad_files(workspace)[name]
-    assert_refused(refused("import", "press_7", path), workspace, word)
+    assert_refused(here("import", "press_7", path), workspace, word)
     assert not (workspace / "data/machines/press_7.yaml").exists()
     assert list(workspace.glob("data/seed/*")) == []
 
@@ -123,13 +123,13 @@ def test_files_that_cannot_be_used_leave_nothing(name: str, workspace: Path) -> 
 def test_a_column_that_is_not_there_is_named(workspace: Path) -> None:
     path, _ = bad_files(workspace)["missing.parquet"]
     good = path.with_name("good.parquet")
-    assert_refused(refused("import", "press_7", good, "--life", "unti"), workspace, "unti", "unit")
+    assert_refused(here("import", "press_7", good, "--life", "unti"), workspace, "unti", "unit")
 
 
 def test_import_refuses_what_no_model_learns(workspace: Path) -> None:
     table = pd.DataFrame({"unit": np.repeat([1, 2], 25), "x": [[1, 2]] * 50})
     table.to_parquet(workspace / "lists.parquet")
-    run = refused("import", "press_7", workspace / "lists.parquet", "--columns", "unit,x")
+    run = here("import", "press_7", workspace / "lists.parquet", "--columns", "unit,x")
     assert_refused(run, workspace, "'x'", "cannot be modelled")
 
 
@@ -159,22 +159,23 @@ def test_unreachable_services_are_status_3(
 
 @pytest.mark.slow
 def test_a_task_from_request_to_result(lab_home: Path) -> None:
+    # A few commands in a process of their own, the others in this one, which has imported all.
     made = gan_lab("seed", "pump_grundfos_cr3_004", "--rows", "2000", "--json")
     assert made.returncode == 0, made.stderr
     status = json.loads(made.stdout)
     assert (status["status"], status["result"]["samples_generated"]) == ("success", 2000)
 
-    shown = json.loads(gan_lab("task", status["task_id"][:8], "--json").stdout)
+    shown = json.loads(here("task", status["task_id"][:8], "--json").stdout)
     assert shown == status
-    lines = gan_lab("watch", status["task_id"], "--json").stdout.splitlines()
+    lines = here("watch", status["task_id"], "--json").stdout.splitlines()
     assert [json.loads(line)["seq"] for line in lines] == list(range(1, len(lines) + 1))
 
-    told = gan_lab("seed", "pump_grundfos_cr3_004", "--rows", "1000", "--detach")
+    told = here("seed", "pump_grundfos_cr3_004", "--rows", "1000", "--detach")
     assert told.returncode == 0
     waited = gan_lab("watch", told.stdout.strip())
     assert waited.returncode == 0
     assert "100%" in waited.stderr
-    services = json.loads(gan_lab("status", "--json").stdout)
+    services = json.loads(here("status", "--json").stdout)
     assert connect(services["redis_url"]).ping()  # programs connect by it
-    assert "redis://:***@" in gan_lab("status").stdout  # and people pass that on
+    assert "redis://:***@" in here("status").stdout  # and people pass that on
     assert services["scheduler_address"].startswith("tls://127.0.0.1")

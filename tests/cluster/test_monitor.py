@@ -17,12 +17,10 @@ import promql_parser
 import pytest
 import yaml
 from dask.utils import key_split
-from distributed.utils import color_of
 from prometheus_client.parser import text_string_to_metric_families
 
 import gan_lab as lab
 from gan_lab.cluster import services
-from gan_lab.cluster.monitor import page as monitor
 from gan_lab.cluster.prepare import FLEET
 from gan_lab.cluster.services.valkey import ValkeyChild
 from gan_lab.cluster.task_names import task_key
@@ -256,7 +254,7 @@ def test_the_dashboard_knows_kinds_fleets_and_machines(
     run = lab.train(machine, **options)
     run.result(timeout=200)
 
-    def told(dask_scheduler: Any, colours: Any = None) -> Any:
+    def told(dask_scheduler: Any) -> Any:
         spans = dask_scheduler.extensions["spans"].spans_search_by_tag
         found = spans["20261124-010000-beef"]
         metrics = [span.cumulative_worker_metrics for span in found if span.name[-1:] == (machine,)]
@@ -284,13 +282,6 @@ def test_the_dashboard_knows_kinds_fleets_and_machines(
     assert {"seed", "train"} <= facts["prefixes"]
     assert (("20261124-010000-beef", machine)) in facts["spans"]
     assert facts["seconds"]["train", "thread-cpu"] > 0  # learning counts as computing
-
-    def colours(dask_scheduler: Any, kinds: Any = KINDS) -> list[str]:
-        return [color_of(kind) for kind in kinds]
-
-    shown = services.get_client().run_on_scheduler(colours)
-    page = (Path(monitor.__file__).with_name("monitor.html")).read_text()
-    assert shown == [re.search(rf'{kind}: "(#\w+)"', page)[1] for kind in KINDS]  # type: ignore[index]
 
     log = run.log()
     assert [line.get("stage") or line["state"] for line in log] == [

@@ -104,7 +104,7 @@ def test_conditions_that_the_model_cannot_meet_are_refused_before_anything_start
 
 
 @pytest.mark.slow
-def test_a_chain_runs_to_its_end_and_can_be_reused(lab_home: Path) -> None:
+def test_a_chain_runs_to_its_end_and_is_reported_on(lab_home: Path) -> None:
     options = {**SMALL, "epochs": 3}
     wanted = {"train": 200, "val": 50, "test": 50}
     runs = lab.pipeline(MACHINE, seed={"rows": 600}, train=options, generate=wanted, report=False)
@@ -120,14 +120,8 @@ def test_a_chain_runs_to_its_end_and_can_be_reused(lab_home: Path) -> None:
     assert lab.get_task_status(runs[1].task_id).state is State.SUCCESS
     assert lab.get_machine_status(MACHINE)["can_generate"]
     assert set(lab.tasks()["task_id"]) >= {run.task_id for run in runs}
-    drawn = lab.generate(MACHINE, reuse=True, **wanted)
-    assert drawn.task_id == runs[2].task_id
     judged = lab.task(lab.report(MACHINE).task_id)
-    assert judged.spec.after == drawn.task_id
     assert lab.leaderboard(MACHINE)["verdict"][0] == judged.result()["level"]
-    again = lab.train(MACHINE, reuse=True, **options)
-    assert again.task_id == runs[1].task_id
-    assert lab.train(MACHINE, reuse=True, **{**options, "epochs": 2}).task_id != again.task_id
     lives = lab.train(MACHINE, model="sequential", epochs=2)
     assert lives.result(timeout=250)["epochs_completed"] == 2
     learned = next(event for event in lives.events() if event.stage == "writing")

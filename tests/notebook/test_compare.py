@@ -9,7 +9,6 @@ import pytest
 import gan_lab as lab
 from gan_lab.errors import BadParameter, UnknownMachine
 from gan_lab.notebook.compare import compare
-from gan_lab.notebook.overview import Tasks
 from gan_lab.notebook.widgets import watch
 from gan_lab.workspace.run_folder import RunFolder
 from tests.conftest import ROOT
@@ -52,30 +51,6 @@ def test_the_quality_of_a_training_is_that_of_what_was_drawn_from_it(
 def test_there_must_be_a_training(new_run: Callable[..., RunFolder]) -> None:
     with pytest.raises(BadParameter, match="Nothing to compare"):
         compare(new_run("seed"))
-
-
-def test_tasks_link_to_what_they_left(new_run: Callable[..., RunFolder]) -> None:
-    run = new_run()
-    train(run, 3, 0.0)
-    row = {
-        "task_id": run.task_id,
-        "kind": "train",
-        "machine_id": "motor_siemens_001",
-        "status": "success",
-        "progress": 100,
-        "message": "Done",
-        "epoch": 3,
-        "loss": 0.5,
-        "attempt": 1,
-        "created": run.spec.created,
-    }
-    page = Tasks([row])._repr_html_()
-    assert "losses.csv" in page
-    assert "✓ done" in page
-    lost = Tasks([row | {"status": "unknown", "message": "Lost: <nobody>"}])._repr_html_()
-    assert "? lost" in lost
-    assert "Lost: &lt;nobody&gt;" in lost
-    assert "No task yet" in Tasks([])._repr_html_()
 
 
 def test_a_machine_is_shown_without_a_seed_table(view_home: Path) -> None:

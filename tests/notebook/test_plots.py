@@ -55,7 +55,6 @@ def test_every_colour_is_legible_on_light_and_on_dark(colour: str) -> None:
 def test_pictures_are_transparent_and_say_what_they_show(lives: pd.DataFrame) -> None:
     pictures = [
         plots.distributions(lives, lives),
-        plots.correlation_difference(lives, lives),
         plots.life_with_rul(lives, ROLES, lives),
     ]
     for picture in pictures:
@@ -98,9 +97,3 @@ def test_rows_drawn_one_by_one_are_no_life(lives: pd.DataFrame) -> None:
     picture = plots.life_with_rul(lives, ROLES, loose)
     assert "belong to no life" in picture.axes[-1].get_xlabel()
     assert "real 50 rows; the synthetic rows" in picture.alt
-
-
-def test_correlations_that_turned_around_are_seen(lives: pd.DataFrame) -> None:
-    turned = lives.assign(wear=-lives["wear"])
-    assert "differ by 0 on" in plots.correlation_difference(lives, lives).alt
-    assert "differ by 0 on" not in plots.correlation_difference(lives, turned).alt

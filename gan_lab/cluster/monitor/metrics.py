@@ -20,10 +20,7 @@ COUNTERS = {
 
 
 class LabCollector:
-    """Reads the last table of the runs; what is asked for here never waits for a file.
-
-    Counters rise as long as the services live, and begin anew with them from the runs there are.
-    """
+    """Reads the last table of the runs; what is asked for here never waits for a file."""
 
     def __init__(self, index: RunIndex) -> None:
         self.index = index

@@ -1,9 +1,4 @@
-"""A page of our own on the Dask dashboard, and our figures beside Dask's at `/metrics`.
-
-`dask_setup` installs both in a scheduler: the embedded one calls it, another loads it by
-`dask scheduler --preload gan_lab.cluster.monitor`. The dashboard's port has no login, so everything
-here only reads.
-"""
+"""A page of our own on the Dask dashboard, and our figures beside Dask's at `/metrics`."""
 
 from __future__ import annotations
 
@@ -15,7 +10,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import distributed.utils
 from distributed.dashboard.scheduler import template_variables
 from distributed.http.scheduler.info import IndividualPlots
 from distributed.http.utils import RequestHandler
@@ -37,12 +31,6 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).with_name("monitor.html")
 MAX_ROWS = 200
 PANEL = {"Individual Lab": "/lab"}  # our page among the plots that JupyterLab's panel offers
-# Dask takes the colour of a task from a hash of its prefix: of thirteen, seed, train, generate and
-# report get four that differ, for colour-blind eyes too (Okabe and Ito 2008).
-PALETTE = [
-    *("#cc79a7", "#8c8c8c", "#009e73", "#7a8c5a", "#0072b2", "#5a7a8c", "#8c6d5a"),
-    *("#6d5a8c", "#5a8c7f", "#a0a0a0", "#e69f00", "#8c5a6d", "#707070"),
-]
 # Nothing but what this page brings is run or loaded: it may be shown within Jupyter's own origin.
 POLICY = (
     "default-src 'none'; connect-src 'self'; img-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -51,10 +39,7 @@ POLICY = (
 
 
 def select(table: RunTable, state: str = "", machine: str = "", fleet: str = "") -> dict[str, Any]:
-    """Return the rows that fit the filters, running first, newest first, and counts of all.
-
-    What is lost says how it goes on; `machine` is a part of an id, in capitals or not.
-    """
+    """Return the rows that fit the filters, running first, newest first, and counts of all."""
     fitting = [
         row
         for row in table.rows
@@ -152,7 +137,7 @@ def queue_state(scheduler: Scheduler, key: str) -> QueueState:
 
 
 def dask_setup(scheduler: Scheduler) -> None:
-    """Add the page, its navigation entry, the colours and the metrics to a scheduler."""
+    """Add the page, its navigation entry and the metrics to a scheduler."""
     index = RunIndex(find_workspace(), lambda key: queue_state(scheduler, key))
     common = {"extra": index, "dask_server": scheduler}
     routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = [
@@ -166,7 +151,6 @@ def dask_setup(scheduler: Scheduler) -> None:
     scheduler.http_application.add_handlers(
         r".*", [(prefix + path, handler, options) for path, handler, options in routes]
     )
-    distributed.utils.palette[:] = PALETTE
     pages = template_variables(scheduler)["pages"]
     if "lab" not in pages:
         pages.insert(0, "lab")

@@ -13,6 +13,7 @@ from gan_lab.cluster.services.connection import (
     scheduler_address,
     services_status,
     stop_services,
+    worker_count,
 )
 from gan_lab.cluster.services.scheduler import identify
 
@@ -25,4 +26,5 @@ __all__ = [
     "scheduler_address",
     "services_status",
     "stop_services",
+    "worker_count",
 ]

@@ -1,8 +1,4 @@
-"""Join the services of a workspace, and hold one connection to its Dask cluster.
-
-Embedded services belong to one supervisor process (`services.supervisor`) that everybody
-joins and that outlives whoever started it. With `DASK_SCHEDULER_ADDRESS` set, nothing is started.
-"""
+"""Join the services of a workspace, and hold one connection to its Dask cluster."""
 
 from __future__ import annotations
 
@@ -19,6 +15,7 @@ from urllib.parse import urlsplit
 from gan_lab.cluster.services.embedded import end_supervisor, find_supervisor, start_supervisor
 from gan_lab.cluster.services.scheduler import ask_scheduler, dashboard_link, security_of
 from gan_lab.errors import ServiceUnreachable
+from gan_lab.schema import ServiceRecord
 from gan_lab.settings import Settings, load_settings
 from gan_lab.wire.connection import answers
 from gan_lab.workspace import service_record
@@ -31,13 +28,34 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Services:
-    """Where the services of a workspace are; `redis_url` holds a password."""
+    """Where a workspace's services are, by setting or by record; `redis_url` has a password."""
 
-    redis_url: str | None = field(repr=False)
     scheduler_address: str
-    dashboard_link: str | None
-    embedded: bool
+    redis_url: str | None = field(repr=False)
     pid: int | None = None
+    workers: int | None = None
+    started: str | None = None
+
+
+def _services(settings: Settings, record: ServiceRecord | None) -> Services | None:
+    """Return where the services are; None where neither setting nor record says so."""
+    if settings.scheduler_address:
+        return Services(settings.scheduler_address, settings.redis_url)
+    if record is None:
+        return None
+    redis_url = settings.redis_url or record.redis_url
+    return Services(record.scheduler_address, redis_url, record.pid, record.workers, record.started)
+
+
+def find_services(settings: Settings) -> Services | None:
+    """Return the services that are configured, or the embedded ones if they live."""
+    return _services(settings, None if settings.scheduler_address else find_supervisor(settings))
+
+
+def scheduler_address(settings: Settings) -> str | None:
+    """Where the scheduler is by setting or record, whether or not it is still alive."""
+    found = _services(settings, service_record.read_services(settings.home))
+    return found.scheduler_address if found else None
 
 
 def ensure_services(settings: Settings | None = None) -> Services:
@@ -47,21 +65,27 @@ def ensure_services(settings: Settings | None = None) -> Services:
     can be started.
     """
     settings = settings or load_settings()
-    if settings.scheduler_address:
-        return _external(settings)
-    record = find_supervisor(settings)
-    if record is None:
+    found = find_services(settings)
+    if found is None:
         with service_record.services_lock(settings.home):
             record = find_supervisor(settings) or start_supervisor(settings)
-    if settings.redis_url:
-        _warn_without_redis(settings.redis_url, settings)
-    return Services(
-        redis_url=settings.redis_url or record.redis_url,
-        scheduler_address=record.scheduler_address,
-        dashboard_link=record.dashboard_link,
-        embedded=True,
-        pid=record.pid,
-    )
+        found = _services(settings, record)
+    assert found is not None
+    if settings.redis_url and not answers(settings.redis_url, settings.connect_timeout_s):
+        where = urlsplit(settings.redis_url)  # without the password
+        log.warning(
+            "No Redis answers at %s:%s (GAN_LAB_REDIS_URL): tasks go on, and what they say is read "
+            "from their folders. Start it, correct address or password, or unset the variable.",
+            where.hostname, where.port or 6379,
+        )  # fmt: skip
+    if settings.scheduler_address:
+        _client_to(settings.scheduler_address, settings)
+    return found
+
+
+def worker_count(settings: Settings) -> int:
+    """Return how many workers the services have, also while they are still starting."""
+    return ensure_services(settings).workers or sum(get_client(settings).nthreads().values())
 
 
 def stop_services(settings: Settings | None = None) -> bool:
@@ -78,9 +102,9 @@ def stop_services(settings: Settings | None = None) -> bool:
 def services_status(settings: Settings | None = None) -> dict[str, Any]:
     """Say where the services are and whether they answer; starts nothing."""
     settings = settings or load_settings()
-    record = None if settings.scheduler_address else find_supervisor(settings)
-    redis_url = settings.redis_url or (record.redis_url if record else None)
-    scheduler = settings.scheduler_address or (record.scheduler_address if record else None)
+    found = find_services(settings)
+    redis_url = found.redis_url if found else settings.redis_url
+    scheduler = found.scheduler_address if found else None
     identity, trouble = ask_scheduler(scheduler, settings) if scheduler else ({}, None)
     return {
         "home": str(settings.home),
@@ -91,59 +115,36 @@ def services_status(settings: Settings | None = None) -> dict[str, Any]:
         "scheduler_answers": bool(identity),
         "scheduler_trouble": trouble,
         "dashboard_link": dashboard_link(scheduler, identity) if scheduler else None,
-        "workers": record.workers if record else None,
-        "pid": record.pid if record else None,
-        "started": record.started if record else None,
+        "workers": found.workers if found else None,
+        "pid": found.pid if found else None,
+        "started": found.started if found else None,
     }
-
-
-# ---- services of somebody else
-
-
-def _external(settings: Settings) -> Services:
-    if settings.redis_url:
-        _warn_without_redis(settings.redis_url, settings)
-    address = str(settings.scheduler_address)
-    return Services(
-        redis_url=settings.redis_url,
-        scheduler_address=address,
-        dashboard_link=dashboard_link(address, get_client(settings).scheduler_info()),
-        embedded=False,
-    )
-
-
-def _warn_without_redis(url: str, settings: Settings) -> None:
-    """Warn, without the password, where no Redis answers at this URL: bars stop, nothing else."""
-    if not answers(url, settings.connect_timeout_s):
-        where = urlsplit(url)
-        log.warning(
-            "No Redis answers at %s:%s (GAN_LAB_REDIS_URL): tasks go on, and what they say is read "
-            "from their folders. Start it, correct address or password, or unset the variable.",
-            where.hostname, where.port or 6379,
-        )  # fmt: skip
 
 
 # ---- the connection
 
 
 _client: Client | None = None
-_client_key: tuple[int, str] | None = None
+_client_key: tuple[int, str] | None = None  # the process it belongs to, and where it leads
 _client_lock = threading.Lock()
 
 
 def get_client(settings: Settings | None = None) -> Client:
-    """Return this process's connection to the cluster, made anew when it has died.
-
-    Raises `ServiceUnreachable`.
-    """
+    """Return this process's connection to the cluster, made anew when it has died."""
     settings = settings or load_settings()
-    known = _client
-    key = (os.getpid(), scheduler_address(settings))  # this process's, to what is recorded now
-    if known is not None and known.status == "running" and _client_key == key:
+    known, address = _client, scheduler_address(settings)
+    if known is not None and known.status == "running" and _client_key == (os.getpid(), address):
         return known
     return _client_to(
         settings.scheduler_address or ensure_services(settings).scheduler_address, settings
     )
+
+
+def find_client(settings: Settings | None = None) -> Client | None:
+    """Return a connection to the cluster if there is one to connect to; starts nothing."""
+    settings = settings or load_settings()
+    found = find_services(settings)
+    return _client_to(found.scheduler_address, settings) if found else None
 
 
 def _client_to(address: str, settings: Settings) -> Client:
@@ -154,23 +155,6 @@ def _client_to(address: str, settings: Settings) -> Client:
             _close(_client, _client_key)
             _client, _client_key = connect(address, settings), key
         return _client
-
-
-def find_client(settings: Settings | None = None) -> Client | None:
-    """Return a connection to the cluster if there is one to connect to; starts nothing.
-
-    Raises `ServiceUnreachable` where it does not answer.
-    """
-    settings = settings or load_settings()
-    record = None if settings.scheduler_address else find_supervisor(settings)
-    address = settings.scheduler_address or (record.scheduler_address if record else None)
-    return _client_to(address, settings) if address else None
-
-
-def scheduler_address(settings: Settings) -> str | None:
-    """Where the scheduler is by setting or record, whether or not it is still alive."""
-    record = None if settings.scheduler_address else service_record.read_services(settings.home)
-    return settings.scheduler_address or (record.scheduler_address if record else None)
 
 
 def connect(address: str, settings: Settings) -> Client:

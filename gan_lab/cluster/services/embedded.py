@@ -10,16 +10,12 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gan_lab.cluster.services.scheduler import listens
 from gan_lab.errors import ServiceUnreachable
 from gan_lab.schema import ServiceRecord
 from gan_lab.settings import Settings
 from gan_lab.workspace import service_record
-
-if TYPE_CHECKING:
-    import psutil
 
 START_S = 60.0  # how long a supervisor may take on a busy host
 END_S = 20.0
@@ -37,10 +33,7 @@ def find_supervisor(settings: Settings) -> ServiceRecord | None:
 
 
 def start_supervisor(settings: Settings) -> ServiceRecord:
-    """Start a supervisor and wait for its record; the lock of the services is held.
-
-    Raises `ServiceUnreachable` where none is there in time.
-    """
+    """Start a supervisor and wait for its record; the lock of the services is held."""
     stale = service_record.read_services(settings.home)
     if stale is not None:  # alive and deaf, or long dead
         end_supervisor(stale, settings)
@@ -62,12 +55,14 @@ def end_supervisor(record: ServiceRecord, settings: Settings) -> bool:
 
     if not _is_ours(record, settings.home):
         return False
+    process = psutil.Process(record.pid)
     with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(record.pid)
         process.send_signal(signal.SIGTERM)
-        if not _has_ended(process):
+        try:
+            process.wait(END_S)
+        except psutil.TimeoutExpired:
             process.kill()
-            _has_ended(process)
+            process.wait(END_S)
     return True
 
 
@@ -103,13 +98,3 @@ def _is_ours(record: ServiceRecord, home: Path) -> bool:
         return SUPERVISOR in words and str(home) in words and process.status() != "zombie"
     except psutil.Error:
         return False
-
-
-def _has_ended(process: psutil.Process) -> bool:
-    """Whether a process ends in time; one that its parent has yet to reap has ended."""
-    waiter = threading.Event()
-    for _ in range(int(END_S / LOOK_EVERY_S)):
-        if not process.is_running() or process.status() == "zombie":
-            return True
-        waiter.wait(LOOK_EVERY_S)
-    return False

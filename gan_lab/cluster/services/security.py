@@ -14,10 +14,7 @@ CERTIFICATE = "dask.pem"
 
 
 def make_security(certificate: Path) -> Security:
-    """Make a certificate for all roles, its own authority, and return Dask's view of it.
-
-    One file for the owner's eyes holds certificate and key: who can read it is let in, nobody else.
-    """
+    """Make a certificate for all roles, its own authority, and return Dask's view of it."""
     from distributed import Security
 
     made = Security.temporary()

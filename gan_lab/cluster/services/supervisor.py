@@ -1,9 +1,4 @@
-"""The one process that keeps a workspace's embedded services: a Valkey server and a Dask cluster.
-
-Started as `python -m gan_lab.cluster.services.supervisor HOME`. It holds a lock for as
-long as it lives, so that a workspace has one. Its children end with it, however it ends: workers
-watch a pipe that the kernel closes, the server has asked it for a signal.
-"""
+"""The one process that keeps a workspace's embedded services: a Valkey server, a Dask cluster."""
 
 from __future__ import annotations
 

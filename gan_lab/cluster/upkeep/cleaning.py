@@ -40,51 +40,32 @@ class Sweep:
         return sum(self.sizes[one.path.name] for one in gone)
 
 
-def plan(
-    home: Path,
-    older_than_days: float | None = None,
-    keep: int | None = None,
-    max_bytes: float | None = None,
-) -> Sweep:
-    """Say which ended runs and fleets may go: older than so many days, or the oldest that fit not.
+def plan(home: Path, older_than_days: float) -> Sweep:
+    """Say which ended runs and fleets may go: those asked for longer ago that are not in use.
 
-    `keep`: so many of the newest of each stay in any case; given alone, all others go.
-    `max_bytes`: what stays may take. A fleet's folder has its plan, notebooks and report: it goes
-    apart from its runs. A verdict goes only with the model it is on, which could be drawn from
-    without it. Raises `BadParameter` where none of the three is given, or one is below zero.
+    A fleet's folder has its plan, notebooks and report: it goes apart from its runs. A verdict
+    goes only with the model it is on, which could be drawn from without it. Raises `BadParameter`
+    for days below zero.
     """
-    if older_than_days is None and keep is None and max_bytes is None:
-        raise BadParameter("Say what may go: --older-than DAYS, --keep N or --max-gb GB.")
-    for name, value in (("older-than", older_than_days), ("keep", keep), ("max-gb", max_bytes)):
-        if value is not None and not value >= 0:
-            raise BadParameter(f"--{name} {value:g} is not a number from zero on.")
+    if not older_than_days >= 0:
+        raise BadParameter(f"--older-than {older_than_days:g} is not a number from zero on.")
     runs, fleets = all_runs(home), list(_readable(fleet_folders(home)))
     everything: list[Removable] = [*runs, *fleets]
-    oldest_first = sorted(everything, key=_created)
-    newest = {run.task_id for run in runs[: keep or 0]}
-    newest |= {one.fleet_id for one in fleets[: keep or 0]}
-    sizes = {one.path.name: folder_bytes(one.path) for one in oldest_first}
-    kept, total = reasons_to_stay(runs, fleets), sum(sizes.values())
-    stays = set(sizes)
-    for one in oldest_first:
-        name = one.path.name
-        too_old = older_than_days is not None and _age_days(one) > older_than_days
-        too_large = max_bytes is not None and total > max_bytes
-        wanted = too_old or too_large or (older_than_days is None and max_bytes is None)
-        reports_on_kept = _model_of(one) in stays  # the training, being older, has been decided on
-        if wanted and name not in newest and name not in kept and not reports_on_kept:
-            stays.discard(name)
-            total -= sizes[name]
-    gone_runs = [run for run in runs if run.task_id not in stays]
-    gone_fleets = [one for one in fleets if one.fleet_id not in stays]
+    sizes = {one.path.name: folder_bytes(one.path) for one in everything}
+    kept, gone = reasons_to_stay(runs, fleets), set[str]()
+    for one in sorted(everything, key=_created):  # a training, older than its report, comes first
+        age_days = (datetime.now(UTC) - _created(one)).total_seconds() / 86_400
+        model = _model_of(one)
+        reports_on_kept = model in sizes and model not in gone
+        if age_days > older_than_days and one.path.name not in kept and not reports_on_kept:
+            gone.add(one.path.name)
+    gone_runs = [run for run in runs if run.task_id in gone]
+    gone_fleets = [one for one in fleets if one.fleet_id in gone]
     return Sweep(gone_runs, gone_fleets, kept, sizes, len(runs))
 
 
 def carry_out(sweep: Sweep, home: Path) -> list[str]:
-    """Remove what is to go, and what an earlier removal that was cut off has left.
-
-    Returns a sentence for each that stays, because it was taken up again meanwhile.
-    """
+    """Remove what is to go, and what an earlier removal that was cut off has left."""
     stayed = []
     gone: list[Removable] = [*sweep.fleets, *sweep.removed]
     for one in gone:
@@ -162,7 +143,3 @@ def _readable(folders: Sequence[FleetFolder]) -> Iterator[FleetFolder]:
 def _created(one: Removable) -> datetime:
     plan = one.plan if isinstance(one, FleetFolder) else one.spec
     return datetime.fromisoformat(plan.created)
-
-
-def _age_days(one: Removable) -> float:
-    return (datetime.now(UTC) - _created(one)).total_seconds() / 86_400

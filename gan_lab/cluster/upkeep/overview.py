@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import urllib.error
-import urllib.request
 from contextlib import suppress
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -63,26 +60,13 @@ def _task(run: RunFolder) -> dict[str, Any]:
 
 def _links(dashboard: str | None, settings: Settings) -> dict[str, str]:
     """Where one looks: the dashboard, our page, the metrics, and JupyterLab where one runs."""
-    links = {}
-    if dashboard:
+    links = {"dashboard": dashboard} if dashboard else {}
+    if dashboard and not settings.scheduler_address:
         base = dashboard.removesuffix("/status")
-        pages = {"dashboard": dashboard, "our page": f"{base}/lab", "metrics": f"{base}/metrics"}
-        links = {name: url for name, url in pages.items() if _served(url, settings)}
+        links |= {"our page": f"{base}/lab", "metrics": f"{base}/metrics"}
     for path in Path(jupyter_runtime_dir()).glob("jpserver-*.json"):
         with suppress(OSError, ValueError):
             server = json.loads(path.read_text())
             if Path(server["root_dir"]) == settings.home and psutil.pid_exists(server["pid"]):
                 links["jupyter"] = f"{server['url']}lab"
     return links
-
-
-def _served(url: str, settings: Settings) -> bool:
-    """Whether there is such a page: a dashboard of somebody else's may be without ours."""
-    try:
-        question = urllib.request.Request(url, method="HEAD")
-        with urllib.request.urlopen(question, timeout=settings.connect_timeout_s):
-            return True
-    except urllib.error.HTTPError as error:  # most of its pages know GET only
-        return error.code != HTTPStatus.NOT_FOUND
-    except OSError:
-        return False

@@ -40,3 +40,11 @@ def differences(found: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         for name in sorted(names)
     }
     return {name: who for name, who in by_name.items() if len(set(who.values())) > 1}
+
+
+def listed(found: dict[str, dict[str, str]]) -> str:
+    """Return such differences as a sentence."""
+    return "; ".join(
+        f"{name}: " + ", ".join(f"{who} {has}" for who, has in by_who.items())
+        for name, by_who in found.items()
+    )

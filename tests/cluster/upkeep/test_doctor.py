@@ -6,7 +6,6 @@ import shutil
 from collections import namedtuple
 from pathlib import Path
 
-import psutil
 import pytest
 
 from gan_lab.cluster.upkeep import doctor
@@ -15,7 +14,7 @@ from gan_lab.settings import WORKSPACE_FOLDERS, load_settings
 from gan_lab.workspace.service_record import write_services
 
 Usage = namedtuple("Usage", "total used free")
-CHECKS = ["workspace", "disk", "shared memory", "proxy", "packages", "scheduler", "redis", "clock"]
+CHECKS = ["workspace", "disk", "shared memory", "scheduler", "redis", "clock"]
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in WORKSPACE_FOLDERS:
         (tmp_path / name).mkdir()
     monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
-    for name in ("GAN_LAB_REDIS_URL", "DASK_SCHEDULER_ADDRESS", "http_proxy", "HTTP_PROXY"):
+    for name in ("GAN_LAB_REDIS_URL", "DASK_SCHEDULER_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -59,21 +58,6 @@ def test_shared_memory_that_is_not_there_is_to_be_mounted(
 ) -> None:
     monkeypatch.setattr(doctor, "SHARED_MEMORY", tmp_path / "shm")
     assert "--shm-size" in findings()["shared memory"].advice
-
-
-def test_a_proxy_in_the_way_to_this_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
-    monkeypatch.delenv("no_proxy", raising=False)
-    assert "NO_PROXY" in findings()["proxy"].advice
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert findings()["proxy"].ok
-
-
-def test_a_package_of_another_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.metadata, "requires", lambda _: ["psutil<1", "no-such-package"])
-    wrong = findings()["packages"]
-    assert f"psutil is {psutil.__version__}, not <1" in wrong.says
-    assert "no-such-package is missing" in wrong.says and not wrong.ok
 
 
 def test_a_stale_record_is_told_as_stale(home: Path) -> None:
