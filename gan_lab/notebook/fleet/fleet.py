@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from gan_lab.notebook.fleet.report import headline
-from gan_lab.task_states import TASK_STATES
+from gan_lab.notebook import overview
+from gan_lab.notebook.card import Shown, clock, here
+from gan_lab.notebook.widgets import View, watch
+from gan_lab.task_states import BY_NAME, TASK_STATES
 from gan_lab.workspace import fleet_folder
 from gan_lab.workspace.fleet_folder import (
     FleetFolder,
@@ -34,6 +37,7 @@ FIGURES = {
     "report": {name: name for name in ("quality", "utility", "memory")}
     | {"verdict": "level", "finding": "verdict"},
 }
+MAX_NAMED = 4  # machines, and reasons, that a sentence names before it counts the rest
 BAD_ENDS = ("failed", "interrupted", "cancelled")
 
 
@@ -210,16 +214,12 @@ class Fleet:
 
     # ---- following and stopping
 
-    def view(self) -> Any:
+    def view(self) -> View:
         """Return a new view of the fleet, as `watch` shows it."""
-        from gan_lab.notebook.fleet.view import FleetTable
-
         return FleetTable(self)
 
-    def watch(self) -> Any:
+    def watch(self) -> View:
         """Return the fleet's live table for a notebook."""
-        from gan_lab.notebook.widgets import watch
-
         return watch(self)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
@@ -258,6 +258,59 @@ class Fleet:
             self._folder.request_stop("cancel")
         else:
             cancel_tasks(self._folder)
+
+
+class FleetTable(View):
+    """A fleet as a live table: one row a machine."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        super().__init__()
+        self.fleet = fleet
+
+    def over(self) -> bool:
+        """Whether the fleet's process has ended."""
+        return not self.fleet.running
+
+    def now(self) -> Shown:
+        """Look at the record of every machine's notebook."""
+        lines = [
+            overview.Line(
+                row.machine_id, row.stage, BY_NAME[row.state], row.progress / 100, row.epoch,
+                row.loss, row.message, {"notebook": here(row.notebook)} if row.notebook else {},
+                time=clock(row.seconds) if row.seconds else "",
+            )
+            for row in self.fleet.rows()
+        ]  # fmt: skip
+        return overview.show(lines, f"Fleet {self.fleet.fleet_id} · ", "machines")
+
+
+def headline(rows: Sequence[Row]) -> str:
+    """Return one sentence that says which machines need attention; equal reasons stand once."""
+    at_work = [row for row in rows if row.state == "running"]
+    if at_work:
+        return f"{len(at_work)} of {len(rows)} machines are at work."
+    machines: dict[str, list[str]] = {}  # by reason
+    sentence: dict[str, str] = {}
+    for row in rows:
+        if row.needs is not None:
+            reason = re.sub(r"[0-9a-f-]{36}|\d+", "#", row.needs.replace(row.machine_id, "*"))
+            machines.setdefault(reason, []).append(row.machine_id)
+            sentence.setdefault(reason, row.needs)
+    if not machines:
+        all_done = "The machine is" if len(rows) == 1 else f"All {len(rows)} machines are"
+        return f"{all_done} done; none needs attention."
+    most = sorted(machines, key=lambda reason: -len(machines[reason]))
+    named = [f"{_listed(machines[reason])} ({sentence[reason]})" for reason in most[:MAX_NAMED]]
+    if len(most) > MAX_NAMED:
+        named.append(f"and {len(most) - MAX_NAMED} other reasons")
+    count = sum(map(len, machines.values()))
+    need = "needs" if count == 1 else "need"
+    return f"{count} of {len(rows)} machines {need} attention: {'; '.join(named)}"
+
+
+def _listed(machines: Sequence[str]) -> str:
+    rest = len(machines) - MAX_NAMED
+    return ", ".join(machines[:MAX_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def cancel_tasks(folder: FleetFolder, machine_id: str | None = None) -> None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gan_lab.loss_curve import loss_curve_svg
 from gan_lab.notebook.card import clock, number
+from gan_lab.notebook.fleet.fleet import Fleet, Row
 from gan_lab.workspace import fleet_folder
 from gan_lab.workspace.loss_history import LossHistory
 from gan_lab.workspace.run_folder import REPORT_HTML
-
-if TYPE_CHECKING:
-    from gan_lab.notebook.fleet.fleet import Fleet, Row
 
 FIGURES = {
     "final_loss": "final loss",
@@ -23,7 +19,6 @@ FIGURES = {
     "utility": "utility",
     "memory": "memory",
 }
-MAX_NAMED = 4  # machines, and reasons, that a sentence names before it counts the rest
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bad: #c22; --good: #187a3c; }
 @media (prefers-color-scheme: dark) { :root { --bad: #f77; --good: #6c9; } }
@@ -45,35 +40,6 @@ body { font: 16px/1.45 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; 
 """
 
 
-def headline(rows: Sequence[Row]) -> str:
-    """Return one sentence that says which machines need attention; equal reasons stand once."""
-    at_work = [row for row in rows if row.state == "running"]
-    if at_work:
-        return f"{len(at_work)} of {len(rows)} machines are at work."
-    machines: dict[str, list[str]] = {}  # by reason
-    sentence: dict[str, str] = {}
-    for row in rows:
-        if row.needs is not None:
-            reason = re.sub(r"[0-9a-f-]{36}|\d+", "#", row.needs.replace(row.machine_id, "*"))
-            machines.setdefault(reason, []).append(row.machine_id)
-            sentence.setdefault(reason, row.needs)
-    if not machines:
-        all_done = "The machine is" if len(rows) == 1 else f"All {len(rows)} machines are"
-        return f"{all_done} done; none needs attention."
-    most = sorted(machines, key=lambda reason: -len(machines[reason]))
-    named = [f"{_listed(machines[reason])} ({sentence[reason]})" for reason in most[:MAX_NAMED]]
-    if len(most) > MAX_NAMED:
-        named.append(f"and {len(most) - MAX_NAMED} other reasons")
-    count = sum(map(len, machines.values()))
-    need = "needs" if count == 1 else "need"
-    return f"{count} of {len(rows)} machines {need} attention: {'; '.join(named)}"
-
-
-def _listed(machines: Sequence[str]) -> str:
-    rest = len(machines) - MAX_NAMED
-    return ", ".join(machines[:MAX_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
 def report_html(fleet: Fleet) -> str:
     """Return the report as a piece of HTML: the headline, then the machines, bad ones first."""
     rows = fleet.rows()
@@ -82,7 +48,7 @@ def report_html(fleet: Fleet) -> str:
     tone = "bad" if any(row.needs for row in rows) else "good"
     return (
         f"<style>{STYLE}</style><div class='fleet'>"
-        f"<h1 class='{tone}'>{escaped(headline(rows))}</h1>"
+        f"<h1 class='{tone}'>{escaped(fleet.headline())}</h1>"
         f"<p>Fleet {fleet.fleet_id}, {escaped(Path(fleet.plan.notebook).name)}, {started}: "
         f"{escaped(fleet.summary())}. <a href='{fleet_folder.TABLE}'>{fleet_folder.TABLE}</a></p>"
         f"<div class='cards'>{cards}</div></div>"
