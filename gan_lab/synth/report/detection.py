@@ -58,7 +58,7 @@ def two_sample_test(
     """Return the AUC of trees that tell two samples apart, and what shuffling each column costs it.
 
     A sample is points and the unit (life) that each is from. Half of the units of both teach, the
-    other half are asked, then the other way round (Lopez-Paz and Oquab 2017): 0.5 is blind. None
+    other half test, then the other way round (Lopez-Paz and Oquab 2017): 0.5 is blind. None
     where there are too few units for two halves.
     """
     from sklearn.metrics import roc_auc_score
@@ -77,11 +77,11 @@ def two_sample_test(
     areas, falls = [], []
     for taught in (False, True):
         model = _trees(x[half == taught], y[half == taught], category)
-        asked_x, asked_y = x[half != taught], y[half != taught]
-        areas.append(roc_auc_score(asked_y, model.predict_proba(asked_x)[:, 1]))
+        test_x, test_y = x[half != taught], y[half != taught]
+        areas.append(roc_auc_score(test_y, model.predict_proba(test_x)[:, 1]))
         if explain:
-            kept = some(len(asked_y), MAX_SHUFFLED, rng)
-            falls.append(_falls(model, asked_x[kept], asked_y[kept], rng))
+            kept = some(len(test_y), MAX_SHUFFLED, rng)
+            falls.append(_falls(model, test_x[kept], test_y[kept], rng))
     return float(max(np.mean(areas), 0.5)), list(np.mean(falls, axis=0)) if falls else []
 
 

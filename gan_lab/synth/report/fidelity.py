@@ -32,7 +32,6 @@ class Scores(Message):
     overall: Figure
     shapes: Figure
     pairs: Figure
-    diagnostic: Figure
 
 
 class Histogram(Message):
@@ -79,10 +78,7 @@ def fidelity(sides: Sides) -> Fidelity:
     tables = {"synthetic": sides.synthetic, "real": sides.train}
     shapes = {side: shape_scores(held, table, kinds) for side, table in tables.items()}
     pairs = {side: pair_scores(held, table, kinds) for side, table in tables.items()}
-    scores = {
-        side: _scores(shapes[side], pairs[side], validity(held, table, kinds))
-        for side, table in tables.items()
-    }
+    scores = {side: _scores(shapes[side], pairs[side]) for side in tables}
     columns = [
         ColumnFit(
             name=name,
@@ -107,17 +103,9 @@ def fidelity(sides: Sides) -> Fidelity:
     )
 
 
-def _scores(
-    shapes: dict[str, float], pairs: dict[tuple[str, str], float], validity: float
-) -> Scores:
-    """Average as SDMetrics does; the structure of tables that can be compared is the same."""
+def _scores(shapes: dict[str, float], pairs: dict[tuple[str, str], float]) -> Scores:
     parts = pd.Series([pd.Series(shapes).mean(), pd.Series(pairs, dtype=float).mean()])
-    return Scores(
-        overall=parts.mean(),
-        shapes=parts[0],
-        pairs=parts[1],
-        diagnostic=pd.Series([validity, 1.0]).mean(),
-    )
+    return Scores(overall=parts.mean(), shapes=parts[0], pairs=parts[1])
 
 
 def shape_scores(real: pd.DataFrame, drawn: pd.DataFrame, kinds: Kinds) -> dict[str, float]:
@@ -141,21 +129,6 @@ def shape_scores(real: pd.DataFrame, drawn: pd.DataFrame, kinds: Kinds) -> dict[
             seen = np.where(seen == 0, 1e-6, seen)  # as SDMetrics does
             scores[name] = 1 - 0.5 * float(np.abs(ours / ours.sum() - seen / seen.sum()).sum())
     return scores
-
-
-def validity(real: pd.DataFrame, drawn: pd.DataFrame, kinds: Kinds) -> float:
-    """Return the mean share of rows within the real range, or of a category that is real."""
-    shares = []
-    for name, kind in kinds.items():
-        seen, ours = real[name], drawn[name]
-        if seen.isna().any() and kind == "number":
-            ours = ours.dropna()
-        if kind == "number":
-            valid = ours.between(seen.min(), seen.max())
-        else:
-            valid = ours.isin(seen.dropna().unique()) | (ours.isna() & seen.isna().any())
-        shares.append(valid.mean())
-    return float(pd.Series(shares).mean())
 
 
 def pair_scores(

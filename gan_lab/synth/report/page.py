@@ -30,7 +30,7 @@ LIMITS = {
     "learn": utility.MAX_ROWS,
     "windows": windows.MAX_LEARNED,
     "detect": detection.MAX_POINTS,
-    "near": privacy.MAX_ASKED,
+    "near": privacy.MAX_QUERIES,
 }
 DARK = """:root { color-scheme: light dark } body { margin: 0 }
 @media (prefers-color-scheme: dark) { body { background: #14181c } .gl-report { --ink: #e4e8ec;

@@ -16,7 +16,7 @@ from gan_lab.schema import Message
 from gan_lab.synth.report.compared_tables import Array, Figure, Points, Sides, Units, some
 from gan_lab.synth.report.windows import compared_sensors, life_summary, window_width, windows
 
-MAX_ASKED = 1_000  # synthetic points whose neighbours are looked for
+MAX_QUERIES = 1_000  # synthetic points whose neighbours are looked for
 MAX_POINTS = 10_000  # real points among which they are looked for
 NEAR = 0.01  # the distance that 1 % of held-out rows fall under is near
 DEVIATIONS = 2.58  # standard errors to each end of a 99 % interval
@@ -54,7 +54,7 @@ def privacy(sides: Sides, synthetic: pd.DataFrame, train: pd.DataFrame) -> Priva
     points, rng = encoded(sides), np.random.default_rng(sides.seed)
     seen = points["train"][some(len(points["train"]), MAX_POINTS, rng)]
     ours, held = (
-        _nearest(points[name][some(len(points[name]), MAX_ASKED, rng)], seen)[0]
+        _nearest(points[name][some(len(points[name]), MAX_QUERIES, rng)], seen)[0]
         for name in ("synthetic", "holdout")
     )
     near = np.quantile(held, NEAR)
@@ -95,12 +95,12 @@ def encoded(sides: Sides) -> dict[str, Points]:
     return {key: np.stack(each, axis=1).astype(np.float32) for key, each in parts.items()}
 
 
-def _nearest(asked: npt.NDArray[Any], among: npt.NDArray[Any]) -> tuple[Array, Units]:
+def _nearest(query: npt.NDArray[Any], among: npt.NDArray[Any]) -> tuple[Array, Units]:
     """Return how far the nearest point is from each, and which it is."""
     from sklearn.neighbors import NearestNeighbors
 
     search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(among)
-    distance, place = search.kneighbors(asked)
+    distance, place = search.kneighbors(query)
     return distance[:, 0].astype(np.float64), place[:, 0]
 
 
@@ -164,10 +164,10 @@ def _memory(view: View, rng: np.random.Generator) -> Memory | None:
     is_held = units < 0
     real = np.concatenate([seen, held])[:, used] / scale[used]
     kept = rng.permutation(len(real))[:MAX_POINTS]  # in no order: of equals, any may be nearest
-    asked = view["synthetic"][0][:, used] / scale[used]
-    asked = asked[some(len(asked), MAX_ASKED, rng)]
-    _, nearest = _nearest(asked, real[kept])
-    count = np.bincount(place[kept][nearest], minlength=len(units)) / len(asked)
+    query = view["synthetic"][0][:, used] / scale[used]
+    query = query[some(len(query), MAX_QUERIES, rng)]
+    _, nearest = _nearest(query, real[kept])
+    count = np.bincount(place[kept][nearest], minlength=len(units)) / len(query)
     among, of = is_held.sum(), len(units)
     error = np.sqrt(among * (of - among) / of * count.var(ddof=1))
     share_held = count[is_held].sum()

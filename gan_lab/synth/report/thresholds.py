@@ -12,6 +12,7 @@ from gan_lab.schema import Message
 
 Level = Literal["bad", "care", "good", "note"]
 LEVELS: tuple[Level, ...] = ("bad", "care", "good", "note")
+AGAINST: tuple[Level, ...] = ("bad", "care")
 
 
 class Threshold(Message):

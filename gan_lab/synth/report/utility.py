@@ -71,7 +71,7 @@ def _targets(sides: Sides) -> list[tuple[str, TargetKind]]:
 
 
 def _varies(sides: Sides, name: str) -> bool:
-    """Whether there is something to learn: two values in training, two to be asked about."""
+    """Whether there is something to learn: two values in training, two to test with."""
     return all(table[name].nunique() > 1 for table in (sides.train, sides.holdout))
 
 

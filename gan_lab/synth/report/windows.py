@@ -160,14 +160,14 @@ def window_r2(synthetic: Windows, real: Windows, seed: int = 0, most: int = MAX_
     from sklearn.metrics import r2_score
 
     given = synthetic.some(most, seed)
-    known, asked = given.known, real.known
-    if not (known.any() and asked.any()) or given.rul is None or real.rul is None:
-        raise ValueError("There is no window with a known rul to learn from or to ask about.")
+    known, wanted = given.known, real.known
+    if not (known.any() and wanted.any()) or given.rul is None or real.rul is None:
+        raise ValueError("There is no window with a known rul to learn from or to test with.")
     model = HistGradientBoostingRegressor(
         max_iter=60, learning_rate=0.2, max_bins=63, max_leaf_nodes=15, random_state=0
     )
     model.fit(given.features[known], given.rul[known])
-    return float(r2_score(real.rul[asked], model.predict(real.features[asked])))
+    return float(r2_score(real.rul[wanted], model.predict(real.features[wanted])))
 
 
 def window_c2st(real: Windows, other: Windows, seed: int = 0, most: int = MAX_COMPARED) -> float:

@@ -46,29 +46,25 @@ def sides_of(seed: int) -> Sides:
 
 
 def sdmetrics(real: pd.DataFrame, drawn: pd.DataFrame, kinds: dict[str, Any]) -> dict[str, Any]:
-    """What SDMetrics' two reports say."""
-    from sdmetrics.reports import DiagnosticReport, QualityReport
+    """What SDMetrics' quality report says."""
+    from sdmetrics.reports import QualityReport
 
     types = {"number": "numerical", "category": "categorical"}
     columns = {name: {"sdtype": types[kind]} for name, kind in kinds.items()}
     tables = [{"table": table[list(kinds)]} for table in (real, drawn)]
-    found = {}
+    report = QualityReport()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        for report in (QualityReport(), DiagnosticReport()):
-            report.generate(*tables, {"tables": {"table": {"columns": columns}}}, verbose=False)
-            found[type(report).__name__] = report
-    pairs = found["QualityReport"].get_details("Column Pair Trends")
+        report.generate(*tables, {"tables": {"table": {"columns": columns}}}, verbose=False)
+    pairs = report.get_details("Column Pair Trends")
     pairs = pairs[pairs["Meets Threshold?"].eq(True) & pairs["Score"].notna()]
-    shapes = found["QualityReport"].get_details("Column Shapes").set_index("Column")["Score"]
-    validity = found["DiagnosticReport"].get_properties().set_index("Property")["Score"]
+    shapes = report.get_details("Column Shapes").set_index("Column")["Score"]
     return {
-        "overall": found["QualityReport"].get_score(),
+        "overall": report.get_score(),
         "shapes": shapes.to_dict(),
         "pairs": dict(
             zip(zip(pairs["Column 1"], pairs["Column 2"], strict=True), pairs["Score"], strict=True)
         ),
-        "validity": validity["Data Validity"],
     }
 
 
@@ -86,7 +82,6 @@ def test_scores_are_those_of_sdmetrics(seeds: range) -> None:
         assert pair_scores(*args) == pytest.approx(wanted["pairs"], abs=1e-7)
         found = fidelity(sides).synthetic
         assert found.overall == pytest.approx(wanted["overall"], abs=1e-6)
-        assert found.diagnostic == pytest.approx((wanted["validity"] + 1) / 2, abs=1e-6)
 
 
 def test_values_too_close_for_a_histogram_are_shown_in_one_bin() -> None:
