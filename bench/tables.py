@@ -1,293 +1,245 @@
-"""Plain tables side by side: SDV as it is, in its own process, and ours: seconds, quality, memory.
+"""Plain rows, judged by what a person would notice: ours, the network's, SDV's, and real rows.
 
-`python -m bench.tables [--quick] [--only NAME ...]`. Reads the real tables where they are found.
+`python -m bench.tables [--quick] [--only NAME ...] [--seeds 3] [--switches] [--others]`
+
+Four fifths of a table are learned, one is kept apart. C2ST: the AUC of trees that tell synthetic
+rows from kept ones (0.5: they cannot). TSTR: what a learner of synthetic rows scores on kept ones
+(R2, or average precision of all classes but the commonest). DCR: the share of synthetic rows nearer
+to a learned row than to one of as many kept ones (0.5: no memory). Seconds are of processor time.
+`--switches` takes one part of the trees away after the other; `--others` runs SDV, and
+mostlyai-engine where it is installed. Reads the real tables where they are found.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
-import platform
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 
+from bench.made_up_rows import TABLES, Made
+from gan_lab.schema import Roles, TrainConfig
+from gan_lab.synth.report.compared_tables import Sides, compare
+from gan_lab.synth.report.privacy import encoded
+
 DATA = Path(os.environ.get("GAN_LAB_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
-RARE = ["TWF", "HDF", "PWF", "OSF", "RNF"]
-QUICK_EPOCHS = 10
+QUICK = ("AI4I", "gaps")
+MOST_ROWS = 5_000  # of each side that judges see
+FLAGS = ["TWF", "HDF", "PWF", "OSF", "RNF"]  # of AI4I: the kinds of failure, which give it away
+Draw = Callable[[], pd.DataFrame]
 
 
-@dataclass(frozen=True)
-class Case:
-    """A table cut into rows to learn and rows to score against."""
-
-    train: pd.DataFrame
-    held: pd.DataFrame
-    target: str | None = None
-    rare: tuple[str, ...] = ()
-
-
-def _at_random(table: pd.DataFrame, **options: Any) -> Case:
-    order = np.random.default_rng(0).permutation(len(table))
-    held = order[: len(table) // 5]
-    learned = order[len(table) // 5 :]
-    return Case(
-        table.iloc[np.sort(learned)].reset_index(drop=True),
-        table.iloc[np.sort(held)].reset_index(drop=True),
-        **options,
-    )
-
-
-def turbofan() -> Case:
-    """Return C-MAPSS FD001: engines 1-80 to learn, 81-100 held out, remaining useful life capped at
-    125."""
-    table = pd.read_parquet(DATA / "train_FD001.parquet")
-    table["rul"] = table["rul"].clip(upper=125)
-    rows = table.drop(columns=["unit", "cycle"])
-    cut = table["unit"] <= 80
-    return Case(rows[cut].reset_index(drop=True), rows[~cut].reset_index(drop=True), "rul")
-
-
-def ai4i() -> Case:
-    """Return AI4I 2020 without its two columns of ids."""
+def ai4i() -> Made:
     table = pd.read_csv(DATA / "ai4i2020.csv", encoding="utf-8-sig")
-    return _at_random(table.drop(columns=["UDI", "Product ID"]), rare=tuple(RARE))
+    return table.drop(columns=["UDI", "Product ID"]), "Machine failure"
 
 
-def cnc_mill() -> Case:
-    """Return the CNC mill: 56 columns with text, constants and missing values."""
-    return _at_random(pd.read_parquet(DATA / "cnc_mill.parquet"))
+def cnc_mill() -> Made:
+    return pd.read_parquet(DATA / "cnc_mill.parquet"), "tool_condition"
 
 
-def regimes(rows: int = 12_000) -> Case:
-    """Make a table of six operating regimes, each with sensors that degrade in its own way."""
-    rng = np.random.default_rng(1)
-    regime = rng.choice(6, rows, p=[0.15, 0.15, 0.25, 0.15, 0.15, 0.15])
-    rul = rng.integers(0, 300, rows).clip(max=125)
-    table = {"altitude": np.array([0, 10, 20, 25, 35, 42])[regime] + rng.normal(0, 0.003, rows)}
-    table["mach"] = np.array([0, 0.25, 0.7, 0.62, 0.84, 0.84])[regime] + rng.normal(0, 2e-4, rows)
-    for sensor in range(14):
-        base, slope = rng.normal(500, 300, 6), rng.normal(0, 6, 6)
-        wear = np.exp(-rul / 40)
-        table[f"sensor_{sensor}"] = (base + slope * wear[:, None])[
-            np.arange(rows), regime
-        ] + rng.normal(0, 1, rows)
-    table["rul"] = rul
-    return _at_random(pd.DataFrame(table).round(4), target="rul")
+def turbofan() -> Made:
+    table = pd.read_parquet(DATA / "train_FD001.parquet").drop(columns=["unit", "cycle"])
+    return table.assign(rul=table["rul"].clip(upper=125)), "rul"
 
 
-def mixed(rows: int = 6_000) -> Case:
-    """Make a table with heavy tails, dates, missing values, booleans and a class of 0.2 %."""
-    rng = np.random.default_rng(2)
-    load = rng.gamma(2, 20, rows)
-    fault = np.where(rng.random(rows) < 0.002, "burst", np.where(load > 90, "hot", "none"))
-    hours = rng.integers(0, 24 * 365, rows)
-    table = pd.DataFrame(
-        {
-            "started": pd.Timestamp("2024-01-01") + pd.to_timedelta(hours, unit="h"),
-            "load": load.round(2),
-            "current": (load * 0.3 + rng.standard_t(2, rows)).round(3),
-            "pressure": np.exp(rng.normal(0, 2, rows)),
-            "counts": rng.poisson(3 + load / 20),
-            "cycles": (rng.pareto(1.5, rows) * 100).astype(int),
-            "site": rng.choice([f"site_{i}" for i in range(40)], rows),
-            "door_open": rng.random(rows) < 0.1,
-            "fault": fault,
-        }
-    )
-    table.loc[rng.random(rows) < 0.08, "current"] = np.nan
-    table.loc[rng.random(rows) < 0.05, "site"] = None
-    return _at_random(table, rare=("fault",))
-
-
-CASES: dict[str, Callable[[], Case]] = {
-    "FD001": turbofan,
+REAL = {"AI4I": "ai4i2020.csv", "CNC": "cnc_mill.parquet", "FD001": "train_FD001.parquet"}
+CASES: dict[str, Callable[[], Made]] = {
     "AI4I": ai4i,
     "CNC": cnc_mill,
-    "regimes": regimes,
-    "mixed": mixed,
+    "FD001": turbofan,
+    **TABLES,
 }
 
 
-def fit_sdv(case: Case, epochs: int | None) -> Iterator[pd.DataFrame]:
-    """Fit SDV's TVAESynthesizer with its defaults, then draw as many rows as it learned."""
+def fit_ours(train: pd.DataFrame, target: str, seed: int, **options: Any) -> Draw:
+    from gan_lab.synth.tabular.model import TabularTVAE
+
+    config = TrainConfig(seed=seed, target=target, **options)
+    model = TabularTVAE.fit(train, Roles(), config)
+    return lambda: pd.concat(model.sample(len(train), seed=seed))
+
+
+def fit_sdv(train: pd.DataFrame, target: str, seed: int) -> Draw:
     from sdv.metadata import Metadata
     from sdv.single_table import TVAESynthesizer
 
-    metadata = Metadata.detect_from_dataframes({"table": case.train})
-    options = {} if epochs is None else {"epochs": epochs}
-    synthesizer = TVAESynthesizer(metadata, **options)
-    synthesizer.fit({"table": case.train})
-    yield pd.DataFrame()
-    drawn = synthesizer.sample(len(case.train))
-    yield drawn["table"] if isinstance(drawn, dict) else drawn
+    synthesizer = TVAESynthesizer(Metadata.detect_from_dataframes({"table": train}))
+    synthesizer.fit({"table": train})
+    return lambda: synthesizer.sample(len(train))["table"]
 
 
-def fit_ours(case: Case, epochs: int | None, **options: Any) -> Iterator[pd.DataFrame]:
-    """Fit our TabularTVAE with its defaults, then draw as many rows as it learned."""
-    import torch
-
-    torch.set_num_threads(1)
-    from gan_lab.schema import Roles, TrainConfig
-    from gan_lab.synth.tabular.model import TabularTVAE
-
-    options = options if epochs is None else {**options, "epochs": epochs}
-    model = TabularTVAE.fit(case.train, Roles(), TrainConfig(**options))
-    yield pd.DataFrame()
-    yield pd.concat(model.sample(len(case.train)))
-
-
-def fit_mostly(case: Case, epochs: int | None) -> Iterator[pd.DataFrame]:
-    """Fit mostlyai-engine with its defaults, then draw as many rows as it learned."""
+def fit_mostly(train: pd.DataFrame, target: str, seed: int) -> Draw:
     from mostlyai import engine
 
     folder = tempfile.mkdtemp()
-    engine.split(tgt_data=case.train, workspace_dir=folder, model_type="TABULAR")
+    engine.split(tgt_data=train, workspace_dir=folder, model_type="TABULAR")
     engine.analyze(workspace_dir=folder)
     engine.encode(workspace_dir=folder)
-    engine.train(workspace_dir=folder, **({} if epochs is None else {"max_epochs": epochs}))
-    yield pd.DataFrame()
-    engine.generate(workspace_dir=folder, sample_size=len(case.train))
-    yield pd.read_parquet(Path(folder) / "SyntheticData")
+    engine.train(workspace_dir=folder)
+
+    def draw() -> pd.DataFrame:
+        engine.generate(workspace_dir=folder, sample_size=len(train))
+        return pd.read_parquet(Path(folder) / "SyntheticData")
+
+    return draw
 
 
-def fit_short(case: Case, epochs: int | None) -> Iterator[pd.DataFrame]:
-    """Fit ours for 400 batches only: at least as good as SDV, in a fraction of its time."""
-    return fit_ours(case, epochs, max_steps=400)
+def without(name: str, value: Any) -> Callable[..., Draw]:
+    """Return our fit with one thing of the trees replaced."""
+
+    def fit(train: pd.DataFrame, target: str, seed: int) -> Draw:
+        with mock.patch(f"gan_lab.synth.tabular.{name}", value):
+            return fit_ours(train, target, seed)
+
+    return fit
 
 
-ENGINES = {"SDV": fit_sdv, "ours, 400 steps": fit_short, "ours": fit_ours, "mostlyai": fit_mostly}
+def no_guess(known: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return np.zeros(known.shape[1], dtype=np.float32)
 
 
-def work(engine: str, name: str, out: Path, epochs: int | None) -> None:
-    """Fit and draw in this process; write the rows and what they cost beside each other."""
-    import resource
+ENGINES: dict[str, Callable[..., Draw]] = {
+    "network": lambda *case: fit_ours(*case, decoder="network"),
+    "code and trees": lambda *case: fit_ours(*case, embedding_dim=32),
+    "ours": fit_ours,
+}
+SWITCHES: dict[str, Callable[..., Draw]] = {
+    "without the linear guess": without("sequence._linear", no_guess),
+    "without trees a class": without("sequence.CLASSES", 0),
+    "all rows shape the trees": without("trees.SHAPED", 1.0),
+    "leaves of 10": without("trees.LEAF_ROWS", 10),
+}
+OTHERS: dict[str, Callable[..., Draw]] = {"SDV": fit_sdv, "mostlyai-engine": fit_mostly}
 
-    case = CASES[name]()
-    importlib.import_module({"SDV": "sdv.single_table"}.get(engine, "torch"))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
-    steps = ENGINES[engine](case, epochs)
-    next(steps)
-    fitted = time.perf_counter()
-    rows = next(steps)
-    drawn = time.perf_counter()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    rows.to_parquet(out / "rows.parquet", index=False)
-    figures = {
-        "fit_s": fitted - started,
-        "sample_s": drawn - fitted,
-        "peak_mb": peak / 1024,
-        "grown_mb": (peak - before) / 1024,
+
+def judged(sides: Sides, target: str) -> dict[str, float]:
+    """Return the three figures of synthetic rows."""
+    return {"C2ST": c2st(sides), "TSTR": tstr(sides, target), "DCR": dcr(sides)}
+
+
+def c2st(sides: Sides) -> float:
+    """Return the AUC of trees, in five folds, that tell synthetic rows from as many kept ones.
+
+    They see more, and are slower, than those of the report.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+
+    rng, both = np.random.default_rng(sides.seed), ("synthetic", "holdout")
+    most = min(MOST_ROWS, *(len(sides.features[name]) for name in both))
+    points = [rng.permutation(sides.features[name])[:most] for name in both]
+    category = [kind == "category" for kind in sides.kinds.values()]
+    model = HistGradientBoostingClassifier(random_state=0, categorical_features=category)
+    x, label = np.concatenate(points), np.repeat([0, 1], most)
+    folds = StratifiedKFold(5, shuffle=True, random_state=sides.seed)
+    return float(cross_val_score(model, x, label, cv=folds, scoring="roc_auc").mean())
+
+
+def tstr(sides: Sides, target: str) -> float:
+    """Return what trees score on kept rows that have learned the target from synthetic ones."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.metrics import average_precision_score
+
+    names = list(sides.kinds)
+    used = [n for n, name in enumerate(names) if name not in (target, *FLAGS)]
+    options = {
+        "random_state": 0,
+        "categorical_features": [sides.kinds[names[n]] == "category" for n in used],
     }
-    (out / "figures.json").write_text(json.dumps(figures))
+    at = names.index(target)
+    given, asked = (
+        table[np.isfinite(table[:, at])]
+        for table in (sides.features["synthetic"], sides.features["holdout"])
+    )
+    x, y = given[:, used], given[:, at]
+    if len(np.unique(y)) < 2:
+        return 0.0
+    if sides.kinds[target] == "number":
+        trees = HistGradientBoostingRegressor(**options).fit(x, y)
+        return float(trees.score(asked[:, used], asked[:, at]))
+    model = HistGradientBoostingClassifier(**options).fit(x, y)
+    chance = dict(zip(model.classes_, model.predict_proba(asked[:, used]).T, strict=True))
+    levels, count = np.unique(asked[:, at], return_counts=True)
+    nothing = np.zeros(len(asked))
+    found = [
+        average_precision_score(asked[:, at] == level, chance.get(level, nothing))
+        for level in np.delete(levels, count.argmax())
+    ]
+    return float(np.mean(found))
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep third parties' warnings out of the table."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def dcr(sides: Sides) -> float:
+    """Return the share of synthetic rows that are nearer to a learned row than to a kept one."""
+    from sklearn.neighbors import NearestNeighbors
+
+    rng = np.random.default_rng(sides.seed)
+    rows = {name: each[rng.permutation(len(each))] for name, each in encoded(sides).items()}
+    most = min(len(rows["train"]), len(rows["holdout"]))
+    learned, kept = (
+        NearestNeighbors(n_neighbors=1, algorithm="brute")
+        .fit(rows[name][:most])
+        .kneighbors(rows["synthetic"][:MOST_ROWS])[0]
+        for name in ("train", "holdout")
+    )
+    return float((learned < kept).mean() + 0.5 * (learned == kept).mean())
 
 
-def quality(rows: pd.DataFrame, case: Case) -> dict[str, float]:
-    """Score rows against the held-out ones: SDMetrics' quality and what they teach a regressor."""
-    from sdmetrics.reports.single_table import QualityReport
-    from sdv.metadata import Metadata
-
-    with quiet():
-        metadata = Metadata.detect_from_dataframes({"table": case.train}).to_dict()
-        report = QualityReport()
-        report.generate(case.held, rows, metadata["tables"]["table"], verbose=False)
-        shapes, pairs = report.get_properties()["Score"]
-    scores = {"quality": report.get_score(), "shapes": shapes, "pairs": pairs}
-    if case.target:
-        scores["tstr_r2"] = tstr(rows, case.held, case.target)
-    for column in case.rare:
-        scores |= rare_shares(rows[column], case.train[column])
-    return scores
+def measured(case: tuple[pd.DataFrame, pd.DataFrame, str], fit: Any, seed: int) -> dict[str, float]:
+    """Return what one fit of one table costs and is worth; of real rows where there is no fit."""
+    train, held, target = case
+    started = time.process_time()
+    draw = fit(train, target, seed) if fit else train.copy
+    fitted = time.process_time()
+    rows = draw().reset_index(drop=True)
+    seconds = {"fit s": fitted - started, "draw s": time.process_time() - fitted}
+    return judged(compare(rows, train, held, Roles(), None, seed), target) | seconds
 
 
-def tstr(rows: pd.DataFrame, held: pd.DataFrame, target: str) -> float:
-    """Return R2 on held-out rows of a regressor that was trained on these rows."""
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    model = HistGradientBoostingRegressor(max_iter=150, random_state=0)
-    model.fit(rows.drop(columns=target), rows[target])
-    return float(model.score(held.drop(columns=target), held[target]))
-
-
-def rare_shares(drawn: pd.Series[Any], real: pd.Series[Any]) -> dict[str, float]:
-    """Return how often each rare class comes out, as a multiple of its real share."""
-    real_share, share = real.value_counts(normalize=True), drawn.value_counts(normalize=True)
-    rare = real_share[(real_share < 0.05) & (real_share >= 0.0015)]
-    return {f"rare {real.name}={v}": float(share.get(v, 0) / rare[v]) for v in rare.index[:3]}
-
-
-def run(engine: str, name: str, epochs: int | None) -> dict[str, float]:
-    """Fit and draw in a process of its own, then score the rows here."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-W", "ignore", "-m", "bench.tables", "--worker", engine, name]
-        command += [folder] + ([] if epochs is None else ["--epochs", str(epochs)])
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{engine} failed on {name}:\n{done.stderr[-2000:]}")
-        figures = json.loads((Path(folder) / "figures.json").read_text())
-        rows = pd.read_parquet(Path(folder) / "rows.parquet")
-    case = CASES[name]()
-    return figures | quality(rows.astype(case.train.dtypes, errors="ignore"), case)
-
-
-def compare(name: str, quick: bool) -> dict[str, dict[str, float]]:
-    """Measure every engine on one table, and the real rows as the ceiling."""
-    case = CASES[name]()
-    results = {"real rows": quality(case.train, case)}
-    engines = [e for e in ENGINES if e != "mostlyai" or importlib.util.find_spec("mostlyai")]
-    for engine in engines:
-        results[engine] = run(engine, name, QUICK_EPOCHS if quick else None)
-    return results
-
-
-def show(name: str, results: dict[str, dict[str, float]]) -> None:
-    """Print the figures of one table, a line an engine, and the ratio of the fits."""
-    print(f"\n{name}")
-    frame = pd.DataFrame(results).T
-    print(frame.to_string(float_format=lambda x: f"{x:.3f}", na_rep=""))
-    for engine in ("ours, 400 steps", "ours"):
-        ratio = results["SDV"]["fit_s"] / results[engine]["fit_s"]
-        print(f"{engine}: 1/{ratio:.1f} of SDV's time", flush=True)
+def halves(name: str) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return the rows to learn and the rows kept apart, and the target."""
+    table, target = CASES[name]()
+    order = np.random.default_rng(0).permutation(len(table))
+    kept = np.isin(np.arange(len(table)), order[: len(table) // 5])
+    parts = (table[rows].reset_index(drop=True) for rows in (~kept, kept))
+    return *parts, target
 
 
 def main() -> None:
-    """Run the comparison, or one engine on one table when called by it."""
+    """Print a line for each engine and table: means over the seeds, and their spread."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_EPOCHS} epochs, two tables")
+    parser.add_argument("--quick", action="store_true", help=f"one seed of {', '.join(QUICK)}")
     parser.add_argument("--only", nargs="*", choices=list(CASES), help="these tables")
-    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
-    parser.add_argument("--epochs", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--switches", action="store_true", help="trees without each of their parts")
+    parser.add_argument("--others", action="store_true", help="SDV and mostlyai-engine: slow")
     args = parser.parse_args()
-    if args.worker:
-        engine, name, out = args.worker
-        work(engine, name, Path(out), args.epochs)
-        return
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores")
-    names = args.only or (["AI4I", "mixed"] if args.quick else list(CASES))
-    for name in names:
-        show(name, compare(name, args.quick))
+    warnings.simplefilter("ignore")
+    engines: dict[str, Any] = {"real rows": None, **ENGINES}
+    engines |= (SWITCHES if args.switches else {}) | (OTHERS if args.others else {})
+    if not importlib.util.find_spec("mostlyai"):
+        engines.pop("mostlyai-engine", None)
+    for name in args.only or (QUICK if args.quick else CASES):
+        if name in REAL and not (DATA / REAL[name]).exists():
+            print(f"{name}: left out, as there is no {DATA / REAL[name]}")
+            continue
+        case = halves(name)
+        print(f"\n{name}: {len(case[0]):,} rows of {case[0].shape[1]} columns, target {case[2]}")
+        for engine, fit in engines.items():
+            seeds = 1 if args.quick or fit is None else args.seeds
+            found = pd.DataFrame([measured(case, fit, seed) for seed in range(seeds)])
+            spread = found.std(ddof=1).fillna(0)
+            figures = (f"{k} {found[k].mean():.3f} ±{spread[k]:.3f}" for k in found)
+            print(f"  {engine:26}" + "  ".join(figures), flush=True)
 
 
 if __name__ == "__main__":

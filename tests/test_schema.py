@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gan_lab.errors import BadParameter
-from gan_lab.schema import GenerateConfig, configure
+from gan_lab.schema import GenerateConfig, TrainConfig, configure
 
 
 def test_lives_are_shared_out_in_proportion_to_rows() -> None:
@@ -34,3 +34,46 @@ def test_lives_that_cannot_be_are_refused_by_their_own_sentence(
     with pytest.raises(BadParameter, match=sentence):
         configure("generate", options)
     configure("generate", {"lives": 2, "life_rows": (50, 50), "val": 0})
+
+
+def test_rows_in_all_are_shared_as_the_splits_are() -> None:
+    config = configure("generate", {"rows": 1_001, "train": 70, "val": 15, "test": 15})
+    assert isinstance(config, GenerateConfig)
+    assert config.splits == {"train": 701, "val": 150, "test": 150}
+    assert configure("generate", {"rows": 10, "val": 0, "test": 0}).splits == {"train": 10}
+
+
+@pytest.mark.parametrize(
+    ("options", "dims", "steps"),
+    [
+        ({}, None, 300),  # of a plain table: trees alone
+        ({"epochs": 20}, 32, 0),
+        ({"max_steps": 500}, 32, 500),
+        ({"embedding_dim": 8}, 8, 300),
+        ({"decoder": "network"}, 32, 1_200),
+        ({"embedding_dim": 0, "epochs": 20}, 0, 0),
+    ],
+)
+def test_who_asks_for_epochs_asks_for_a_network(
+    options: dict[str, Any], dims: int | None, steps: int
+) -> None:
+    config = configure("train", options)
+    assert isinstance(config, TrainConfig)
+    assert (config.embedding_dim, config.max_steps) == (dims, steps)
+    again = TrainConfig.model_validate_json(config.model_dump_json())  # as a record keeps it
+    assert again == config
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sentence"),
+    [
+        ("train", {"decoder": "network", "embedding_dim": 0}, "nothing to decode"),
+        ("generate", {"conditions": {"a": {"x": 0.7, "y": 0.6}}}, "add up to 1.3"),
+        ("generate", {"conditions": {"a": {}}}, "there are no shares"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(
+    kind: str, options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(BadParameter, match=sentence):
+        configure(kind, options)

@@ -49,6 +49,8 @@ def test_states_are_honoured(model: SequentialTVAE) -> None:
 def test_what_cannot_be_asked_is_named(model: SequentialTVAE) -> None:
     with pytest.raises(BadParameter, match="'gearbox'.*bearing"):
         draw(model, lives=5, conditions=GenerateConfig(failure_modes={"gearbox": 0.5}))
+    with pytest.raises(BadParameter, match="state was asked of a model of lives"):
+        draw(model, lives=5, conditions=GenerateConfig(conditions={"state": "idle"}))
     with pytest.raises(BadParameter, match="rows or for lives"):
         draw(model)
 
