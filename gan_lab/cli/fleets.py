@@ -44,12 +44,9 @@ if TYPE_CHECKING:
 @click.option("--at-once", type=int, help="Notebooks at the same time.  [default: workers + 1]")
 @click.option("--time-limit-s", type=float, help="How long one notebook may take (s).")
 @click.option(
-    "--resume", "resumed", metavar="FLEET", help="Go on with a fleet ('last' for the newest)."
+    "--resume", "resumed", metavar="FLEET", help="Go on with what was cut off of a fleet ('last')."
 )
 @click.option("--failed", is_flag=True, help="With --resume: those that failed.")
-@click.option(
-    "--unfinished", is_flag=True, help="With --resume: those that were cut off (the default)."
-)
 @click.option("--detach", is_flag=True, help="Return at once with the fleet's id.")
 @click.option("--json", "as_json", is_flag=True, help="Print one object per machine.")
 def fleet(machines: tuple[str, ...], detach: bool, as_json: bool, **options: Any) -> int:

@@ -57,7 +57,7 @@ def hand_over(
     ]
     # A task that asks for what no worker has would wait for ever.
     trainers = any("TRAIN" in worker.get("resources", {}) for worker in workers_of(client))
-    keys = []
+    futures: dict[str, Future] = {}  # held, or what ends at once would be forgotten unseen
     for run in chain:
         with span(run.spec.fleet_id or "lab", run.spec.machine_id):
             future = client.submit(
@@ -70,9 +70,9 @@ def hand_over(
                 resources=TRAIN_RESOURCE if run.spec.kind == "train" and trainers else None,
             )
         fire_and_forget(future)
-        keys.append(task_key(run))
+        futures[task_key(run)] = future
         before = [future]
-    _await_arrival(client, keys, settings.connect_timeout_s)
+    _await_arrival(client, list(futures), settings.connect_timeout_s)
 
 
 def workers_of(client: Client) -> list[dict[str, Any]]:

@@ -1,8 +1,7 @@
 """What one sees of a run, as words, HTML and an SVG curve: a function of the run's record alone.
 
-Live widgets, saved notebooks and pages made of them all show these same strings, so that a view
-that was rebuilt a day later is identical. Styles are written into the elements and the colours are
-of middle lightness: Jupyter cleans up the rest in notebooks it does not trust, and themes differ.
+Styles are written into the elements and the colours are of middle lightness: Jupyter cleans up the
+rest in notebooks it does not trust, and themes differ.
 """
 
 from __future__ import annotations
@@ -109,18 +108,16 @@ def look(run: RunFolder, losses: LossHistory | None = None) -> Snapshot:
     losses = LossHistory(run) if losses is None else losses
     losses.update()
     status, last = run.status(), run.last_event()
-    elapsed_s = (_moment(last.timestamp) - _began(run.path)).total_seconds() if last else 0.0
+    elapsed_s = (
+        (datetime.fromisoformat(last.timestamp) - _began(run.path)).total_seconds() if last else 0.0
+    )
     return Snapshot(run, status, losses.columns, elapsed_s)
 
 
 @lru_cache(maxsize=1000)
 def _began(path: Path) -> datetime:
     """When a run that has said something said its first word: read once."""
-    return _moment(RunFolder(path).events()[0].timestamp)
-
-
-def _moment(timestamp: str) -> datetime:
-    return datetime.fromisoformat(timestamp)
+    return datetime.fromisoformat(RunFolder(path).events()[0].timestamp)
 
 
 def show(shot: Snapshot) -> Shown:

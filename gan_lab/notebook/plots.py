@@ -1,8 +1,7 @@
 """Pictures: one style, legible on light and on dark pages and for colour-blind readers.
 
-Backgrounds are transparent, words of a middle grey, and the colours come from Okabe and Ito's
-palette, those at least 3 : 1 against white and against #111; what they tell apart is told by line
-style too. Each picture carries its message as text.
+Backgrounds are transparent and the colours are those of Okabe and Ito that are at least 3 : 1
+against white and against #111. Each picture carries its message as text.
 """
 
 from __future__ import annotations

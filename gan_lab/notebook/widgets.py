@@ -1,10 +1,7 @@
 """Runs as live views in a notebook.
 
-A view is a few widgets while its run lives, moved by one thread that follows the events and only
-sets traits. What it shows is a function of the run's folder (`card`, `overview`), and every
-published view carries the same as text, HTML and a picture. When the run has ended the published
-widgets are replaced by these, so that a notebook that was saved, executed without a front end or
-converted holds the last state and needs no kernel to show it.
+A view is a few widgets while its run lives, moved by one thread that only sets traits. When the run
+has ended they are replaced by text, HTML and a picture, which need no kernel to be shown.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The record of a fleet: its folder, from which everything about it can be told, any day.
 
-The plan is written once. Each notebook keeps one small record of where it stands; whether anybody
-is still at work is told by a lock that the fleet's process holds and that the operating system
-takes back from it, however it dies.
+Whether anybody is still at work says a lock that the fleet's process holds and that the operating
+system takes back from it, however it dies.
 """
 
 from __future__ import annotations

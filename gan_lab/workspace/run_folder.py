@@ -1,8 +1,6 @@
 """Run folders: the record of every task, from which its status is computed.
 
-A run folder has one writer at a time, the holder of its lease, and any number of readers. Whole
-files are written beside and moved into place; logs grow by whole lines, and a line torn by a kill
-is cut off by the next writer and skipped by readers.
+A run folder has one writer at a time, the holder of its lease, and any number of readers.
 """
 
 from __future__ import annotations
