@@ -9,6 +9,7 @@ BENCHES = (
     "machines",
     "tables",
     "lives",
+    "prognosis",
     "report",
     "watching",
     "monitor",

@@ -19,7 +19,7 @@ from pydantic import (
 
 from gan_lab.errors import BadParameter, validation_problems
 
-Kind = Literal["seed", "train", "generate", "report"]
+Kind = Literal["seed", "train", "generate", "report", "prognose"]
 Stage = Literal[
     "initializing", "training", "sampling", "writing", "completed", "failed", "cancelled"
 ]
@@ -349,12 +349,22 @@ class ReportConfig(Message):
     seed: Seed = 0
 
 
-Config = SeedConfig | TrainConfig | GenerateConfig | ReportConfig
+class PrognoseConfig(Message):
+    """Which units to answer for, and by which model; the table lies in the run folder."""
+
+    model_task_id: str | None = Field(
+        None,
+        description="The training to ask; by default the newest that no report calls bad",
+    )
+
+
+Config = SeedConfig | TrainConfig | GenerateConfig | ReportConfig | PrognoseConfig
 CONFIGS: dict[str, type[Config]] = {
     "seed": SeedConfig,
     "train": TrainConfig,
     "generate": GenerateConfig,
     "report": ReportConfig,
+    "prognose": PrognoseConfig,
 }
 
 
@@ -477,6 +487,15 @@ class ReportResult(Message):
     memory: float | None
     detection: float | None
     report_time_seconds: float
+
+
+class PrognoseResult(Message):
+    """What `prognose` leaves: a table with one row a unit."""
+
+    machine_id: str
+    units: int
+    file_path: str
+    prognosis_time_seconds: float
 
 
 class ServiceRecord(Message):

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from gan_lab.cli.options import given
-from gan_lab.cli.show import print_json
+from gan_lab.cli.options import config_options, given
+from gan_lab.cli.show import print_json, write_table
 
 
 @click.group(invoke_without_command=True)
@@ -79,7 +79,36 @@ def import_(machine_id: str, files: tuple[str, ...], as_json: bool, **options: A
         click.echo(str(summary))
 
 
+@click.command()
+@click.argument("machine_id")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all units to this CSV or Parquet file.",
+)
+@config_options("prognose")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of the units.")
+def prognose(
+    machine_id: str, file: Path, out: Path | None, model_task_id: str | None, as_json: bool
+) -> None:
+    """Say how long running units will last: their rows so far in FILE (CSV or Parquet)."""
+    import gan_lab as lab
+
+    answer = lab.prognose(machine_id, file, model_task_id)
+    table = answer.to_frame().reset_index(names="unit")
+    if out is not None:
+        write_table(out, table)
+    if as_json:
+        print_json(table.to_dict("records"))
+        return
+    click.echo(str(answer))
+    click.echo(answer.worth)
+    if out is not None:
+        click.echo(f"Written to {out}.")
+
+
 def add_to(group: click.Group) -> None:
     """Add these commands."""
-    for command in (machines, import_):
+    for command in (machines, import_, prognose):
         group.add_command(command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,6 +23,17 @@ def refuse(sentence: str, status: int) -> int:
 def print_json(value: Any) -> None:
     """Print a value for programs."""
     click.echo(json.dumps(value, indent=2, default=str))
+
+
+def write_table(path: Path, table: Any) -> None:
+    """Write a table as CSV, or as Parquet where the file is called so, whole or not at all."""
+    from gan_lab.workspace.files import written_beside
+
+    with written_beside(path) as beside:
+        if path.suffix == ".parquet":
+            table.to_parquet(beside, index=False)
+        else:
+            table.to_csv(beside, index=False)
 
 
 def finish(runs: Sequence[Any], detach: bool, as_json: bool, many: bool = False) -> int:

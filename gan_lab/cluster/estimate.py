@@ -17,6 +17,7 @@ from gan_lab.schema import (
     CONFIGS,
     Config,
     GenerateConfig,
+    PrognoseConfig,
     ReportConfig,
     SeedConfig,
     TaskSpec,
@@ -137,7 +138,7 @@ def _memory_b(
     match config:
         case SeedConfig():
             return PROCESS_B + cells * SEED_CELL_B, table
-        case GenerateConfig():
+        case GenerateConfig() | PrognoseConfig():
             return PROCESS_B, table
         case ReportConfig():
             needed = PROCESS_B + min(REPORT_SAMPLES_B, cells * REPORT_CELL_B)

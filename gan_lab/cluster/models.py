@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any
 
-from gan_lab.errors import NoModel
+from gan_lab.errors import BadParameter, NoModel
 from gan_lab.schema import (
     GenerateConfig,
     Roles,
@@ -72,6 +72,18 @@ def load_model(run: RunFolder) -> Any:
 
     path = run.path / run_folder.MODEL
     return model_class(str(load_file(path)[1].get("model"))).load(path)
+
+
+def load_lives_model(run: RunFolder) -> Any:
+    """Return the model of lives that a training left; raises `BadParameter` for one of rows."""
+    model = load_model(run)
+    if not hasattr(model, "prognose"):
+        raise BadParameter(
+            f"Training {run.task_id[:8]} of {run.spec.machine_id} learned rows, not lives: how "
+            "long a unit lasts is learned from lives. Name the column of lives when importing "
+            "(--life), and train again."
+        )
+    return model
 
 
 def check_request(source: RunFolder, config: GenerateConfig, roles: Roles) -> None:

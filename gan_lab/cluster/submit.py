@@ -27,7 +27,7 @@ from gan_lab.settings import Settings, load_settings
 from gan_lab.terminal import in_headless_notebook, now_and_then
 from gan_lab.wire.follow import follow
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import all_runs, create_run, open_run
+from gan_lab.workspace.runs import all_runs, create_run, open_run, remove_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,6 +189,26 @@ def _start(machine_id: str, wanted: Mapping[Kind, dict[str, Any] | None]) -> lis
         chain.append(Run.of(create_run(spec.model_copy(update={"after": after}), settings.home)))
     hand_over(client, [*missing, *chain[len(attached) :]], settings, known[-1:])
     return chain
+
+
+def start_one(
+    machine: Machine, kind: Kind, options: dict[str, Any], furnish: Callable[[RunFolder], Any]
+) -> Run:
+    """Start a task whose input `furnish` writes into its run folder before the cluster hears of it.
+
+    Raises `ServiceUnreachable`, and what `furnish` raises; then there is no task.
+    """
+    spec = prepare(machine, {kind: options})[0]
+    settings = load_settings()
+    client = _connect(settings)
+    run = create_run(spec, settings.home)
+    try:
+        furnish(run)
+    except BaseException:
+        remove_run(run)
+        raise
+    hand_over(client, [run], settings, [])
+    return Run.of(run)
 
 
 _greeted: set[str] = set()  # the connections that know what is lost

@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from gan_lab.cluster.models import load_model, model_class, training_run, verdict_levels
+from gan_lab.cluster.models import (
+    load_lives_model,
+    load_model,
+    model_class,
+    training_run,
+    verdict_levels,
+)
 from gan_lab.cluster.progress import Steps, TrainingProgress
 from gan_lab.cluster.provenance import record_environment
 from gan_lab.cluster.recipe import perform
@@ -17,6 +23,8 @@ from gan_lab.errors import BadTable
 from gan_lab.schema import (
     GenerateConfig,
     GenerateResult,
+    PrognoseConfig,
+    PrognoseResult,
     ReportConfig,
     ReportResult,
     Roles,
@@ -28,7 +36,7 @@ from gan_lab.schema import (
 from gan_lab.settings import Settings
 from gan_lab.workspace.files import write_beside
 from gan_lab.workspace.profiles import load_profile
-from gan_lab.workspace.run_folder import MODEL, REPORT_HTML, REPORT_JSON
+from gan_lab.workspace.run_folder import MODEL, PROGNOSIS, REPORT_HTML, REPORT_JSON, RUNNING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,11 +66,17 @@ def report_task(task_id: str, settings: Settings, *waits_for: Outcome) -> Outcom
     return perform(task_id, settings, waits_for, _report)
 
 
+def prognose_task(task_id: str, settings: Settings, *waits_for: Outcome) -> Outcome:
+    """Answer how long running units will last; returns the outcome, never raises."""
+    return perform(task_id, settings, waits_for, _prognose)
+
+
 TASKS: dict[str, Callable[..., Outcome]] = {
     "seed": generate_seed_data_task,
     "train": train_tvae_task,
     "generate": generate_data_task,
     "report": report_task,
+    "prognose": prognose_task,
 }
 
 
@@ -230,6 +244,27 @@ def _report(work: Work) -> dict[str, Any]:
         report_path=str(work.run.path / REPORT_HTML),
         **report.figures,
         report_time_seconds=round(time.perf_counter() - started, 3),
+    ).model_dump()
+
+
+def _prognose(work: Work) -> dict[str, Any]:
+    from gan_lab.workspace.tables import read_parquet, write_parquet
+
+    started, config = time.perf_counter(), cast(PrognoseConfig, work.config)
+    work.say("initializing", 0, 100, "Reading the units")
+    source = training_run(work.spec.machine_id, config.model_task_id)
+    running = read_parquet(work.run.path / RUNNING)
+    record_environment(work, model_task_id=source.task_id)
+    answer = load_lives_model(source).prognose(running, Steps(work))
+    work.check()
+    path = work.run.path / PROGNOSIS
+    work.say("writing", 99, 100, f"Writing the answer for {len(answer):,} units")
+    write_parquet(path, answer.to_frame().reset_index(names="unit"))
+    return PrognoseResult(
+        machine_id=work.spec.machine_id,
+        units=len(answer),
+        file_path=str(path),
+        prognosis_time_seconds=round(time.perf_counter() - started, 3),
     ).model_dump()
 
 

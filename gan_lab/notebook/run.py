@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from gan_lab.cluster import submit
+from gan_lab.cluster import prognosis, submit
 
 
 class Run(submit.Run):
@@ -37,4 +37,5 @@ seed = _shown(submit.seed)
 train = _shown(submit.train)
 generate = _shown(submit.generate)
 pipeline = _shown(submit.pipeline)
+prognose_task = _shown(prognosis.prognose_task)
 task = _shown(submit.task)

@@ -73,6 +73,18 @@ def import_table(request: Request) -> Any:
     return catalogue.import_machine(request.name, path, **request.query)
 
 
+def prognose(request: Request) -> list[dict[str, Any]]:
+    """Return how long running units will last, one object a unit, from their rows so far."""
+    from gan_lab.cluster.prognosis import prognose as answer
+
+    path = request.body
+    with path.open("rb") as file:
+        kind = "parquet" if file.read(4) == b"PAR1" else "csv"
+    path = path.rename(path.with_name(f"running.{kind}"))
+    table = answer(request.name, path).to_frame().reset_index(names="unit")
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
 def get_report(request: Request) -> str:
     """Return the page of a machine's newest report."""
     load_profile(request.name)
@@ -154,6 +166,11 @@ ROUTES = [
     Route(
         "post", f"{MACHINE}/data", "Bring a machine's own table, as CSV or Parquet.",
         import_table, dict[str, Any], 201, body=bytes, query=TableRoles,
+    ),
+    Route(
+        "post", f"{MACHINE}/prognose",
+        "How long running units will last: their rows so far, as CSV or Parquet.",
+        prognose, list[dict[str, Any]], body=bytes,
     ),
     Route("get", f"{MACHINE}/report", "The newest report, as a page.", get_report, str),
     *(

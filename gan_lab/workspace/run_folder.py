@@ -49,6 +49,8 @@ DONE = "DONE"
 MODEL = "model.safetensors"
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
+RUNNING = "running.parquet"  # the units that a prognosis is asked for
+PROGNOSIS = "prognosis.parquet"
 CHECKPOINTS = "checkpoints"
 
 LOSS_COLUMNS = [

@@ -54,7 +54,11 @@ def no_seed_data(machine_id: str) -> NoSeedData:
 
 def write_seed(machine_id: str, table: pd.DataFrame) -> Path:
     """Write a machine's seed table, whole or not at all; returns its path."""
-    path = seed_path(machine_id)
+    return write_parquet(seed_path(machine_id), table)
+
+
+def write_parquet(path: Path, table: pd.DataFrame) -> Path:
+    """Write a table to a Parquet file, whole or not at all; returns its path."""
     with written_beside(path) as beside:
         table.to_parquet(beside, index=False)
     return path

@@ -107,6 +107,17 @@ def import_table(
     )  # fmt: skip
 
 
+def read_table(file: Path) -> pd.DataFrame:
+    """Return the rows of a CSV or Parquet file in the types that its cells are written in.
+
+    Raises `BadTable` where it is no table.
+    """
+    source = read_source(file)
+    table, decimal = source.table, source.decimal or "."
+    columns = [read_column(name, table[name], decimal) for name in table.column_names]
+    return pd.DataFrame({column.name: column.series for column in columns})
+
+
 def profile_from(
     machine_id: str, kept: dict[str, Column], roles: Roles, imported: Imported
 ) -> Profile:

@@ -152,6 +152,13 @@ class LifeTable:
         )  # fmt: skip
 
     @property
+    def cap(self) -> float | None:
+        """The distance to the end, in mean steps, beyond which the remaining life is capped."""
+        if self.rul is None or self.rul.cap is None:
+            return None
+        return (self.rul.cap - self.rul.lowest) / self.rul.rate
+
+    @property
     def endless(self) -> NDArray[np.bool_]:
         """Which combinations of conditions are of lives whose end nobody knows."""
         return self._flagged(UNKNOWN)

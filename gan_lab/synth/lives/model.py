@@ -48,6 +48,7 @@ class LivesModel:
     context: RowContext
     drivers: Drivers
     curve: Curve
+    wear_curve: Curve  # of all training lives, that prognosis reads wear by
     residual: Residual
     population: Population
     calibration: Calibration
@@ -124,6 +125,7 @@ class LivesModel:
         residual, tvae = self.residual, self.residual.tvae
         parts = {
             "curve": self.curve.state_dict(),
+            "wear_curve": self.wear_curve.state_dict(),
             "network": tvae.network.state_dict(),
             "prior": tvae.prior.tensors(),
             "drivers": _tensors(self.drivers),
@@ -177,6 +179,7 @@ class LivesModel:
             RowContext(meta["span"], meta["clocked"], meta["patterns"], chains),
             Drivers(**arrays("drivers")),
             curve.eval(),
+            Curve.from_weights(part(tensors, "wear_curve.")).eval(),
             Residual(
                 level=LifeLevel(VarianceModel(**arrays("level_width")), **arrays("level")),
                 memory=Autoregression(**arrays("memory")),

@@ -78,10 +78,8 @@ class RowContext:
 
     def features(self, table: LifeTable, lives: Lives, packed: Packed) -> NDArray[np.float32]:
         """Return what is known of each row before it is drawn, (rows, features)."""
-        cap = None
-        if table.rul is not None and table.rul.cap is not None:
-            cap = (table.rul.cap - table.rul.lowest) / table.rul.rate
-        parts: list[NDArray[Any]] = [wear_features(lives.elapsed, lives.remaining, self.span, cap)]
+        wear = wear_features(lives.elapsed, lives.remaining, self.span, table.cap)
+        parts: list[NDArray[Any]] = [wear]
         if table.regimes > 1:
             now = np.eye(table.regimes)[lives.regime]
             parts += [now, packed.averages(now, LAGS)]

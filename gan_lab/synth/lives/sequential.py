@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Self
 
+import numpy as np
 import pandas as pd
 
 from gan_lab.errors import BadParameter
@@ -13,6 +14,9 @@ from gan_lab.synth.lives.calibration import DRAWN_ROWS, MIN_LIVES, Calibration, 
 from gan_lab.synth.lives.drawing import Drawing
 from gan_lab.synth.lives.fitting import Fitting
 from gan_lab.synth.lives.model import LivesModel, TrainingRecord
+from gan_lab.synth.lives.prognosis.answer import prognose
+from gan_lab.synth.lives.prognosis.left_out import fit_curve, prognosis_facts
+from gan_lab.synth.lives.prognosis.prognosis import Prognosis
 from gan_lab.synth.network.device import one_thread
 from gan_lab.synth.network.training import OnCheckpoint, OnEpoch
 
@@ -43,15 +47,17 @@ class SequentialTVAE(LivesModel):
         fitting = Fitting(table, roles, config)
         fitting.run(on_epoch, resume, on_checkpoint)
         lives = fitting.lives
+        facts = fitting.facts() | prognosis_facts(lives, config)
         model = cls(
             lives.table,
             lives.context,
             lives.drivers,
             fitting.curve,
+            fit_curve(lives, np.ones(len(lives.packed.rows), dtype=bool), config),
             fitting.residual,
             fitting.population(),
             Calibration.identity(lives.table.regimes, len(lives.table.sensors)),
-            TrainingRecord(config, fitting.facts(), fitting.history),
+            TrainingRecord(config, facts, fitting.history),
         )
         arrays = lives.arrays
         model._calibrate(Readings(arrays.numbers, arrays.regime, lives.packed.life))
@@ -75,6 +81,16 @@ class SequentialTVAE(LivesModel):
         if (rows or lives or 0) < 1:
             raise BadParameter(f"rows={rows}, lives={lives}: ask for at least one.")
         return Drawing(self, seed, conditions).chunks(rows, lives, first_life)
+
+    def prognose(
+        self, running: pd.DataFrame, progress: Callable[[float, str], None] | None = None
+    ) -> Prognosis:
+        """Return how long units that still run will last, one row a unit.
+
+        `running` holds their rows under the table's own column names; see `Running.read` for what
+        it may lack. `progress(share, words)` is called now and then. Raises `BadTable`.
+        """
+        return prognose(self, running, progress)
 
     def _calibrate(self, seen: Readings) -> None:
         """Correct what is drawn by the training lives, where there are enough of these."""

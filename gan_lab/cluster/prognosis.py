@@ -1,0 +1,60 @@
+"""How long will running units last: answered in this process, or by a task where they are many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gan_lab.cluster import submit
+from gan_lab.cluster.catalogue import Machine
+from gan_lab.cluster.models import load_lives_model, training_run
+from gan_lab.workspace.run_folder import RUNNING
+from gan_lab.workspace.tables import write_parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gan_lab.synth.lives.prognosis.prognosis import Prognosis
+
+
+def prognose(
+    machine_id: str, running: pd.DataFrame | str | Path, model_task_id: str | None = None
+) -> Prognosis:
+    """Answer how long units that still run will last, by a machine's model of lives.
+
+    `running` is a table (DataFrame, or the path of a CSV or Parquet file) under the machine's own
+    column names: all rows so far of one unit or of many. Readings may be missing, columns absent.
+    A hundred units of 200 rows take about a second; `prognose_task` answers for many thousands.
+    Raises `UnknownMachine`, `NoModel`, `BadTable`, and `BadParameter` where the model is one of
+    rows.
+    """
+    machine = Machine(machine_id)
+    model = load_lives_model(training_run(machine.machine_id, model_task_id))
+    return model.prognose(read_running(running))
+
+
+def prognose_task(
+    machine_id: str, running: pd.DataFrame | str | Path, model_task_id: str | None = None
+) -> submit.Run:
+    """Start the same as a task on the cluster; its run folder gets `prognosis.parquet`, a row a
+    unit.
+
+    Raises what `prognose` raises, but for units that only the task can find wrong.
+    """
+    machine = Machine(machine_id)
+    source = training_run(machine.machine_id, model_task_id)
+    load_lives_model(source)
+    table = read_running(running)
+    return submit.start_one(
+        machine, "prognose", {"model_task_id": source.task_id},
+        lambda run: write_parquet(run.path / RUNNING, table),
+    )  # fmt: skip
+
+
+def read_running(running: pd.DataFrame | str | Path) -> pd.DataFrame:
+    """Return a table of units that run, from a file where it is one."""
+    if not isinstance(running, str | Path):
+        return running
+    from gan_lab.synth.importing.importer import read_table
+
+    return read_table(Path(running))

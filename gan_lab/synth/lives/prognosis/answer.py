@@ -1,0 +1,181 @@
+"""Asks a model how long units that still run will last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gan_lab.synth.lives.packed import Floats
+from gan_lab.synth.lives.prognosis.futures import draw_futures
+from gan_lab.synth.lives.prognosis.life_length import LifeLength
+from gan_lab.synth.lives.prognosis.prognosis import LEVELS, Prognosis
+from gan_lab.synth.lives.prognosis.remaining_life import (
+    Blocks,
+    Posterior,
+    WearReader,
+    combinations,
+)
+from gan_lab.synth.lives.prognosis.running import Running
+
+if TYPE_CHECKING:
+    from gan_lab.synth.lives.model import LivesModel
+
+KEPT_UNITS = 1_000  # whose rows stay with the answer, so that it can be followed
+Progress = Callable[[float, str], None]
+
+
+def prognose(model: LivesModel, frame: pd.DataFrame, progress: Progress | None = None) -> Prognosis:
+    """Return how long the units of a table will last; see `Running.read` for what it may lack.
+
+    Raises `BadTable`. `progress` hears the share of units that are answered.
+    """
+    return Asked(model, Running.read(model.table, frame)).all(progress)
+
+
+@dataclass
+class Asked:
+    """Units that run, and the model that is asked of them."""
+
+    model: LivesModel
+    running: Running
+
+    def __post_init__(self) -> None:
+        model, facts = self.model, self.model.record.facts
+        self.left_out = facts["prognosis"]
+        prior = facts["life_length"]
+        self.length = LifeLength(np.array(prior["mean"]), prior["spread"], prior["freedom"])
+        self.seen = np.array(facts["lengths"])
+        self.reader = WearReader.of(
+            model.table, model.context, model.drivers, model.wear_curve, self.seen
+        )
+        self.groups = combinations(model.table, np.array(facts["combo_counts"]))
+        self.blocks: dict[int, Blocks] = {
+            combo: self.reader.blocks(self.running, combo) for combo in self.groups
+        }
+
+    def all(self, progress: Progress | None = None) -> Prognosis:
+        """Return the answer for every unit at its last row."""
+        parts = []
+        count = len(self.running.units)
+        for unit in range(count):
+            if progress is not None:
+                progress(unit / count, f"{unit:,} of {count:,} units answered")
+            parts.append(self._answer(unit))
+        return self._prognosis(parts, pd.Index(self.running.units), list(range(count)))
+
+    def history(self, unit: int, ages: Floats | None = None) -> Prognosis:
+        """Return the answers for a unit at ages in the answer's unit; all of its own, where none
+        are named."""
+        if ages is None:
+            ages = np.unique(next(iter(self.blocks.values())).ends[self._of(unit)])
+        else:
+            ages = np.atleast_1d(ages) / self.rate
+        index = pd.Index(ages * self.rate, name="age")
+        return self._prognosis([self._answer(unit, ages)], index, [unit] * len(ages))
+
+    def futures(self, n: int, units: list[int], seed: int) -> pd.DataFrame:
+        """Draw continuations; see `Prognosis.futures`."""
+        found = []
+        for unit in units:
+            answer = self._answer(unit)
+            posterior, combos = answer.posterior, answer.combos
+            found.append(
+                draw_futures(
+                    self.model, self.reader, self.running, unit, posterior, combos, n, seed
+                )
+            )
+        return pd.concat(found, ignore_index=True)
+
+    def _answer(self, unit: int, ages: Floats | None = None) -> _Answer:
+        """Return what is believed of a unit at some ages, or at its last row."""
+        able = {c: s for c, s in self.groups.items() if self.running.possible[unit, c]}
+        evidence = {
+            combo: self.reader.evidence(self.blocks[combo], unit, ages)
+            for combo in able or self.groups
+        }
+        # Readings unlike those of lives left out say less: nothing alike was learned from.
+        misfit = np.min([each.misfit() for each in evidence.values()], axis=0)
+        temper = self.left_out["temper"] / np.maximum(misfit / self.left_out["misfit"], 1.0)
+        posterior = Posterior.of(
+            evidence, self.reader.lengths, self.length, able or self.groups, temper
+        )
+        own = next(iter(evidence.values())).ages
+        return _Answer(own, posterior, list(evidence))
+
+    @property
+    def rate(self) -> float:
+        """How much of the answer's unit a mean step is."""
+        rul, time = self.model.table.rul, self.model.table.time
+        if rul is not None and rul.curve is None:
+            return rul.rate
+        return time.mean_step / (3600.0 if time.is_date else 1.0)
+
+    @property
+    def unit(self) -> str:
+        """The name of the answer's unit: that of the time where remaining life counts it too."""
+        rul, time = self.model.table.rul, self.model.table.time
+        hours = time.mean_step / (3600.0 if time.is_date else 1.0)
+        if not np.isclose(self.rate, hours, rtol=1e-3):
+            return str(rul.name if rul is not None else time.name)
+        return "hours" if time.is_date else str(time.name or "rows")
+
+    def _of(self, unit: int) -> slice:
+        starts = next(iter(self.blocks.values())).starts
+        return slice(int(starts[unit]), int(starts[unit + 1]))
+
+    def _prognosis(self, parts: list[_Answer], index: pd.Index[Any], units: list[int]) -> Prognosis:
+        ages = np.concatenate([part.ages for part in parts])
+        quantiles = np.concatenate([part.posterior.quantiles(LEVELS) for part in parts])
+        health = np.concatenate([part.health() for part in parts])
+        modes = pd.DataFrame(np.concatenate([self._modes(part) for part in parts]), index=index)
+        names = self.model.failure_mode_names
+        modes = modes.set_axis([str(name) for name in names], axis=1) if names else modes
+        oldest = self.seen.max()
+        remarks = [list(self.running.remarks[unit]) for unit in units]
+        for remark, age in zip(remarks, ages, strict=True):
+            if age > oldest:
+                remark.append(f"older than any training life ({oldest * self.rate:.4g})")
+        kept = self if len(self.running.units) <= KEPT_UNITS else None
+        return Prognosis(
+            index, ages * self.rate, quantiles * self.rate, health, self.unit, modes,
+            ["; ".join(each) for each in remarks], _scaled(self.left_out["figures"], self.rate),
+            kept,
+        )  # fmt: skip
+
+    def _modes(self, part: _Answer) -> Floats:
+        names, of_combo = self.model.failure_mode_names, self.model.failure_mode_of_combo
+        found = np.zeros((len(part.ages), len(names)))
+        shares = part.posterior.probability.sum(axis=2)
+        for place, combo in enumerate(part.combos):
+            if names:
+                found[:, of_combo[combo]] += shares[:, place]
+        return found
+
+
+@dataclass
+class _Answer:
+    """What is believed of one unit at some ages (mean steps), under some combinations."""
+
+    ages: Floats
+    posterior: Posterior
+    combos: list[int]
+
+    def health(self) -> Floats:
+        """Return the share of its life that the unit has left, (ages,)."""
+        left = self.posterior.remaining
+        share = left / (left + self.ages[:, None] + 1e-9)
+        return np.asarray((self.posterior.probability.sum(axis=1) * share).sum(axis=1))
+
+
+def _scaled(figures: dict[str, Any], rate: float) -> dict[str, Any]:
+    """Return figures of lives left out in the answer's unit."""
+    in_unit = ("rmse", "mae", "crps", "width", "interval_score")
+    return {
+        name: _scaled(value, rate) if isinstance(value, dict)
+        else value * rate if name.startswith(in_unit) else value
+        for name, value in figures.items()
+    }  # fmt: skip

@@ -1,0 +1,182 @@
+"""What a prognosis is worth on lives left out of its fit, and how sure it may be.
+
+Lives are left out in turn (cross-validation by life, Stone 1974): a degradation curve is fitted to
+the others and asked for the remaining life of each at several ages. The temper of the likelihood is
+chosen there by the logarithmic score, and the figures are kept with the model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from gan_lab.schema import TrainConfig
+from gan_lab.synth.lives.degradation_curve import Curve
+from gan_lab.synth.lives.packed import Floats
+from gan_lab.synth.lives.phases import curve_trainer
+from gan_lab.synth.lives.prognosis.life_length import LifeLength
+from gan_lab.synth.lives.prognosis.remaining_life import (
+    Evidence,
+    Posterior,
+    WearReader,
+    combinations,
+)
+from gan_lab.synth.lives.prognosis.running import Running
+from gan_lab.synth.lives.prognosis.scores import scores
+from gan_lab.synth.lives.training_lives import TrainingLives
+
+STEPS, FOLD_STEPS = 2_000, 700  # of a curve fitted to all lives, and without some
+FOLDS = ((12, 5), (40, 3))  # of so many lives at most; of more, two
+MAX_JUDGED = 100  # lives left out that are judged
+AGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.88, 0.95)  # shares of a life, at which
+TEMPERS = (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03)
+USUAL_TEMPER = 0.1  # where no life can be left out
+ANY_MISFIT = 1e9
+MISFIT_SHARE = 0.95  # of lives left out, that fit as well as is usual
+
+
+@dataclass
+class LeftOut:
+    """The `temper` of the likelihood, the `misfit` of readings that is usual, and `figures` of
+    lives never seen."""
+
+    temper: float
+    misfit: float
+    figures: dict[str, Any]
+
+
+def leave_lives_out(lives: TrainingLives, config: TrainConfig) -> LeftOut:
+    """Judge the prognosis of every life whose end is known by a curve fitted without it."""
+    arrays, packed = lives.arrays, lives.packed
+    ends = packed.starts[1:] - 1
+    length = (arrays.elapsed + np.nan_to_num(arrays.remaining))[ends]
+    known = np.flatnonzero(np.isfinite(arrays.remaining[ends]))
+    count = len(packed.rows)
+    if count < 2 or not len(known):
+        return LeftOut(USUAL_TEMPER, ANY_MISFIT, {"lives": 0})
+    folds = next((folds for most, folds in FOLDS if count <= most), 2)
+    folds = min(folds, count)
+    rng = np.random.default_rng(config.seed)
+    fold = rng.permutation(count) % folds
+    judged = rng.permutation(known)[:MAX_JUDGED]
+    running = as_running(lives)
+    cases: list[_Case] = []
+    for number in range(folds):
+        curve = fit_curve(lives, fold != number, config, FOLD_STEPS)
+        kept = fold != number
+        prior = life_length(lives, kept)
+        reader = WearReader.of(
+            lives.table, lives.context, lives.drivers, curve, length[kept & (length > 0)]
+        )
+        counts = np.bincount(arrays.combo[kept], minlength=len(prior.mean))
+        groups = combinations(lives.table, counts)
+        blocks = {combo: reader.blocks(running, combo) for combo in groups}
+        for life in judged[fold[judged] == number]:
+            ages = arrays.elapsed[ends[life]] * np.array(AGES)
+            able = {c: s for c, s in groups.items() if running.possible[life, c]} or groups
+            evidence = {c: reader.evidence(blocks[c], life, ages) for c in able}
+            cases.append(_Case(evidence, able, reader.lengths, prior, length[life] - ages))
+    return _calibrated(cases, life_length(lives, np.ones(count, dtype=bool)))
+
+
+@dataclass
+class _Case:
+    """One life left out: its evidence at some ages by combination, and what truly remained."""
+
+    evidence: dict[int, Evidence]
+    shares: dict[int, float]
+    lengths: Floats
+    prior: LifeLength
+    truth: Floats
+
+    def posterior(self, temper: float) -> Posterior:
+        """Return what is believed at each age."""
+        weights = np.full(len(self.truth), temper)
+        return Posterior.of(self.evidence, self.lengths, self.prior, self.shares, weights)
+
+
+def _calibrated(cases: list[_Case], prior: LifeLength) -> LeftOut:
+    """Choose the temper of the best score, or the lowest one that is as good within a standard
+    error of lives (Breiman et al. 1984): an answer that is too wide does less harm."""
+    by_temper = np.array(
+        [[case.posterior(t).log_score(case.truth).mean() for case in cases] for t in TEMPERS]
+    )
+    mean = by_temper.mean(axis=1)
+    best = int(mean.argmax())
+    lost = by_temper[best] - by_temper
+    error = lost.std(axis=1) / np.sqrt(max(len(cases), 1))
+    chosen = max(k for k in range(best, len(TEMPERS)) if lost[k].mean() <= error[k])
+    temper = TEMPERS[chosen]
+    misfits = [min(each.misfit()[-1] for each in case.evidence.values()) for case in cases]
+    shares = (np.arange(99) + 1) / 100
+    quantiles = np.concatenate([case.posterior(temper).quantiles(shares) for case in cases])
+    truth = np.concatenate([case.truth for case in cases])
+    part = np.tile(np.array(AGES), len(cases))
+    figures: dict[str, Any] = {**scores(truth, quantiles), "lives": len(cases)}
+    figures["temper"] = temper
+    for name, low, high in (("early", 0, 1 / 3), ("middle", 1 / 3, 2 / 3), ("late", 2 / 3, 1)):
+        mine = (part > low) & (part <= high)
+        figures[name] = scores(truth[mine], quantiles[mine])
+    return LeftOut(temper, float(np.quantile(misfits, MISFIT_SHARE)), figures)
+
+
+def fit_curve(lives: TrainingLives, kept: Any, config: TrainConfig, steps: int = STEPS) -> Curve:
+    """Fit a degradation curve to some of the lives in about so many steps.
+
+    Unlike the curve that draws lives it holds none out to stop early by: measured on engines never
+    seen, the distance to the end is read 15 % better from a curve that has learned from all.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        curve = Curve(lives.features.shape[1] + lives.drivers.width, lives.values.shape[1])
+    nobody = lives.curve_data(np.zeros_like(kept))
+    rows = int(kept[lives.packed.life].sum())
+    epochs = min(config.epochs // 2, math.ceil(steps / math.ceil(rows / config.batch_size)))
+    trainer = curve_trainer(
+        curve, lives.curve_data(kept), nobody, config, epochs, (rows, lives.columns)
+    )
+    while not trainer.finished:
+        trainer.run_epoch()
+    return curve.eval()
+
+
+def as_running(lives: TrainingLives) -> Running:
+    """Return the training lives as units whose end, and failure mode, nobody knows."""
+    arrays, table = lives.arrays, lives.table
+    nowhere = np.full(len(arrays.remaining), np.nan)
+    unknown = replace(arrays, remaining=nowhere, combo=arrays.combo.copy())
+    mode, groups = table.roles.failure_mode, table.conditions.groups
+    known = [group for group in table.inputs if groups[group].name != mode]
+    cells = np.array(table.combinations).reshape(len(table.combinations), -1)[:, known]
+    possible = (cells[arrays.combo][:, None] == cells[None]).all(axis=2) & ~table.endless
+    count = len(lives.packed.rows)
+    sensors = lives.values[:, : len(table.sensors)]
+    return Running(
+        list(range(count)), unknown, lives.packed, sensors, possible, [[] for _ in range(count)]
+    )
+
+
+def prognosis_facts(lives: TrainingLives, config: TrainConfig) -> dict[str, Any]:
+    """Return what a model keeps to answer how long units last, as plain JSON values."""
+    arrays, ends = lives.arrays, lives.packed.starts[1:] - 1
+    lengths = (arrays.elapsed + np.nan_to_num(arrays.remaining))[ends]
+    prior = life_length(lives, np.ones(len(lengths), dtype=bool))
+    return {
+        "prognosis": asdict(leave_lives_out(lives, config)),
+        "life_length": {**asdict(prior), "mean": prior.mean.tolist()},
+        "lengths": [float(lengths.min()), float(lengths.max())],
+    }
+
+
+def life_length(lives: TrainingLives, kept: Any) -> LifeLength:
+    """Fit the lengths of some of the lives; one whose end is not known lasted longer."""
+    ends = lives.packed.starts[1:] - 1
+    left = lives.arrays.remaining[ends]
+    length = lives.arrays.elapsed[ends] + np.nan_to_num(left)
+    return LifeLength.fit(
+        length[kept], np.isnan(left)[kept], lives.arrays.combo[kept], len(lives.table.combinations)
+    )

@@ -1,0 +1,128 @@
+"""How long units last: near the truth, as sure as it may be, and open about what it never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gan_lab.errors import BadParameter, BadTable
+from gan_lab.synth.lives.sequential import SequentialTVAE
+from tests.synth.lives.prognosis.conftest import cut, lives
+
+NEW = lives(40, seed=7, first=101)
+
+
+def test_new_units_are_answered_near_the_truth_and_intervals_hold_it(model: SequentialTVAE) -> None:
+    running, truth = cut(NEW)
+    answer = model.prognose(running)
+    assert answer.units.tolist() == truth.index.tolist()
+    naive = (65 - running.groupby("unit")["hour"].last()).clip(lower=0)
+    error, without = (answer.median - truth).abs().mean(), (naive - truth).abs().mean()
+    assert error < 0.5 * without
+    held = answer.interval(0.9)
+    assert 0.8 <= ((held["lower"] <= truth) & (truth <= held["upper"])).mean() <= 1
+    assert (answer.interval(0.5)["upper"] < held["upper"]).all()
+    assert answer.health.argmin() == truth.to_numpy().argmin() or answer.health.min() < 0.1
+    late = answer.fails_within(10)
+    assert late[truth <= 4].min() > late[truth >= 25].max()
+
+
+def test_figures_of_lives_left_out_say_what_new_units_show(model: SequentialTVAE) -> None:
+    answer = model.prognose(cut(NEW)[0])
+    assert answer.figures["lives"] == 16
+    assert answer.figures["late"]["mae"] < answer.figures["early"]["mae"]
+    assert 0.75 <= answer.figures["coverage_90"] <= 1
+    assert "16 lives left out" in answer.worth
+
+
+def test_a_loaded_model_answers_as_the_fitted_one(model: SequentialTVAE, tmp_path: Path) -> None:
+    running, _ = cut(NEW[NEW["unit"] < 105])
+    model.save(tmp_path / "model")
+    again = SequentialTVAE.load(tmp_path / "model").prognose(running)
+    pd.testing.assert_frame_equal(again.to_frame(), model.prognose(running).to_frame())
+
+
+def test_history_is_what_would_have_been_answered_at_each_age(model: SequentialTVAE) -> None:
+    running, _ = cut(NEW[NEW["unit"] < 103])
+    answer = model.prognose(running)
+    history = answer.history(101)
+    ages = history.ages[[3, -1]]
+    for age in ages:
+        then = model.prognose(running[(running["unit"] == 101) & (running["hour"] <= age + 1)])
+        now = answer.at(101, age)
+        np.testing.assert_allclose(now.quantiles, then.quantiles, rtol=1e-3)
+    assert len(history) > 20
+    with pytest.raises(BadParameter, match="no unit 7"):
+        answer.history(7)
+
+
+def test_a_unit_that_outlives_all_others_is_named_and_widens(model: SequentialTVAE) -> None:
+    young = NEW[NEW["unit"] == 101].drop(columns="rul").head(30)
+    old = pd.concat([young] * 5, ignore_index=True).assign(hour=np.arange(1, 151))
+    answer = model.prognose(old)
+    assert "older than any training life" in answer.remarks[0]
+    width = answer.interval(0.9)
+    assert (width["upper"] - width["lower"]).iloc[0] > 5
+
+
+def test_readings_far_outside_all_training_lives_are_named_and_not_used(
+    model: SequentialTVAE,
+) -> None:
+    running, truth = cut(NEW[NEW["unit"] < 110], seed=3)
+    strange = model.prognose(running.assign(heat=running["heat"] + 40))
+    assert all("heat is far outside all training lives" in remark for remark in strange.remarks)
+    without = model.prognose(running.drop(columns="heat"))
+    np.testing.assert_allclose(strange.quantiles, without.quantiles)
+    held = strange.interval(0.9)
+    assert ((held["lower"] <= truth) & (truth <= held["upper"])).mean() > 0.6
+    slightly = model.prognose(running.assign(heat=running["heat"] + 13))
+    assert any("heat is outside all training lives" in remark for remark in slightly.remarks)
+
+
+def test_gaps_absent_columns_and_one_row_are_answered(model: SequentialTVAE) -> None:
+    running, _ = cut(NEW[NEW["unit"] < 104])
+    gaps = running.copy()
+    gaps.loc[gaps.index[::3], "vibration"] = np.nan
+    assert np.isfinite(model.prognose(gaps).quantiles).all()
+    absent = model.prognose(running.drop(columns="vibration"))
+    assert "no column vibration" in absent.remarks[0]
+    one = model.prognose(running.tail(1))
+    assert len(one) == 1 and np.isfinite(one.quantiles).all()
+    assert one.ages[0] == pytest.approx(running["hour"].iloc[-1] - 1)
+
+
+def test_what_cannot_be_read_is_refused_with_the_column(model: SequentialTVAE) -> None:
+    running, _ = cut(NEW[NEW["unit"] < 103])
+    with pytest.raises(BadTable, match="hour"):
+        model.prognose(running.drop(columns="hour"))
+    with pytest.raises(BadTable, match="'heat' should hold numbers"):
+        model.prognose(running.assign(heat="warm"))
+
+
+def test_futures_go_on_from_the_last_row_to_an_end_of_their_own(model: SequentialTVAE) -> None:
+    running, _ = cut(NEW[NEW["unit"] < 104], seed=2)
+    answer = model.prognose(running)
+    futures = answer.futures(60, units=[101, 102], seed=4)
+    assert set(running.columns) - {"unit"} <= set(futures.columns)
+    for unit, drawn in futures.groupby("unit"):
+        own = running[running["unit"] == unit]
+        assert drawn["hour"].min() == own["hour"].max() + 1
+        lengths = drawn.groupby("future").size()
+        assert len(lengths) == 60
+        assert (drawn.groupby("future")["rul"].last() == 0).all()
+        spread = answer.quantile([0.1, 0.9]).loc[unit]
+        assert ((lengths >= spread[0.1] - 2) & (lengths <= spread[0.9] + 2)).mean() > 0.7
+        first = drawn.groupby("future").first()
+        assert abs(first["heat"].mean() - own["heat"].tail(5).mean()) < 2
+        assert first["room"].std() > 0.3
+    again = answer.futures(60, units=[101, 102], seed=4)
+    pd.testing.assert_frame_equal(futures, again)
+
+
+def test_a_table_of_urgency_escapes_names(model: SequentialTVAE) -> None:
+    running, _ = cut(NEW[NEW["unit"] < 104])
+    page = model.prognose(running.assign(unit="<b>" + running["unit"].astype(str)))._repr_html_()
+    assert "&lt;b&gt;101" in page and "<b>101" not in page
