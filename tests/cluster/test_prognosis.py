@@ -59,7 +59,7 @@ def test_rows_cannot_be_asked_and_a_machine_without_model_says_so(
 ) -> None:
     running, _ = cut(lives(2, seed=5))
     with pytest.raises(NoModel, match="gan-lab train"):
-        lab.prognose("motor_abb_m3bp_003", running)
+        lab.prognose("motor_weg_w22_003", running)
     plain = tmp_path / "plain.csv"
     lives(12, seed=1).drop(columns=["unit", "rul"]).to_csv(plain, index=False)
     lab.import_machine("plain", plain)

@@ -29,8 +29,8 @@ from gan_lab.synth.lives.prognosis.running import Running
 from gan_lab.synth.lives.prognosis.scores import scores
 from gan_lab.synth.lives.training_lives import TrainingLives
 
-STEPS, FOLD_STEPS = 2_000, 700  # of a curve fitted to all lives, and without some
-FOLDS = ((12, 5), (40, 3))  # of so many lives at most; of more, two
+STEPS, FOLD_STEPS = 2_000, 300  # of a curve fitted to all lives, and without some
+FOLDS, MANY_LIVES, FOLDS_OF_MANY = 3, 40, 2
 MAX_JUDGED = 100  # lives left out that are judged
 AGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.88, 0.95)  # shares of a life, at which
 TEMPERS = (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03)
@@ -58,8 +58,7 @@ def leave_lives_out(lives: TrainingLives, config: TrainConfig) -> LeftOut:
     count = len(packed.rows)
     if count < 2 or not len(known):
         return LeftOut(USUAL_TEMPER, ANY_MISFIT, {"lives": 0})
-    folds = next((folds for most, folds in FOLDS if count <= most), 2)
-    folds = min(folds, count)
+    folds = FOLDS_OF_MANY if count > MANY_LIVES else min(FOLDS, count)
     rng = np.random.default_rng(config.seed)
     fold = rng.permutation(count) % folds
     judged = rng.permutation(known)[:MAX_JUDGED]
