@@ -24,7 +24,7 @@ from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import create_run
 
 STATES = ("success", "failure", "revoked", "running", "pending", "lost")
-KINDS: tuple[Kind, ...] = ("train", "seed", "generate", "report")
+KINDS: tuple[Kind, ...] = ("train", "seed", "generate", "report", "prognose")
 MACHINES = ("motor_siemens_001", "pump_grundfos_cr3_004", "press")
 FLEETS = ("20261123-220000-a1b2", None)
 EPOCHS = 40
