@@ -113,7 +113,7 @@ def _train(work: Work) -> dict[str, Any]:
     kind = config.kind(roles)
     work.say("initializing", 0, config.epochs, f"Learning {len(table):,} rows ({kind})")
     progress = TrainingProgress(work, config.epochs)
-    columns = {"on_column": progress.on_column} if kind == "tabular" else {}
+    stoppable = {"on_column": progress.on_column} if kind == "tabular" else {"check": work.check}
     model = model_class(kind).fit(
         table,
         roles,
@@ -121,7 +121,7 @@ def _train(work: Work) -> dict[str, Any]:
         on_epoch=progress.on_epoch,
         resume=progress.resume(),
         on_checkpoint=progress.on_checkpoint,
-        **columns,
+        **stoppable,
     )
     work.check()
     last = progress.last

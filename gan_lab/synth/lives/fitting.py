@@ -52,7 +52,7 @@ class Fitting:
         )
         training.run(self._curve_phase())
         training.run(self._network_phase(training.epochs_left))
-        self.history = training.history
+        self.history, self.stopped = training.history, training.stopped
         self.curve.eval()
         self.residual.tvae.network.eval()
         self.residual.tvae.fit_prior(self.batch, self.config.seed)

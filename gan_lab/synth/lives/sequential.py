@@ -15,7 +15,14 @@ from gan_lab.synth.lives.drawing import Drawing
 from gan_lab.synth.lives.fitting import Fitting
 from gan_lab.synth.lives.model import LivesModel, TrainingRecord
 from gan_lab.synth.lives.prognosis.answer import prognose
-from gan_lab.synth.lives.prognosis.left_out import fit_curve, prognosis_facts
+from gan_lab.synth.lives.prognosis.left_out import (
+    Check,
+    do_nothing,
+    fit_curve,
+    leave_lives_out,
+    nothing_left_out,
+    prognosis_facts,
+)
 from gan_lab.synth.lives.prognosis.prognosis import Prognosis
 from gan_lab.synth.network.device import one_thread
 from gan_lab.synth.network.training import OnCheckpoint, OnEpoch
@@ -36,10 +43,12 @@ class SequentialTVAE(LivesModel):
         on_epoch: OnEpoch | None = None,
         resume: bytes | None = None,
         on_checkpoint: OnCheckpoint | None = None,
+        check: Check = do_nothing,
     ) -> Self:
         """Learn the lives of a table; `config.epochs` is the most it may take.
 
         `on_epoch` is called after every epoch; True stops, and the model fitted so far is returned.
+        `check` is called often while it is learned what prognoses are worth, and may raise.
         `on_checkpoint(epoch, state)` may call `state()` for the bytes that `resume` takes.
         Raises `BadTable` for a table that cannot be learned from, `TaskFailed` if training
         diverges.
@@ -47,13 +56,18 @@ class SequentialTVAE(LivesModel):
         fitting = Fitting(table, roles, config)
         fitting.run(on_epoch, resume, on_checkpoint)
         lives = fitting.lives
-        facts = fitting.facts() | prognosis_facts(lives, config)
+        left_out, wear_curve = nothing_left_out(), fitting.curve
+        if not fitting.stopped:
+            left_out = leave_lives_out(lives, config, check)
+            everyone = np.ones(len(lives.packed.rows), dtype=bool)
+            wear_curve = fit_curve(lives, everyone, config, check=check)
+        facts = fitting.facts() | prognosis_facts(lives, left_out)
         model = cls(
             lives.table,
             lives.context,
             lives.drivers,
             fitting.curve,
-            fit_curve(lives, np.ones(len(lives.packed.rows), dtype=bool), config),
+            wear_curve,
             fitting.residual,
             fitting.population(),
             Calibration.identity(lives.table.regimes, len(lives.table.sensors)),

@@ -8,6 +8,7 @@ chosen there by the logarithmic score, and the figures are kept with the model.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -39,6 +40,13 @@ ANY_MISFIT = 1e9
 MISFIT_SHARE = 0.95  # of lives left out, that fit as well as is usual
 
 
+Check = Callable[[], None]
+
+
+def do_nothing() -> None:
+    """Let a fit go on."""
+
+
 @dataclass
 class LeftOut:
     """The `temper` of the likelihood, the `misfit` of readings that is usual, and `figures` of
@@ -49,7 +57,9 @@ class LeftOut:
     figures: dict[str, Any]
 
 
-def leave_lives_out(lives: TrainingLives, config: TrainConfig) -> LeftOut:
+def leave_lives_out(
+    lives: TrainingLives, config: TrainConfig, check: Check = do_nothing
+) -> LeftOut:
     """Judge the prognosis of every life whose end is known by a curve fitted without it."""
     arrays, packed = lives.arrays, lives.packed
     ends = packed.starts[1:] - 1
@@ -57,7 +67,7 @@ def leave_lives_out(lives: TrainingLives, config: TrainConfig) -> LeftOut:
     known = np.flatnonzero(np.isfinite(arrays.remaining[ends]))
     count = len(packed.rows)
     if count < 2 or not len(known):
-        return LeftOut(USUAL_TEMPER, ANY_MISFIT, {"lives": 0})
+        return nothing_left_out()
     folds = FOLDS_OF_MANY if count > MANY_LIVES else min(FOLDS, count)
     rng = np.random.default_rng(config.seed)
     fold = rng.permutation(count) % folds
@@ -65,7 +75,7 @@ def leave_lives_out(lives: TrainingLives, config: TrainConfig) -> LeftOut:
     running = as_running(lives)
     cases: list[_Case] = []
     for number in range(folds):
-        curve = fit_curve(lives, fold != number, config, FOLD_STEPS)
+        curve = fit_curve(lives, fold != number, config, FOLD_STEPS, check)
         kept = fold != number
         prior = life_length(lives, kept)
         reader = WearReader.of(
@@ -80,6 +90,11 @@ def leave_lives_out(lives: TrainingLives, config: TrainConfig) -> LeftOut:
             evidence = {c: reader.evidence(blocks[c], life, ages) for c in able}
             cases.append(_Case(evidence, able, reader.lengths, prior, length[life] - ages))
     return _calibrated(cases, life_length(lives, np.ones(count, dtype=bool)))
+
+
+def nothing_left_out() -> LeftOut:
+    """Return what is presumed where no life can be left out."""
+    return LeftOut(USUAL_TEMPER, ANY_MISFIT, {"lives": 0})
 
 
 @dataclass
@@ -123,8 +138,15 @@ def _calibrated(cases: list[_Case], prior: LifeLength) -> LeftOut:
     return LeftOut(temper, float(np.quantile(misfits, MISFIT_SHARE)), figures)
 
 
-def fit_curve(lives: TrainingLives, kept: Any, config: TrainConfig, steps: int = STEPS) -> Curve:
-    """Fit a degradation curve to some of the lives in about so many steps.
+def fit_curve(
+    lives: TrainingLives,
+    kept: Any,
+    config: TrainConfig,
+    steps: int = STEPS,
+    check: Check = do_nothing,
+) -> Curve:
+    """Fit a degradation curve to some of the lives in about so many steps; `check` is called
+    between its epochs and may raise.
 
     Unlike the curve that draws lives it holds none out to stop early by: measured on engines never
     seen, the distance to the end is read 15 % better from a curve that has learned from all.
@@ -139,6 +161,7 @@ def fit_curve(lives: TrainingLives, kept: Any, config: TrainConfig, steps: int =
         curve, lives.curve_data(kept), nobody, config, epochs, (rows, lives.columns)
     )
     while not trainer.finished:
+        check()
         trainer.run_epoch()
     return curve.eval()
 
@@ -159,13 +182,13 @@ def as_running(lives: TrainingLives) -> Running:
     )
 
 
-def prognosis_facts(lives: TrainingLives, config: TrainConfig) -> dict[str, Any]:
+def prognosis_facts(lives: TrainingLives, left_out: LeftOut) -> dict[str, Any]:
     """Return what a model keeps to answer how long units last, as plain JSON values."""
     arrays, ends = lives.arrays, lives.packed.starts[1:] - 1
     lengths = (arrays.elapsed + np.nan_to_num(arrays.remaining))[ends]
     prior = life_length(lives, np.ones(len(lengths), dtype=bool))
     return {
-        "prognosis": asdict(leave_lives_out(lives, config)),
+        "prognosis": asdict(left_out),
         "life_length": {**asdict(prior), "mean": prior.mean.tolist()},
         "lengths": [float(lengths.min()), float(lengths.max())],
     }

@@ -10,7 +10,7 @@ import pytest
 
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.synth.lives.sequential import SequentialTVAE
-from tests.synth.lives.prognosis.conftest import cut, lives
+from tests.synth.lives.prognosis.conftest import CONFIG, ROLES, cut, lives
 
 NEW = lives(40, seed=7, first=101)
 
@@ -120,6 +120,22 @@ def test_futures_go_on_from_the_last_row_to_an_end_of_their_own(model: Sequentia
         assert first["room"].std() > 0.3
     again = answer.futures(60, units=[101, 102], seed=4)
     pd.testing.assert_frame_equal(futures, again)
+
+
+def test_a_fit_that_is_stopped_learns_no_prognosis_and_one_that_is_cancelled_ends() -> None:
+    class Cancelled(Exception):
+        pass
+
+    def cancel() -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        SequentialTVAE.fit(lives(6, seed=2), ROLES, CONFIG, check=cancel)
+    stopped = SequentialTVAE.fit(
+        lives(6, seed=2), ROLES, CONFIG, on_epoch=lambda _: True, check=cancel
+    )
+    answer = stopped.prognose(cut(NEW[NEW["unit"] < 103])[0])
+    assert "No life could be left out" in answer.worth
 
 
 def test_a_table_of_urgency_escapes_names(model: SequentialTVAE) -> None:
