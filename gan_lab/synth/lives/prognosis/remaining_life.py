@@ -35,7 +35,8 @@ LENGTHS = 120  # candidates of a life's length
 SHORTEST, LONGEST = 0.4, 3.0  # of them, in lengths of training lives
 REMAINING = 240  # distances to the end that a posterior gives the probability of
 MAX_COMBINATIONS = 8  # of conditions, the most frequent, that a unit may have
-BLOCKS = 50  # of a typical life: the rows of a block are averaged
+# Of a typical life: the rows of a block are averaged. Blocks are longer where each holds regimes.
+BLOCKS, MAX_WIDER = 50, 5
 CHUNK_BLOCKS = 64  # that are read at once
 MIN_DENSITY = 0.01  # of an even one: what was thought impossible costs no more than so much
 
@@ -116,7 +117,8 @@ class WearReader:
     def blocks(self, running: Running, combo: int) -> Blocks:
         """Average the rows of all units, under one combination of conditions."""
         packed, lives = running.packed, running.lives
-        each = max(1, round(float(np.median(self.table.covariates[ROWS].values)) / BLOCKS))
+        rows = float(np.median(self.table.covariates[ROWS].values))
+        each = max(1, round(rows / BLOCKS * min(self.table.regimes, MAX_WIDER)))
         key = (packed.life, packed.age // each, lives.regime)
         order = np.lexsort(key[::-1])
         new = np.r_[True, np.any([np.diff(k[order]) != 0 for k in key], axis=0)]
