@@ -300,8 +300,9 @@ def saved(page: Page, lab: Lab, name: str, word: str) -> list[Any]:
     The command's promise is not waited for: it hangs behind a dialog where Jupyter thinks that the
     file has changed on disk, and that dialog is answered here.
     """
-    command(page, "docmanager:save")
-    for _ in range(300):
+    for look in range(300):
+        if look % 15 == 0:  # what was saved may be older than what is on the screen
+            command(page, "docmanager:save")
         outputs = [output for cell in lab.read(name).cells for output in cell.get("outputs", [])]
         if word in str(outputs):
             return outputs
