@@ -28,12 +28,13 @@ def print_json(value: Any) -> None:
 def write_table(path: Path, table: Any) -> None:
     """Write a table as CSV, or as Parquet where the file is called so, whole or not at all."""
     from gan_lab.workspace.files import written_beside
+    from gan_lab.workspace.tables import write_parquet
 
+    if path.suffix == ".parquet":
+        write_parquet(path, table)
+        return
     with written_beside(path) as beside:
-        if path.suffix == ".parquet":
-            table.to_parquet(beside, index=False)
-        else:
-            table.to_csv(beside, index=False)
+        table.to_csv(beside, index=False)
 
 
 def finish(runs: Sequence[Any], detach: bool, as_json: bool, many: bool = False) -> int:

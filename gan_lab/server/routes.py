@@ -66,10 +66,7 @@ def import_table(request: Request) -> Any:
     """Import the table as `gan-lab import` does, named by what its first bytes say it is."""
     from gan_lab.cluster import catalogue
 
-    path: Path = request.body
-    with path.open("rb") as file:
-        kind = "parquet" if file.read(4) == b"PAR1" else "csv"
-    path = path.rename(path.with_name(f"{check_machine_id(request.name)}.{kind}"))
+    path = _named(request.body, check_machine_id(request.name))
     return catalogue.import_machine(request.name, path, **request.query)
 
 
@@ -77,12 +74,17 @@ def prognose(request: Request) -> list[dict[str, Any]]:
     """Return how long running units will last, one object a unit, from their rows so far."""
     from gan_lab.cluster.prognosis import prognose as answer
 
-    path = request.body
+    table = (
+        answer(request.name, _named(request.body, "running")).to_frame().reset_index(names="unit")
+    )
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _named(path: Path, stem: str) -> Path:
+    """Rename a table that was sent by what its first bytes say it is."""
     with path.open("rb") as file:
         kind = "parquet" if file.read(4) == b"PAR1" else "csv"
-    path = path.rename(path.with_name(f"running.{kind}"))
-    table = answer(request.name, path).to_frame().reset_index(names="unit")
-    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+    return path.rename(path.with_name(f"{stem}.{kind}"))
 
 
 def get_report(request: Request) -> str:

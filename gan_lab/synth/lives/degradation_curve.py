@@ -83,6 +83,18 @@ class Curve(nn.Module):
         value, hidden = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
         return value, hidden
 
+    def loadings(self, hidden: Tensor) -> Tensor:
+        """Return how far each random effect moves each column, (rows, 6, columns), given the last
+        hidden layer."""
+        columns = len(self.log_sigma)
+        directions = self.random.weight[:columns].view(columns, EFFECTS, BASIS).transpose(0, 1)
+        return (self.basis(hidden) @ directions.flatten(0, 1).T).view(len(hidden), EFFECTS, columns)
+
+    @property
+    def within_life(self) -> Tensor:
+        """One over the standard deviation of each column within a life, beside its level."""
+        return torch.exp(-self.log_sigma) / (1 - self.level_share).sqrt()
+
     @property
     def beta(self) -> float:
         """Weight of the random effects' KL (Higgins et al. 2017). The columns of a row mostly owe

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_lab.synth.lives.degradation_curve import BASIS, BLOCK_ROWS, EFFECTS, Curve
+from gan_lab.synth.lives.degradation_curve import BLOCK_ROWS, EFFECTS, Curve
 
 MAX_SHARE = 0.9  # of a column's variance beside the curve, that is its level in each life
 RIDGE = 1.0  # of the regression of random effects on conditions: the curve has learned most
@@ -58,15 +58,13 @@ class Evidence:
         sums = torch.zeros(lives, EFFECTS + 1, columns, dtype=torch.float64)
         squares = torch.zeros(lives, EFFECTS, EFFECTS + 1, dtype=torch.float64)
         found = cls(squares, sums, torch.zeros_like(sums[:, 0]), curve.level_share.double())
-        directions = curve.random.weight[:columns].view(columns, EFFECTS, BASIS).transpose(0, 1)
-        scale = torch.exp(-curve.log_sigma) / (1 - curve.level_share).sqrt()
+        scale = curve.within_life
         for start in range(0, len(data.life), BLOCK_ROWS):
             part = slice(start, start + BLOCK_ROWS)
             hidden, life = curve.hidden(data.features[part]), data.life[part]
             known = torch.ones_like(data.values[part]) if data.known is None else data.known[part]
             error = (data.values[part] - curve.fixed(hidden)[:, :columns]) * known * scale
-            loadings = curve.basis(hidden) @ directions.flatten(0, 1).T
-            loadings = loadings.view(len(hidden), EFFECTS, columns) * (known * scale)[:, None]
+            loadings = curve.loadings(hidden) * (known * scale)[:, None]
             both = torch.cat([loadings, error[:, None]], dim=1).double()
             found.squares.index_add_(0, life, both[:, :-1] @ both.transpose(1, 2))
             found.sums.index_add_(0, life, both)

@@ -92,17 +92,12 @@ class Asked:
 
     def _answer(self, unit: int, ages: Floats | None = None) -> _Answer:
         """Return what is believed of a unit at some ages, or at its last row."""
-        able = {c: s for c, s in self.groups.items() if self.running.possible[unit, c]}
-        evidence = {
-            combo: self.reader.evidence(self.blocks[combo], unit, ages)
-            for combo in able or self.groups
-        }
+        able = self.running.able(unit, self.groups)
+        evidence = {combo: self.reader.evidence(self.blocks[combo], unit, ages) for combo in able}
         # Readings unlike those of lives left out say less: nothing alike was learned from.
         misfit = np.min([each.misfit() for each in evidence.values()], axis=0)
         temper = self.left_out["temper"] / np.maximum(misfit / self.left_out["misfit"], 1.0)
-        posterior = Posterior.of(
-            evidence, self.reader.lengths, self.length, able or self.groups, temper
-        )
+        posterior = Posterior.of(evidence, self.reader.lengths, self.length, able, temper)
         own = next(iter(evidence.values())).ages
         return _Answer(own, posterior, list(evidence))
 

@@ -62,8 +62,7 @@ def leave_lives_out(
 ) -> LeftOut:
     """Judge the prognosis of every life whose end is known by a curve fitted without it."""
     arrays, packed = lives.arrays, lives.packed
-    ends = packed.starts[1:] - 1
-    length = (arrays.elapsed + np.nan_to_num(arrays.remaining))[ends]
+    ends, length = packed.starts[1:] - 1, lengths_of(lives)
     known = np.flatnonzero(np.isfinite(arrays.remaining[ends]))
     count = len(packed.rows)
     if count < 2 or not len(known):
@@ -86,10 +85,10 @@ def leave_lives_out(
         blocks = {combo: reader.blocks(running, combo) for combo in groups}
         for life in judged[fold[judged] == number]:
             ages = arrays.elapsed[ends[life]] * np.array(AGES)
-            able = {c: s for c, s in groups.items() if running.possible[life, c]} or groups
+            able = running.able(life, groups)
             evidence = {c: reader.evidence(blocks[c], life, ages) for c in able}
             cases.append(_Case(evidence, able, reader.lengths, prior, length[life] - ages))
-    return _calibrated(cases, life_length(lives, np.ones(count, dtype=bool)))
+    return _calibrated(cases)
 
 
 def nothing_left_out() -> LeftOut:
@@ -113,7 +112,7 @@ class _Case:
         return Posterior.of(self.evidence, self.lengths, self.prior, self.shares, weights)
 
 
-def _calibrated(cases: list[_Case], prior: LifeLength) -> LeftOut:
+def _calibrated(cases: list[_Case]) -> LeftOut:
     """Choose the temper of the best score, or the lowest one that is as good within a standard
     error of lives (Breiman et al. 1984): an answer that is too wide does less harm."""
     by_temper = np.array(
@@ -184,8 +183,7 @@ def as_running(lives: TrainingLives) -> Running:
 
 def prognosis_facts(lives: TrainingLives, left_out: LeftOut) -> dict[str, Any]:
     """Return what a model keeps to answer how long units last, as plain JSON values."""
-    arrays, ends = lives.arrays, lives.packed.starts[1:] - 1
-    lengths = (arrays.elapsed + np.nan_to_num(arrays.remaining))[ends]
+    lengths = lengths_of(lives)
     prior = life_length(lives, np.ones(len(lengths), dtype=bool))
     return {
         "prognosis": asdict(left_out),
@@ -194,11 +192,18 @@ def prognosis_facts(lives: TrainingLives, left_out: LeftOut) -> dict[str, Any]:
     }
 
 
+def lengths_of(lives: TrainingLives) -> Floats:
+    """Return the length of each life, mean steps: to its end, or as far as it is known."""
+    arrays = lives.arrays
+    return (arrays.elapsed + np.nan_to_num(arrays.remaining))[lives.packed.starts[1:] - 1]
+
+
 def life_length(lives: TrainingLives, kept: Any) -> LifeLength:
     """Fit the lengths of some of the lives; one whose end is not known lasted longer."""
-    ends = lives.packed.starts[1:] - 1
-    left = lives.arrays.remaining[ends]
-    length = lives.arrays.elapsed[ends] + np.nan_to_num(left)
+    censored = np.isnan(lives.arrays.remaining[lives.packed.starts[1:] - 1])
     return LifeLength.fit(
-        length[kept], np.isnan(left)[kept], lives.arrays.combo[kept], len(lives.table.combinations)
+        lengths_of(lives)[kept],
+        censored[kept],
+        lives.arrays.combo[kept],
+        len(lives.table.combinations),
     )

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gan_lab.synth.lives.degradation_curve import (
-    BASIS,
     EFFECTS,
     WEAR_FEATURES,
     Curve,
@@ -194,14 +193,11 @@ class WearReader:
             rest @ first.weight[:, WEAR_FEATURES:].T + first.bias
         )
         hidden = curve.hidden[1:](inputs).flatten(0, 1)
-        scale = torch.exp(-curve.log_sigma) / (1 - curve.level_share).sqrt()
         values = torch.from_numpy(blocks.values[start:stop])
         value = curve.fixed(hidden)[:, :columns].view(*elapsed.shape, columns)
-        random = curve.random.weight[:columns].view(columns, EFFECTS, BASIS).transpose(0, 1)
-        loadings = curve.basis(hidden) @ random.flatten(0, 1).T
-        loadings = loadings.view(*elapsed.shape, EFFECTS, columns)
+        loadings = curve.loadings(hidden).view(*elapsed.shape, EFFECTS, columns)
         error = (values - value)[:, :, None]
-        return torch.cat([loadings, error], dim=2).mul(scale)
+        return torch.cat([loadings, error], dim=2).mul(curve.within_life)
 
 
 @dataclass

@@ -74,6 +74,10 @@ class Running:
         possible = _possible(table, frame.iloc[first], remarks)
         return cls(units, lives, packed, values.astype(np.float32), possible, remarks)
 
+    def able(self, unit: int, shares: dict[int, float]) -> dict[int, float]:
+        """Return those of some combinations that a unit may have; all, where it fits none."""
+        return {c: share for c, share in shares.items() if self.possible[unit, c]} or shares
+
     @property
     def ages(self) -> Floats:
         """The age of each unit at its last row, mean steps."""
