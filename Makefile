@@ -5,7 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Compiled files are written on first use: half the size on disk, and fast from the second start on.
 export PYTHONDONTWRITEBYTECODE :=
-PIP := $(BIN)/pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
+# Twice quiet: what pip warns of is its own configuration; errors are shown.
+PIP := $(BIN)/pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
 # Two files of tests at a time (tests/conftest.py says which stay together), the longest first.
 TWO := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
@@ -17,9 +18,14 @@ help:            ## list these commands
 demo: .venv/.ready   ## the main job for one machine on embedded services: seed, train, generate, report, notebook
 	$(BIN)/gan-lab demo
 
-test: .venv/.ready-test   ## lint and every test
-	$(MAKE) --no-print-directory lint check
-	$(BIN)/python -m pytest -m slow $(TWO)
+test: .venv/.ready-test   ## lint and every test; installs Chromium where there is none
+	@$(MAKE) --no-print-directory lint check
+	@if $(BIN)/python -m tests.browser.chromium; then \
+		$(BIN)/python -m pytest -m slow $(TWO); \
+	else \
+		$(BIN)/python -m pytest -m slow $(TWO) --ignore tests/browser; \
+		echo "tests/browser did not run: no Chromium could be installed." >&2; exit 1; \
+	fi
 
 check: .venv/.ready-test  ## what one runs while coding: the quick tests, two at a time
 	$(BIN)/python -m pytest -m "not slow" $(TWO)

@@ -22,6 +22,8 @@ import pytest
 from nbformat.reader import NotJSONError
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.browser import chromium
+
 ROOT = Path(__file__).parent.parent.parent
 SCREENSHOTS = ROOT / "test-output" / "browser"
 MACHINES = ("motor_siemens_001.yaml", "pump_grundfos_cr3_004.yaml")
@@ -187,10 +189,7 @@ def _address(server: subprocess.Popen[bytes], private: Path) -> str:
 
 def find_chromium() -> str:
     """Return Chromium's path; fails, never skips, where there is none."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if path := shutil.which(name):
-            return path
-    pytest.fail("These tests need Chromium: install it (on Debian: apt-get install chromium).")
+    return chromium.find() or pytest.fail(chromium.MISSING)
 
 
 @pytest.fixture(scope="package")
@@ -199,9 +198,9 @@ def browser() -> Iterator[Browser]:
     path = find_chromium()
     expect.set_options(timeout=PATIENCE_MS)  # of what is expected of pages; by default 5 s
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
-        yield chromium
-        chromium.close()
+        opened = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="package")
