@@ -5,8 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Compiled files are written on first use: half the size on disk, and fast from the second start on.
 export PYTHONDONTWRITEBYTECODE :=
-# Twice quiet: what pip warns of is its own configuration; errors are shown.
-PIP := $(BIN)/pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
+# Twice quiet: what pip warns of is its own configuration. What it does is in the log.
+PIP := $(BIN)/pip install -qq --log .venv/pip.log --no-compile --disable-pip-version-check --constraint constraints.txt
 # Two files of tests at a time (tests/conftest.py says which stay together), the longest first.
 TWO := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 

@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ["torch", "sdv", "distributed", "papermill", "ipywidgets"]
@@ -34,6 +36,15 @@ def test_every_pin_is_a_name_and_a_version() -> None:
 def test_everything_declared_is_pinned() -> None:
     declared = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
     assert {name_of(line) for line in declared} - pins().keys() == set()
+
+
+def test_every_pin_can_be_had_for_the_lowest_python() -> None:
+    """Of 3.11 Debian 12 has the third release."""
+    lowest = PROJECT["requires-python"].removeprefix(">=") + ".2"
+    installed = {name_of(d.name): d for d in distributions() if name_of(d.name) in pins()}
+    wants = {name: d.metadata.get("Requires-Python") or "" for name, d in installed.items()}
+    same = {name for name, d in installed.items() if pins()[name].endswith("==" + d.version)}
+    assert [name for name in same if lowest not in SpecifierSet(wants[name])] == []
 
 
 def test_conda_environment_equals_the_project() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import click
 
-from gan_lab.cli import fleets, machines, services, tasks, upkeep
+from gan_lab.cli import fleets, init, machines, services, tasks, upkeep
 from gan_lab.cli.show import EXIT_INTERRUPTED, refuse
 from gan_lab.errors import GanLabError, RequestError
 
@@ -47,5 +47,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-for module in (machines, tasks, fleets, services, upkeep):
+for module in (init, machines, tasks, fleets, services, upkeep):
     module.add_to(cli)

@@ -1,0 +1,35 @@
+"""`gan-lab init`: a workspace for whoever has no clone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gan_lab.cli import cli
+from gan_lab.settings import find_workspace
+from gan_lab.workspace.profiles import profile_ids
+
+
+def test_an_empty_folder_becomes_a_workspace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GAN_LAB_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(cli, ["init"]).exit_code == 0
+    assert find_workspace() == tmp_path
+    assert "motor_siemens_001" in profile_ids()
+    assert (tmp_path / "notebooks" / "machine.ipynb").exists()
+    assert "/runs/" in (tmp_path / ".gitignore").read_text().splitlines()
+
+
+def test_what_is_there_stays(tmp_path: Path) -> None:
+    home = tmp_path / "lab"
+    profile = home / "data" / "machines" / "motor_siemens_001.yaml"
+    profile.parent.mkdir(parents=True)
+    profile.write_text("mine")
+    (home / ".gitignore").write_text("mine")
+    said = CliRunner().invoke(cli, ["init", str(home)]).output
+    assert profile.read_text() == (home / ".gitignore").read_text() == "mine"
+    assert f"{home} is a workspace" in said
