@@ -99,8 +99,12 @@ def get_machine_status(machine_id: str) -> dict[str, Any]:
     }
 
 
-def import_machine(machine_id: str, files: str | Path | Sequence[str | Path], **roles: Any) -> Any:
-    """Make a machine of the user's own table (CSV or Parquet); returns what was understood.
+def import_machine(
+    machine_id: str,
+    files: str | Path | pd.DataFrame | Sequence[str | Path | pd.DataFrame],
+    **roles: Any,
+) -> Any:
+    """Make a machine of the user's own table (CSV, Parquet, a data frame); returns what was found.
 
     `life`, `time`, `rul`, `failure`, `failure_mode`: the columns that play these parts; each may be
     left out.
@@ -108,5 +112,5 @@ def import_machine(machine_id: str, files: str | Path | Sequence[str | Path], **
     """
     from gan_lab.synth.importing.importer import import_table
 
-    paths = [files] if isinstance(files, str | Path) else list(files)
-    return import_table(machine_id, [Path(path) for path in paths], **roles)
+    several = files if isinstance(files, list | tuple) else [files]
+    return import_table(machine_id, several, **roles)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Roles
 from gan_lab.synth.importing.columns import Column
-from gan_lab.synth.importing.one_table import must_have
 
 MAX_TEXTS = 500
 PERSON = re.compile(
@@ -25,6 +24,43 @@ KINDS = {
     "rul": ("whole", "number"),
 }
 """What the column of a part may hold."""
+PARTS = {
+    "life": r"(unit|life|engine|asset|machine|experiment|run)([\W_]?(id|no|nr|number))?",
+    "time": r"time|date|timestamp|datetime|cycles?|hours?|zeit|t",
+    "rul": r"rul|ttf|remaining.*life|time[\W_]to[\W_]failure",
+}
+"""What the column of a part is often called, before its unit."""
+
+
+def must_have(name: str, names: Collection[str]) -> None:
+    """Raise `BadTable` where there is no such column, naming those that look alike."""
+    if name in names:
+        return
+    folded = {known.casefold(): known for known in names}
+    close = get_close_matches(name.casefold(), list(folded), n=3, cutoff=0.5)
+    alike = ", ".join(repr(folded[item]) for item in close)
+    known = ", ".join(map(repr, list(names)[:10])) + (", ..." if len(names) > 10 else "")
+    hint = f"Did you mean {alike}?" if close else f"There are {known}."
+    raise BadTable(f"There is no column {name!r}. {hint}")
+
+
+def propose_parts(facts: dict[str, Column], roles: Roles) -> list[str]:
+    """Say which columns are called like a part that nobody has named."""
+    options = []
+    for part, called in PARTS.items():
+        if getattr(roles, part) is None:
+            alike = (
+                name
+                for name, column in facts.items()
+                if re.fullmatch(rf"({called})([\W_]+(utc|iso|s|min|h|d)?\W*)?", name, re.IGNORECASE)
+                and column.kind in KINDS[part]
+                and name not in roles.columns
+            )
+            options += [f"--{part} {name!r}" for name in list(alike)[:1]]
+    if not options:
+        return []
+    lost = "" if roles.life else " Without a life the rows have no order."
+    return [f"By their names these columns play a part: {', '.join(options)}.{lost}"]
 
 
 def choose_columns(
@@ -53,10 +89,8 @@ def _reason_to_leave(column: Column) -> str:
     name, kind = column.name, column.kind
     if kind == "missing" and re.fullmatch(r"column_\d+|Unnamed: \d+", name):
         return "it has neither a heading nor a value"
-    if name.startswith("__index_level_"):
-        return "it is the index of a data frame"
     if kind == "unusable":
-        return f"it holds {column.source_type}, which no model here learns"
+        return f"it holds {column.example[1]}, which no model here learns"
     if kind in ("text", "whole") and PERSON.search(name):
         return "it seems to identify a person"
     if kind in ("text", "whole") and SERIAL.search(name):
@@ -71,12 +105,12 @@ def _reason_to_leave(column: Column) -> str:
     return ""
 
 
-def check_columns(kept: dict[str, Column], roles: Roles, path: Path) -> None:
+def check_columns(kept: dict[str, Column], roles: Roles, source: str) -> None:
     """Raise `BadTable` where a column has no value, is infinite, or cannot play its part."""
     if unusable := [column for column in kept.values() if column.kind == "unusable"]:
-        types = ", ".join(f"{column.name!r} ({column.source_type})" for column in unusable)
+        types = ", ".join(f"{column.name!r} ({column.example[1]})" for column in unusable)
         raise BadTable(
-            f"{types} of {path.name} cannot be modelled: numbers, text, booleans and dates can. "
+            f"{types} of {source} cannot be modelled: numbers, text, booleans and dates can. "
             "Leave it out with --leave-out, or convert it in the file."
         )
     if roles.rul and kept[roles.rul].kind == "missing":
@@ -90,7 +124,7 @@ def check_columns(kept: dict[str, Column], roles: Roles, path: Path) -> None:
         if names:
             more = f", and so do {', '.join(map(repr, names[1:]))}" if len(names) > 1 else ""
             raise BadTable(
-                f"The column {names[0]!r} of {path.name} {fault}{more}. Correct the file, or leave "
+                f"The column {names[0]!r} of {source} {fault}{more}. Correct the file, or leave "
                 "out what is wrong with --leave-out."
             )
     for part, kinds in KINDS.items():
@@ -99,11 +133,11 @@ def check_columns(kept: dict[str, Column], roles: Roles, path: Path) -> None:
     learned = [c for name, c in kept.items() if name not in (roles.life, roles.time, roles.rul)]
     if learned and all(column.constant and not column.missing for column in learned):
         raise BadTable(
-            f"Every column of {path.name} is constant beside life, time and rul: there is nothing "
+            f"Every column of {source} is constant beside life, time and rul: there is nothing "
             "to learn. Import columns that change."
         )
     if set(kept) <= set(roles.columns):
-        raise BadTable(f"{path} has no column left to learn from beside {', '.join(kept)}.")
+        raise BadTable(f"{source} has no column left to learn from beside {', '.join(kept)}.")
 
 
 def _check_part(column: Column, part: str, kinds: tuple[str, ...], gaps: bool) -> None:

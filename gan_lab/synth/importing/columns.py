@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+import re
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,12 @@ WHOLE = r"^[+-]?\d{1,18}$"
 MOSTLY = 0.9
 """A text column of which at least this share are numbers is one of numbers with slips."""
 DATES = (
-    "%Y-%m-%d", "%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y",
-    "%Y/%m/%d", "%d-%b-%Y", "%d-%b-%y", "%d-%m-%Y",
+    "%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d-%b-%Y", "%d-%b-%y",
+    "%d-%m-%Y", "%Y/%m/%d",
 )  # fmt: skip
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
-DATE_FORMATS = ("iso", *(date + time for date in DATES for time in TIMES))
-
-Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+DATE_FORMATS = ("ISO8601", *(date + time for date in DATES for time in TIMES))
+ZONE = re.compile(r"[T ].*[+-]\d{2}:?\d{2}$")
 
 
 @dataclass
@@ -31,42 +30,30 @@ class Column:
     """What one column holds.
 
     `kind` is one of missing, whole, number, bool, date, text, unusable. `values` are in the type
-    that is written: null where a text stands among numbers. `example`: the row and the text of the
-    first cell that is no number.
+    that is written: missing where a text stands among numbers. `example`: the row and the text of
+    the first cell that is no number. `notes`: what a user should know of it.
     """
 
     name: str
     kind: str
-    values: pa.ChunkedArray
-    source_type: pa.DataType
-    numbers: int = 0
-    slips: int = 0
+    values: pd.Series
     example: tuple[int, str] = (0, "")
-    date_formats: tuple[str, ...] = ()
-    nullable: bool = False
-    missing: int = 0
-    infinite: bool = False
-    counts_rows: bool = False
-    minimum: float | None = None
-    maximum: float | None = None
-    sample: Floats = None  # type: ignore[assignment]
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.missing = self.values.null_count
+        self.missing = int(self.values.isna().sum())
+        self.infinite, self.counts_rows = False, False
+        self.minimum: float | None = None
+        self.maximum: float | None = None
         self.sample = np.empty(0)
-        if not self.numeric:
-            return
-        array = pc.cast(self.values, pa.float64(), safe=False).drop_null().to_numpy()
-        array = array[~np.isnan(array)]
-        finite = array[np.isfinite(array)]
-        self.missing = len(self.values) - len(array)
-        self.infinite = len(finite) < len(array)
-        if not len(array):
-            self.kind = "missing"
-        if len(finite):
-            self.minimum, self.maximum = float(finite.min()), float(finite.max())
-            self.counts_rows = len(finite) > 1 and bool((np.diff(finite) == 1).all())
+        if self.numeric:
+            numbers = self.values.dropna().to_numpy(float)
+            finite = numbers[np.isfinite(numbers)]
+            self.infinite = len(finite) < len(numbers)
             self.sample = finite[:: 1 + len(finite) // SAMPLE_ROWS].copy()
+            if len(finite):
+                self.minimum, self.maximum = float(finite.min()), float(finite.max())
+                self.counts_rows = len(finite) > 1 and bool((np.diff(finite) == 1).all())
 
     @property
     def numeric(self) -> bool:
@@ -78,19 +65,15 @@ class Column:
         """How many cells are not empty."""
         return len(self.values) - self.missing
 
-    @cached_property
+    @property
     def shares(self) -> dict[str, float]:
         """The different values and their shares, of numbers among an even sample of the rows."""
-        if self.numeric:
-            levels, counts = np.unique(self.sample, return_counts=True)
-            names = [f"{level:g}" for level in levels]
-        elif self.kind in ("text", "bool", "date"):
-            found = plain(self.values).drop_null().value_counts()
-            names = [str(level) for level in found.field("values")]
-            counts = found.field("counts").to_numpy()
-        else:
+        if self.kind in ("missing", "unusable"):
             return {}
-        return dict(zip(names, (counts / counts.sum()).tolist(), strict=True))
+        values = pd.Series(self.sample) if self.numeric else self.values
+        shares = values.value_counts(normalize=True, sort=False)
+        form = "{:g}".format if self.numeric else str
+        return {form(value): float(share) for value, share in shares.items()}
 
     @property
     def distinct(self) -> int:
@@ -115,83 +98,88 @@ class Column:
     @property
     def outliers(self) -> int:
         """Values more than three times the span of the middle 98 % beyond it."""
-        if not self.numeric or not len(self.sample):
+        if not len(self.sample):
             return 0
         low, high = np.quantile(self.sample, [0.01, 0.99])
         margin = 3 * (high - low)
-        values = self.values.to_numpy()
-        beyond = (values < low - margin) | (values > high + margin)
+        beyond = (self.values < low - margin) | (self.values > high + margin)
         return int(beyond.sum()) if margin > 0 else 0
 
-    @property
-    def series(self) -> pd.Series:
-        """The values as pandas holds them: whole numbers with gaps as Int64, booleans as boolean.
 
-        What had such a type in a Parquet file keeps it.
-        """
-        kind, dtype = self.values.type, ""
-        if pa.types.is_floating(kind):
-            dtype = f"Float{kind.bit_width}" if self.nullable and kind.bit_width > 16 else ""
-        elif self.nullable or self.missing:
-            if pa.types.is_boolean(kind):
-                dtype = "boolean"
-            elif pa.types.is_integer(kind):
-                dtype = str(kind).replace("uint", "UInt").replace("int", "Int")
-        mapper = (lambda _: pd.api.types.pandas_dtype(dtype)) if dtype else None
-        return self.values.to_pandas(types_mapper=mapper)
-
-
-def read_column(
-    name: str, given: pa.ChunkedArray, decimal: str = ".", nullable: bool = False
-) -> Column:
-    """Find out what a column holds; `nullable`: it was of a type of pandas that has <NA>."""
-    kind = given.type
-    if given.null_count == len(given):
-        return Column(name, "missing", given, kind)
-    if is_text(kind):
+def read_column(name: str, given: pd.Series, decimal: str = ".") -> Column:
+    """Find out what a column holds; what had a type of its own keeps it."""
+    held = pd.api.types.infer_dtype(given.astype(object) if given.dtype == "category" else given)
+    if given.isna().all():
+        return Column(name, "missing", given)
+    if held == "string":
         return _read_text(name, given, decimal)
-    if pa.types.is_decimal(kind):  # by way of text: Arrow is a bit off
-        return Column(name, "number", given.cast(pa.string()).cast(pa.float64()), kind)
-    if pa.types.is_boolean(kind):
-        what = "bool"
-    elif pa.types.is_integer(kind):
-        what = "whole"
-    elif pa.types.is_floating(kind):
-        what = "number"
-    else:
-        date = pa.types.is_temporal(kind) and not pa.types.is_time(kind)
-        what = "date" if date else "unusable"
-    return Column(name, what, given, kind, nullable=nullable)
+    if held == "decimal":
+        return Column(name, "number", given.astype("float64"))
+    if held == "boolean":
+        return Column(name, "bool", given.astype("boolean") if given.dtype == object else given)
+    if pd.api.types.is_datetime64_any_dtype(given):
+        return Column(name, "date", given)
+    if pd.api.types.is_numeric_dtype(given):
+        whole = pd.api.types.is_integer_dtype(given)
+        return Column(name, "whole" if whole else "number", given)
+    return Column(name, "unusable", given, (0, type(given.dropna().iloc[0]).__name__))
 
 
-def _read_text(name: str, given: pa.ChunkedArray, decimal: str) -> Column:
-    values = plain(given)
-    present = values.drop_null()
-    numbers = to_numbers(values, decimal)
-    found = len(numbers) - numbers.null_count
-    slips = len(present) - found
-    column = Column(name, "text", given, given.type, found, slips)
+def _read_text(name: str, given: pd.Series, decimal: str) -> Column:
+    texts = pa.array(given.astype(object), pa.string(), from_pandas=True)
+    numbers = to_numbers(texts, decimal)
+    present, found = texts.drop_null(), len(numbers) - numbers.null_count
+    slips, notes, example = len(present) - found, [], (0, "")
     if slips:
-        row = pc.index(pc.and_(pc.is_valid(values), pc.is_null(numbers)), True).as_py()
-        column.example = (row + 1, values[row].as_py())
+        row = pc.index(pc.and_(pc.is_valid(texts), pc.is_null(numbers)), True).as_py()
+        example = (row + 1, texts[row].as_py())
+    cell = f"({example[1]!r} in row {example[0]})"
     if found >= MOSTLY * len(present):
         whole = not slips and pc.all(pc.match_substring_regex(_trim(present), WHOLE)).as_py()
-        values = numbers.cast(pa.int64()) if whole else numbers
-        kind = "whole" if whole else "number"
-        return Column(name, kind, values, given.type, found, slips, column.example)
+        values = numbers.to_pandas()
+        if whole:
+            values = values.astype("Int64" if numbers.null_count else "int64")
+        if slips:
+            notes = [f"{name!r} has {slips} texts among its numbers {cell}: they count as missing."]
+        return Column(name, "whole" if whole else "number", values, example, notes)
+    plain = given.astype(object) if given.dtype != "category" else given
     if found:
-        return column
+        notes = [
+            f"{name!r} mixes {found} numbers with texts {cell}: it counts as text; empty the cells "
+            "that are not numbers to make it one."
+        ]
+        return Column(name, "text", plain, example, notes)
     if {text.strip().casefold() for text in present.unique().to_pylist()} <= {"true", "false"}:
-        column.kind, column.values = "bool", pc.equal(pc.utf8_lower(_trim(values)), "true")
-    else:
-        likely = [form for form in DATE_FORMATS if _are_dates(present[:1], form)]
-        column.date_formats = tuple(form for form in likely if _are_dates(present, form))
-        if column.date_formats:
-            column.kind, column.values = "date", to_dates(values, column.date_formats[0])
-    return column
+        truth = plain.str.strip().str.lower().map({"true": True, "false": False})
+        return Column(name, "bool", truth.astype("boolean" if len(present) < len(given) else bool))
+    stripped = pd.Series(present.to_pandas()).str.strip()
+    forms = [form for form in DATE_FORMATS if _dates(stripped[:1], form) is not None]
+    forms = [form for form in forms if _dates(stripped, form) is not None]
+    if not forms:
+        return Column(name, "text", plain, example, _alike(name, present))
+    if len(forms) > 1 and forms[0] != "ISO8601":
+        notes.append(f"{name!r} was read as {forms[0]}; days and months may be swapped.")
+    if ZONE.search(example[1]):
+        notes.append(f"{name!r} has a time zone {cell}: it is now UTC.")
+    dates = _dates(texts.to_pandas().str.strip(), forms[0])
+    assert dates is not None
+    return Column(name, "date", dates, example, notes)
 
 
-def to_numbers(values: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
+def _alike(name: str, present: pa.Array) -> list[str]:
+    """Say which texts differ by upper case and blanks alone."""
+    forms: dict[str, list[str]] = {}
+    for text in present.unique().to_pylist():
+        forms.setdefault(text.strip().casefold(), []).append(text)
+    return [
+        f"{name!r} has {' and '.join(map(repr, alike))}: they stay apart; write them alike in the "
+        "file if they mean the same."
+        for alike in forms.values()
+        if len(alike) > 1
+    ]
+
+
+def to_numbers(values: pa.Array, decimal: str) -> pa.Array:
     """Return texts as numbers, null where they are none; 1,234.5 and 12 % are some."""
     if decimal == ".":
         try:
@@ -200,7 +188,7 @@ def to_numbers(values: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
             pass
     texts = _trim(values)
     group = "." if decimal == "," else ","
-    grouped = pc.match_substring_regex(texts, THOUSANDS.format(group, decimal))
+    grouped = pc.match_substring_regex(texts, THOUSANDS.format(group, decimal or "."))
     texts = pc.if_else(grouped, pc.replace_substring(texts, group, ""), texts)
     if decimal == ",":
         texts = pc.replace_substring(texts, ",", ".")
@@ -209,43 +197,14 @@ def to_numbers(values: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
     return pc.if_else(number, texts, None).cast(pa.float64())
 
 
-def to_dates(values: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
-    """Return texts as times without zone; raises `ArrowInvalid` where one is not of this form."""
-    texts = _trim(values)
-    if form == "iso":
-        try:
-            return texts.cast(pa.timestamp("us"))
-        except pa.ArrowInvalid:
-            return texts.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
-    if not form.endswith(".%f"):
-        return pc.strptime(texts, format=form, unit="us")
-    whole = pc.replace_substring_regex(texts, r"[.,]\d+$", "")
-    seconds = pc.strptime(whole, format=form.removesuffix(".%f"), unit="us")
-    rest = pc.replace_substring_regex(texts, r"^.*[.,]", "0.").cast(pa.float64())
-    micros = pc.round(pc.multiply(rest, 1e6)).cast(pa.int64())
-    return pc.add(seconds.cast(pa.int64()), micros).cast(pa.timestamp("us"))
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a type holds texts, as they are or numbered (a category of pandas)."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return categories as the values they stand for."""
-    kind = values.type
-    return values.cast(kind.value_type) if pa.types.is_dictionary(kind) else values
-
-
-def _trim(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.utf8_trim_whitespace(values)
-
-
-def _are_dates(present: pa.ChunkedArray, form: str) -> bool:
+def _dates(texts: pd.Series, form: str) -> pd.Series | None:
+    """Return texts as times in UTC without zone; None where one is not of this form."""
     try:
-        first = pc.min(to_dates(present, form)).as_py()
-    except pa.ArrowInvalid:
-        return False
-    return first.year >= 1000  # %Y takes two digits for the first century
+        dates = pd.to_datetime(texts.str.replace(",", "."), format=form, utc=True)
+    except ValueError:
+        return None
+    return dates.dt.tz_localize(None)
+
+
+def _trim(values: pa.Array) -> pa.Array:
+    return pc.utf8_trim_whitespace(values)

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from gan_lab.errors import BadParameter
+from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Roles
-from gan_lab.synth.importing.column_choice import check_columns, choose_columns
+from gan_lab.synth.importing.column_choice import (
+    check_columns,
+    choose_columns,
+    must_have,
+    propose_parts,
+)
 from gan_lab.synth.importing.columns import Column, read_column
 from gan_lab.synth.importing.lives import settle_lives
-from gan_lab.synth.importing.one_table import read_columns
-from gan_lab.synth.importing.sources import read_source
+from gan_lab.synth.importing.sources import Source, one_table, read_source
 from gan_lab.synth.importing.summary import ImportSummary, notes_on, summarise
 from gan_lab.workspace.files import written_beside
 from gan_lab.workspace.profiles import (
@@ -30,7 +33,7 @@ from gan_lab.workspace.profiles import (
 from gan_lab.workspace.tables import seed_path
 from gan_lab.workspace.units import guess_unit
 
-MAX_STATES = 30
+MIN_ROWS, MAX_STATES = 10, 30
 COMPARED_ROWS = 400_000
 FALLS = 0.3  # correlation with the remaining useful life
 STATE = re.compile(
@@ -40,7 +43,7 @@ STATE = re.compile(
 
 def import_table(
     machine_id: str,
-    files: Sequence[Path | str],
+    files: Sequence[Path | str | pd.DataFrame],
     *,
     life: str | None = None,
     time: str | None = None,
@@ -54,7 +57,7 @@ def import_table(
     long: Sequence[str] | None = None,
     replace: bool = False,
 ) -> ImportSummary:
-    """Make a machine of the user's own files and say what was understood.
+    """Make a machine of the user's own files, or data frames, and say what was understood.
 
     `life`, `time`, `rul`, `failure`, `failure_mode`, `state` name columns and may all be left out;
     without `time` the order of the rows counts. With `failure` and `life` but no `rul`, a column
@@ -76,25 +79,25 @@ def import_table(
         life=life or ("life" if life_per_file else None), time=time or (long[1] if long else None),
         rul=rul, state=state, failure_mode=failure_mode or failure,
     )  # fmt: skip
-    sources = [read_source(Path(file)) for file in files]
-    facts = read_columns(sources, long, roles.life, life_per_file)
+    sources = [read_source(Path(f) if isinstance(f, str) else f) for f in files]
+    facts = _read_columns(sources, long, roles.life, life_per_file)
     parts = [*roles.columns, *([failure] if failure and failure_mode else [])]
     left_out = choose_columns(facts, parts, columns, leave_out)
     kept = {name: column for name, column in facts.items() if name not in left_out}
-    check_columns(kept, roles, sources[0].path)
+    check_columns(kept, roles, sources[0].name)
     notes = [note for source in sources for note in source.notes]
-    notes += notes_on(kept, roles)
-    read = pd.DataFrame({name: column.series for name, column in kept.items()})
+    notes += notes_on(kept) + propose_parts(facts, roles)
+    read = pd.DataFrame({name: column.values for name, column in kept.items()})
     if repeated := int(read.head(COMPARED_ROWS).duplicated().sum()):
         notes.append(f"Rows that repeat an earlier row: {repeated}.")
     table, roles, notes_on_lives = settle_lives(read, roles, failure)
     notes += notes_on_lives
     if len(table.columns) > len(kept):  # with a rul or lives made
-        arrow = pa.Table.from_pandas(table, preserve_index=False)
-        kept = {name: read_column(name, arrow[name]) for name in arrow.column_names}
+        kept = {name: read_column(name, table[name]) for name in table}
     lives = table[roles.life].nunique() if roles.life else None
+    names = ["data frame" if isinstance(f, pd.DataFrame) else str(f) for f in files]
     imported = Imported(
-        files=[str(source.path) for source in sources], rows=len(table), lives=lives,
+        files=names, rows=len(table), lives=lives,
         columns=list(table.columns), left_out=left_out, notes=notes,
     )  # fmt: skip
     with written_beside(seed_path(machine_id)) as beside:
@@ -113,9 +116,37 @@ def read_table(file: Path) -> pd.DataFrame:
     Raises `BadTable` where it is no table.
     """
     source = read_source(file)
-    table, decimal = source.table, source.decimal or "."
-    columns = [read_column(name, table[name], decimal) for name in table.column_names]
-    return pd.DataFrame({column.name: column.series for column in columns})
+    columns = [read_column(name, source.table[name], source.decimal) for name in source.table]
+    return pd.DataFrame({column.name: column.values for column in columns})
+
+
+def _read_columns(
+    sources: Sequence[Source], long: Sequence[str] | None, life: str | None, life_per_file: bool
+) -> dict[str, Column]:
+    """Return what the columns of all files hold, by name.
+
+    `long`: the tag, time and value columns of a historian's export, which is turned wide, by `life`
+    too where there is one: a row a moment, a column a tag, which keeps its value until the next.
+    """
+    table = one_table(sources, life, life_per_file)
+    decimal = next((source.decimal for source in sources if source.decimal), ".")
+    if long:
+        tag, time, value = long
+        keys = [life, time] if life else [time]
+        for name in (*keys, tag, value):
+            must_have(name, table.columns)
+        tall = {
+            name: read_column(name, table[name], decimal).values for name in [*keys, tag, value]
+        }
+        wide = pd.DataFrame(tall).pivot_table(index=keys, columns=tag, values=value, aggfunc="last")
+        held = wide.groupby(level=life).ffill() if life else wide.ffill()
+        table = held.dropna().reset_index()
+    if len(table) < MIN_ROWS:
+        raise BadTable(
+            f"{sources[0].name} has {len(table)} rows: at least {MIN_ROWS} are needed to learn "
+            "anything."
+        )
+    return {str(name): read_column(str(name), table[name], decimal) for name in table}
 
 
 def profile_from(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gan_lab.cluster.catalogue import import_machine
 from gan_lab.errors import BadParameter, BadTable, TooMuchMemory
 from gan_lab.synth.importing.importer import import_table
 from gan_lab.workspace.profiles import Profile, load_profile, profile_ids, write_profile
@@ -70,7 +71,10 @@ def test_the_profile_tells_ranges_levels_units_and_origin(tmp_path: Path) -> Non
     table = lives().assign(flow_m3_h=lives()["rul"] + 0.5, flag=lives()["cycle"] == 3)
     table.astype({"flag": int}).to_csv(tmp_path / "a.csv", index=False)
     summary = import_table("mine_1", [tmp_path / "a.csv"])
-    assert "'unit' (--life)?" in " ".join(summary.notes)
+    proposed = (
+        "these columns play a part: --life 'unit', --time 'cycle', --rul 'rul'. Without a life"
+    )
+    assert proposed in " ".join(summary.notes)
     roles = {"life": "unit", "time": "cycle", "rul": "rul", "state": "mode"}
     import_table("mine_1", [tmp_path / "a.csv"], replace=True, **roles)
     profile = load_profile("mine_1")
@@ -132,15 +136,11 @@ def test_times_as_loggers_and_historians_write_them(tmp_path: Path, name: str) -
 
 
 ODD_FILES = {
-    "units below the heading": ("t;x;p\n;1/min;bar\n", "{i};{i}.5;1", r"units .* \(1/min, bar\)"),
     "lines before the heading": ("# PI\nPlant 7\n\nt;x;p\n", "{i};{i}.5;1", "has 3 lines before"),
-    "no heading": ("", "{i};{i}.5;1", "column_1 to column_3"),
     "point between thousands": ("t;x;p\n", "{i};1.0{i:02},5;1", ""),
     "comma between thousands": ("t,x,p\n", '{i},"1,0{i:02}.5",1', ""),
-    "quoted decimal commas": ("t,x,p\n", '{i},"{i},5",1', ""),
     "dates and decimal commas": ("t;x\n", "01.03.2024 00:{i:02};{i},5", ""),
     "percent": ("t;x;p\n", "{i};{i}.5%;1", ""),
-    "spaces at the end, as NASA writes": ("", "{i} {i}.5 1  ", "no heading"),
     "line breaks in cells": ("t,x,p\n", '{i},{i}.5,"a\nb"', ""),
 }  # fmt: skip
 
@@ -150,9 +150,9 @@ def test_odd_files(tmp_path: Path, what: str) -> None:
     heading, row, note = ODD_FILES[what]
     text = heading + "\n".join(row.format(i=i) for i in range(30))
     summary = import_table("mine_1", [save(tmp_path / "a.csv", text)])
-    values = read_seed("mine_1")["x" if heading else "column_2"].to_numpy()
+    values = read_seed("mine_1")["x"].to_numpy()
     assert (values % 1000 == np.arange(30) + 0.5).all()
-    notes = [text for text in summary.notes if not text.startswith("Always the same")]
+    notes = [text for text in summary.notes if not text.startswith(("Always", "By their"))]
     assert re.search(note, notes[0]) if note else not notes
 
 
@@ -171,32 +171,36 @@ def test_mixed_types_duplicates_and_columns_alike_are_said(tmp_path: Path) -> No
     assert str(summary).splitlines()[1].split()[:3] == ["name", "type", "role"]
 
 
-def test_files_of_one_table_may_differ_in_types_but_not_in_decimals(tmp_path: Path) -> None:
+def test_files_of_one_table_may_differ_in_numbers_but_not_in_what_they_are(tmp_path: Path) -> None:
     whole, half = lives(1)[["cycle", "rul"]], lives(1)[["rul", "cycle"]] / 2
     whole.to_parquet(tmp_path / "a.parquet")
     half.to_parquet(tmp_path / "b.parquet")
     half.to_csv(tmp_path / "c.csv", index=False)
     half.to_csv(tmp_path / "d.csv", index=False, sep=";", decimal=",")
     paths = [tmp_path / name for name in ("a.parquet", "b.parquet", "c.csv", "d.csv")]
-    import_table("mine_1", paths[:3], life_per_file=True)
-    values = [*whole["cycle"], *half["cycle"], *half["cycle"]]
-    assert read_seed("mine_1")["cycle"].tolist() == values
-    with pytest.raises(BadTable, match="with a comma, .*c.csv with a point"):
+    import_table("mine_1", paths[:2], life_per_file=True)
+    assert read_seed("mine_1")["cycle"].tolist() == [*whole["cycle"], *half["cycle"]]
+    with pytest.raises(BadTable, match="are CSV and Parquet: bring one kind"):
+        import_table("mine_2", paths[1:3], life_per_file=True)
+    with pytest.raises(BadTable, match="with a comma, c.csv with a point"):
         import_table("mine_2", paths[2:], life_per_file=True)
     lives(1).to_csv(tmp_path / "e.csv", index=False)
     with pytest.raises(BadParameter, match="have a column 'unit': use --life unit"):
         import_table("mine_2", [tmp_path / "e.csv"] * 2, life="unit", life_per_file=True)
 
 
-def test_wide_short_files_and_double_names(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).normal(size=(314, 442))
-    wide = pd.DataFrame(values, columns=[f"s{i}" for i in range(440)] + ["s0", "s1"])
+def test_a_data_frame_comes_in_as_it_is() -> None:
+    summary = import_machine("mine_1", lives().set_index("unit"), life="unit", time="cycle")
+    pd.testing.assert_frame_equal(read_seed("mine_1"), lives())
+    assert (summary.rows, summary.lives) == (60, 3)
+
+
+def test_wide_short_files(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(314, 440))
+    wide = pd.DataFrame(values, columns=[f"s{i}" for i in range(440)])
     wide.to_csv(tmp_path / "wide.csv", index=False)
-    summary = import_table("mine_1", [tmp_path / "wide.csv"])
-    table = read_seed("mine_1")
-    assert table.shape == (314, 442)
-    assert list(table.columns[-2:]) == ["s0_2", "s1_2"]
-    assert sum("twice" in note for note in summary.notes) == 2
+    import_table("mine_1", [tmp_path / "wide.csv"])
+    assert read_seed("mine_1").shape == (314, 440)
 
 
 def test_time_that_runs_backwards_is_put_right_and_said(tmp_path: Path) -> None:
@@ -294,9 +298,8 @@ def test_types_with_gaps_stay_what_they_are(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(read_seed("mine_2"), table[["unit", "count", "flag", "on"]])
     table["price"] = [Decimal(number * 502) / 100 for number in range(60)]
     table.to_parquet(tmp_path / "a.parquet")
-    summary = import_table("mine_3", [tmp_path / "a.parquet"])
+    import_table("mine_3", [tmp_path / "a.parquet"])
     assert read_seed("mine_3")["price"].dtype == "float64"
-    assert any("'price' holds decimals" in note for note in summary.notes)
 
 
 @pytest.mark.parametrize("value", [[1, 2], {"a": 1}, b"ab"])
@@ -325,7 +328,9 @@ BAD_FILES = {
     "image.csv": (b"\x00\x01\x02\x03" * 100, "neither text nor Parquet"),
     "infinite.csv": (b"a,b\n" + b"1,2\n" * 20 + b"inf,3\n", "'a' of infinite.csv holds infinite"),
     "missing.csv": (b"a,b\n" + b"1,\n" * 20, "'b' of missing.csv has no value"),
-    "cut_off.csv": (b"a,b\n" + b"1,2\n" * 500 + b"1", "ends in the middle of a row"),
+    "twice.csv": (b"a,b,a\n" + b"1,2,3\n" * 20, "column 'a' twice"),
+    "numbers.csv": (b"1,2\n" * 20, "has no heading"),
+    "spaces.csv": (b"1 2.5 3\n" * 20, "no separator in common"),
     "ragged.csv": (b"a,b\n" + b"1,2\n" * 20 + b"1,2,3\n" * 20, "do not have 2 fields"),
 }
 
