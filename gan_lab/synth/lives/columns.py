@@ -82,12 +82,14 @@ class TimeColumn(NumericColumn):
     """The column of time, whose steps may vary.
 
     `mean_step` is in the column's unit, seconds for dates; `steps` the levels that steps take, or
-    where they are `varying` freely their quantiles.
+    where they are `varying` freely their quantiles. Where a life `wears_by_rows`, each row counts as
+    one step, however long it took.
     """
 
     mean_step: float = 1.0
     steps: list[float] = field(default_factory=lambda: [1.0])
     varying: bool = False
+    wears_by_rows: bool = False
 
     @classmethod
     def fit(cls, table: pd.DataFrame, name: str | None, packed: Packed) -> tuple[Self, Floats]:
@@ -114,6 +116,13 @@ class TimeColumn(NumericColumn):
             varying=varying,
         )
         return column, seconds
+
+    def elapsed(self, steps: Floats, packed: Packed) -> Floats:
+        """Return the age of each row in mean steps, from its step since the row before."""
+        if self.wears_by_rows:
+            return packed.age.astype(np.float64)
+        total = np.cumsum(steps) / self.mean_step
+        return np.asarray(total - total[packed.starts[packed.life]])
 
     @property
     def is_date(self) -> bool:

@@ -158,8 +158,7 @@ class Drawing:
             else:
                 steps = steps[symbols]
         steps = np.where(packed.age > 0, steps, 0.0)
-        total = np.cumsum(steps) / time.mean_step
-        elapsed = total - total[packed.starts[packed.life]]
+        elapsed = time.elapsed(steps, packed)
         left = np.where(self.table.endless[combo], np.nan, covariates[LEFT])
         remaining = (elapsed[packed.starts[1:] - 1] + left)[packed.life] - elapsed
         return Lives(

@@ -90,11 +90,14 @@ class LifeTable:
         starts, ends = packed.starts[:-1], packed.starts[1:] - 1
         time, seconds = TimeColumn.fit(table, roles.time, packed)
         steps = steps_between(seconds, packed)
-        total = np.cumsum(steps) / time.mean_step
-        elapsed = total - total[starts][packed.life]
+        elapsed = time.elapsed(steps, packed)
         rul, remaining = None, elapsed[ends][packed.life] - elapsed
         if roles.rul is not None:
-            rul, remaining = RulColumn.fit(table[roles.rul], elapsed, packed)
+            try:
+                rul, remaining = RulColumn.fit(table[roles.rul], elapsed, packed)
+            except BadTable:  # one in time is usual; else it may count rows
+                time.wears_by_rows, elapsed = True, packed.age.astype(np.float64)
+                rul, remaining = RulColumn.fit(table[roles.rul], elapsed, packed)
         parts = ColumnRoles(table, roles, packed)
         unknown = np.isnan(remaining[ends])
         if unknown.any() and not unknown.all():
@@ -251,7 +254,7 @@ class LifeTable:
         if self.time.name is not None:
             series[self.time.name] = self.time.write(seconds)
         if self.rul is not None:
-            series[self.rul.name] = self.rul.at(lives.elapsed, lives.remaining)
+            series[self.rul.name] = self.rul.at(lives.remaining)
         ordered = [series[str(name)].reset_index(drop=True) for name in self.columns]
         result = pd.concat(ordered, axis=1)
         result.columns = pd.Index(self.columns)

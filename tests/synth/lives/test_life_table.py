@@ -206,9 +206,13 @@ def test_a_life_barely_begun_is_as_far_from_its_end_as_most_are() -> None:
     assert left[-7:] == pytest.approx([0, 38, 38, 38, 39, 39, 39], abs=1)
 
 
-def test_a_rul_that_falls_while_no_time_passes_is_refused() -> None:
-    with pytest.raises(BadTable, match="'rul' falls within lives in which no time passes"):
-        fit(simple_lives().assign(t=5))
+def test_a_rul_that_counts_rows_falls_by_rows_however_long_each_took() -> None:
+    table = simple_lives()
+    table["t"] = table["t"] ** 2  # each row takes longer than the one before
+    drawn = draw(fit(table), lives=10)
+    assert (drawn["rul"] == drawn.groupby("unit").cumcount(ascending=False)).all()
+    with pytest.raises(BadTable, match="'rul' does not fall evenly"):
+        fit(table.assign(rul=np.sqrt(table["rul"])))
 
 
 def test_capped_and_censored_lives(table: pd.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""A column of remaining useful life: linear, capped, bent or relative; where lives are censored."""
+"""A column of remaining useful life: linear, capped, where lives are censored; what is refused."""
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,9 @@ def fit(rul: np.ndarray, elapsed: np.ndarray = ELAPSED) -> tuple[RulColumn, np.n
 def test_a_line_with_a_cap_comes_back() -> None:
     rul = np.minimum(8 * LEFT, 320.0)
     column, remaining = fit(rul)
-    assert (column.rate, column.cap, column.lowest, column.curve) == (8, 320, 0, None)
+    assert (column.rate, column.cap, column.lowest) == (8, 320, 0)
     np.testing.assert_allclose(remaining, LEFT)
-    assert column.at(ELAPSED, remaining).tolist() == rul.tolist()
+    assert column.at(remaining).tolist() == rul.tolist()
 
 
 def test_a_life_that_is_not_seen_to_its_end_has_a_distance_left() -> None:
@@ -31,18 +31,7 @@ def test_a_life_that_is_not_seen_to_its_end_has_a_distance_left() -> None:
     assert remaining[cut][-1] == 25 and remaining[~cut][-1] == 0
     column, remaining = fit(np.where(cut, np.nan, LEFT))
     assert np.isnan(remaining[cut]).all()
-    assert column.at(ELAPSED, remaining).isna().equals(pd.Series(cut))
-
-
-@pytest.mark.parametrize(
-    ("rul", "relative"),
-    [(np.sqrt(LEFT) * 10, False), (100 * (LEFT / (LEFT + ELAPSED)) ** 2, True)],
-)
-def test_a_rul_that_is_not_linear_follows_a_curve(rul: np.ndarray, relative: bool) -> None:
-    column, remaining = fit(rul)
-    assert column.curve is not None and column.relative is relative
-    np.testing.assert_allclose(remaining, LEFT)
-    assert np.abs(column.at(ELAPSED, remaining) - rul).max() < 0.03 * rul.max()
+    assert column.at(remaining).isna().equals(pd.Series(cut))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +39,9 @@ def test_a_rul_that_is_not_linear_follows_a_curve(rul: np.ndarray, relative: boo
     [
         (ELAPSED, ELAPSED, "rises within a life"),
         (np.full(len(LEFT), np.nan), ELAPSED, "no numbers"),
-        (np.sqrt(LEFT), np.zeros(len(LEFT)), "no time passes"),
+        (np.sqrt(LEFT) * 10, ELAPSED, "off a straight line"),
+        (LEFT / (LEFT + ELAPSED), ELAPSED, "does not fall evenly"),
+        (LEFT, np.zeros(len(LEFT)), "does not fall evenly"),
     ],
 )
 def test_what_is_no_rul_is_refused(rul: np.ndarray, elapsed: np.ndarray, says: str) -> None:

@@ -105,7 +105,7 @@ class Asked:
     def rate(self) -> float:
         """How much of the answer's unit a mean step is."""
         rul, time = self.model.table.rul, self.model.table.time
-        if rul is not None and rul.curve is None:
+        if rul is not None:
             return rul.rate
         return time.mean_step / (3600.0 if time.is_date else 1.0)
 

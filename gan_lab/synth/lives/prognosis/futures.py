@@ -77,8 +77,7 @@ class _Continuation(Drawing):
         ours = packed.age < self.past_rows
         before = (self.rows.start + packed.age)[ours]
         lives.steps[ours] = own.steps[before]
-        total = np.cumsum(lives.steps) / table.time.mean_step
-        lives.elapsed = total - total[packed.starts[packed.life]] + own.elapsed[self.rows.start]
+        lives.elapsed = table.time.elapsed(lives.steps, packed) + own.elapsed[self.rows.start]
         end = lives.elapsed[packed.starts[1:] - 1]
         lives.remaining = end[packed.life] - lives.elapsed
         drawn = Drawn(lives, packed, ~ours, rng)

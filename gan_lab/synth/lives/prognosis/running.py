@@ -57,10 +57,9 @@ class Running:
         units = frame[roles.life].iloc[first].tolist() if roles.life else [0]
         remarks: list[list[str]] = [[] for _ in units]
         seconds = _seconds(table, frame, packed)
-        total = np.cumsum(steps_between(seconds, packed)) / table.time.mean_step
-        elapsed = (
-            total - total[first][packed.life] + _first_ages(table, seconds[first])[packed.life]
-        )
+        steps = steps_between(seconds, packed)
+        elapsed = table.time.elapsed(steps, packed)
+        elapsed += _first_ages(table, seconds[first])[packed.life]
         numbers, covariates = _numbers(table, frame, packed, remarks)
         codes = _codes(table, frame)
         regime = _regimes(table, numbers, codes, packed, remarks)
@@ -69,7 +68,7 @@ class Running:
         lives = Lives(
             rows, np.zeros(len(rows), dtype=np.int64), {**covariates, START: seconds[first]},
             elapsed, np.full(len(elapsed), np.nan), regime, numbers, codes,
-            steps_between(seconds, packed), np.isnan(numbers),
+            steps, np.isnan(numbers),
         )  # fmt: skip
         possible = _possible(table, frame.iloc[first], remarks)
         return cls(units, lives, packed, values.astype(np.float32), possible, remarks)
