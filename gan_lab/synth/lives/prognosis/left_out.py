@@ -33,8 +33,8 @@ from gan_lab.synth.lives.training_lives import TrainingLives
 STEPS, FOLD_STEPS = 2_000, 300  # of a curve fitted to all lives, and without some
 FOLDS, MANY_LIVES, FOLDS_OF_MANY = 3, 40, 2
 MAX_JUDGED = 40  # lives left out that are judged
-AGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.88, 0.95)  # shares of a life, at which
-TEMPERS = (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03)
+AGES = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)  # shares of a life, at which
+TEMPERS = (0.5, 0.25, 0.12, 0.06, 0.03)
 USUAL_TEMPER = 0.1  # where no life can be left out
 ANY_MISFIT = 1e9
 MISFIT_SHARE = 0.95  # of lives left out, that fit as well as is usual
