@@ -197,16 +197,13 @@ def _windows(table: pd.DataFrame, last: bool = False) -> Sample:
 
 
 def _warped(lives: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Return lives played faster or slower by up to a fifth in each of their parts."""
+    """Return lives of which some parts are played faster and others slower."""
     found = []
     for _, life in lives.groupby("unit"):
-        speed = np.interp(
-            np.linspace(0, 3, len(life)), np.arange(4), rng.uniform(0.8, 1.25, size=4)
-        )
-        place = np.cumsum(speed) - speed[0]
-        place = np.minimum(place, len(life) - 1) if place[-1] > len(life) - 1 else place
-        picks = np.unique(np.round(place).astype(int), return_index=False)
-        found.append(life.iloc[picks])
+        knots = np.linspace(0, len(life) - 1, 5)
+        place = np.cumsum(np.interp(np.arange(len(life)), knots, rng.uniform(0.6, 1.4, size=5)))
+        place = (place - place[0]) / (place[-1] - place[0]) * (len(life) - 1)
+        found.append(life.iloc[np.round(place).astype(int)])
     return pd.concat(found, ignore_index=True)
 
 

@@ -18,6 +18,8 @@ from gan_lab.synth.network.encoding import FEW_VALUES
 
 MAX_VALUES = 200  # distinct ones that a column keeps to, where each comes five times or more
 STEP_BINS = 16
+MAX_BEYOND = 0.4  # of the logarithm, that a value lies beyond those seen
+LIMIT_SHARE = 0.1  # of values that are the largest one: it is a limit
 
 
 @dataclass
@@ -155,8 +157,24 @@ class Quantiles:
 
     def draw(self, scores: Floats) -> Floats:
         """Return the value of each normal score, between the smallest and the largest seen."""
-        middles = (np.arange(len(self.values)) + 0.5) / len(self.values)
-        return np.interp(ndtr(scores), middles, self.values)
+        return np.interp(ndtr(scores), self._shares, self.values)
+
+    def draw_beyond(self, scores: Floats) -> Floats:
+        """Return the same of positive values, with log-normal tails beyond the smallest and the
+        largest, by half of these at most; no tail where a tenth of all values end: records are cut
+        there."""
+        values = np.array(self.values)
+        low, high = ndtri(self._shares[[0, -1]])
+        least, most = (
+            np.mean(values == end) <= max(LIMIT_SHARE, 1 / len(values)) for end in values[[0, -1]]
+        )
+        beyond = most * np.maximum(scores - high, 0.0) - least * np.maximum(low - scores, 0.0)
+        reach = np.clip(np.log(values).std() * beyond, -MAX_BEYOND, MAX_BEYOND)
+        return np.asarray(self.draw(scores) * np.exp(reach))
+
+    @property
+    def _shares(self) -> Floats:
+        return (np.arange(len(self.values)) + 0.5) / len(self.values)
 
 
 def ranks(values: Floats) -> Floats:

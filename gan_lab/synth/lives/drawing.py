@@ -132,8 +132,9 @@ class Drawing:
         for name, quantiles in self.table.covariates.items():
             if quantiles.values[0] == quantiles.values[-1]:
                 found[name] = np.full(len(scores), quantiles.values[0])
-            else:
-                found[name] = quantiles.draw(scores[:, used])
+            else:  # the longest of ten lives is not the longest there can be
+                draw = quantiles.draw_beyond if name == ROWS else quantiles.draw
+                found[name] = draw(scores[:, used])
                 used += 1
         found[ROWS] = np.maximum(np.round(found[ROWS]), 1)
         found[START] = self.table.time.on_grid(found[START], self.table.covariates[START].values[0])

@@ -32,7 +32,9 @@ class Population:
         estimates.
 
         As many components as the Bayesian information criterion asks for (Schwarz 1978), three at
-        most. The more lives differ in a score, the more of `variance` is drawn as well: a random
+        most. They are wider than the lives seen, as the next draw of a normal distribution is whose
+        mean and covariance come from so few (Gelman et al. 2013, section 3.6), by half for five
+        lives. The more lives differ in a score, the more of `variance` is drawn as well: a random
         effect that none of them needed stays at zero, for the curve makes noise of it.
         """
         shifts = np.zeros((conditions, scores.shape[1]))
@@ -46,7 +48,8 @@ class Population:
         between = centered.var(axis=0)
         variance = variance * between / np.maximum(between + variance, 1e-12)
         covariances = covariances + np.diag(variance + 1e-6)
-        roots = np.linalg.cholesky(covariances).astype(np.float64)
+        wider = (len(scores) + 1) / max(len(scores) - 1, 1)
+        roots = np.linalg.cholesky(wider * covariances).astype(np.float64)
         return cls(shares, means, roots, shifts)
 
     def draw(self, condition: Ints, rng: np.random.Generator) -> Floats:

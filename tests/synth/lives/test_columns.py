@@ -66,6 +66,16 @@ def test_quantiles_give_back_what_they_were_made_of() -> None:
     assert (back.min(), back.max()) == (values.min(), values.max())
 
 
+def test_lengths_go_beyond_those_seen_but_not_beyond_a_limit() -> None:
+    lengths = np.array([120.0, 150, 160, 180, 190, 200, 210, 240, 260, 330])
+    scores = np.linspace(-4, 4, 4001)
+    drawn = Quantiles.of(lengths).draw_beyond(scores)
+    assert (np.diff(drawn) >= 0).all()
+    assert np.interp(2.3, scores, drawn) == pytest.approx(330 * 1.2, rel=0.05)  # one of a hundred
+    assert drawn[0] >= 120 / 1.5 and drawn[-1] <= 330 * 1.5
+    assert Quantiles.of(np.minimum(lengths, 220)).draw_beyond(scores)[-1] == 220
+
+
 def test_even_steps() -> None:
     assert even_step(np.array([1.0, 3.0, 9.0])) == 2
     assert even_step(np.array([1.0, 3.0, 6.0])) == 0

@@ -37,5 +37,14 @@ def test_a_number_that_tells_no_lives_apart_is_left_at_rest() -> None:
     population = Population.fit(means, none, 1, np.array([0.2, 1.0]))
     drawn = population.draw(np.zeros(4_000, dtype=np.int64), rng)
     apart = means[:, 0].var()
-    assert drawn[:, 0].var() == pytest.approx(apart + 0.2 * apart / (apart + 0.2), abs=0.02)
+    known = apart + 0.2 * apart / (apart + 0.2)
+    assert drawn[:, 0].var() == pytest.approx(61 / 59 * known, abs=0.02)
     assert drawn[:, 1].std() < 0.02
+
+
+def test_few_lives_are_drawn_wider_than_they_lie() -> None:
+    rng, none = np.random.default_rng(0), np.zeros(4_000, dtype=np.int64)
+    for lives, wider in ((5, 1.5), (200, 1.01)):
+        scores = rng.normal(size=(lives, 1))
+        drawn = Population.fit(scores, none[:lives], 1, np.zeros(1)).draw(none, rng)
+        assert drawn.var() == pytest.approx(wider * scores.var(), rel=0.05)
