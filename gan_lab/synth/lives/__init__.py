@@ -10,7 +10,7 @@ from readings to scores; drawing runs them up:
 | scale       | scale.Scale                             | AVAS, Tibshirani 1988                    |
 | curve       | degradation_curve.Curve, random_effects | Lu and Meeker 1993; Laird and Ware 1982  |
 | level       | level.LifeLevel                         | random intercepts; Henderson 1975        |
-| memory      | memory.Autoregression                   | Corsi 2009; threshold model, Tong 1983   |
+| memory      | memory.Autoregression                   | Corsi 2009                               |
 | variance    | variance.VarianceModel                  | Harvey 1976; Smyth 1989                  |
 | dependence  | dependence.Dependence                   | Rosenblatt 1952                          |
 | scores      | conditional_tvae.ConditionalTVAE        | Xu et al. 2019; Sohn et al. 2015         |

@@ -84,8 +84,8 @@ class TimeColumn(NumericColumn):
     """The column of time, whose steps may vary.
 
     `mean_step` is in the column's unit, seconds for dates; `steps` the levels that steps take, or
-    where they are `varying` freely their quantiles. Where a life `wears_by_rows`, each row counts as
-    one step, however long it took.
+    where they are `varying` freely their quantiles. Where a life `wears_by_rows`, each row counts
+    as one step, however long it took.
     """
 
     mean_step: float = 1.0

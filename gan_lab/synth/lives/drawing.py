@@ -194,8 +194,7 @@ class Drawing:
         for _ in range(2 if model.drivers else 1):
             curve, hidden = model.drivers.predict(model.curve, features, effects, known, packed)
             curve = curve[:, : len(table.sensors)]
-            steps = table.steps(curve, regime)
-            residual = model.residual.inverse_transform(noise, hidden, steps, regime, packed)
+            residual = model.residual.inverse_transform(noise, hidden, regime, packed)
             numbers = model.calibration.transform(center + spread * (curve + residual), regime)
             numbers = np.where(np.isnan(fixed), numbers, fixed)
             if model.drivers and known is None:

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from gan_lab.synth.lives.factors import factor_covariance
-from gan_lab.synth.lives.packed import Floats, Ints, Packed, Real
-from gan_lab.synth.lives.population import latin_hypercube
+from gan_lab.synth.lives.packed import Floats, Packed, Real
+from gan_lab.synth.lives.population import latin_hypercube, shrunk_covariance
 from gan_lab.synth.lives.variance import VarianceModel
 
 MIN_ROWS = 10  # of a life, to estimate its level
@@ -34,7 +33,6 @@ class LifeLevel:
         cls,
         residual: NDArray[Real],
         hidden: NDArray[np.float32],
-        regime: Ints,
         packed: Packed,
         validation: NDArray[np.bool_],
         held_out: NDArray[np.bool_],
@@ -42,10 +40,7 @@ class LifeLevel:
     ) -> LifeLevel:
         """Fit to residuals (rows, columns; NaN: missing); see `VarianceModel.fit`. `held_out`
         (lives,) are those that the curve was not fitted to."""
-        nowhere = np.zeros(len(regime), dtype=np.int64)
-        width = VarianceModel.fit(
-            hidden, residual.astype(np.float64), validation, nowhere, regime, constant
-        )
+        width = VarianceModel.fit(hidden, residual.astype(np.float64), validation, constant)
         level, factor = estimate_levels(residual / width.relative(hidden), packed)
         return cls(width, level_root(factor * level, held_out))
 
@@ -111,7 +106,7 @@ def level_root(level: Floats, held_out: NDArray[np.bool_]) -> Floats:
         return np.zeros((columns, columns))
     mean, size = level[~held_out].mean(axis=0), level[~held_out].std(axis=0) + 1e-9
     scores = (level - mean) / size  # so that only correlations are shrunk
-    covariance = factor_covariance(scores[~held_out])[0] + 1e-9 * np.eye(columns)
+    covariance = shrunk_covariance(scores[~held_out]) + 1e-9 * np.eye(columns)
     wider = (scores[held_out] ** 2).sum() / np.trace(covariance)  # times how many they are
     wider = max(1.0, (wider + PRIOR_LIVES) / (held_out.sum() + PRIOR_LIVES)) ** 0.5
     return np.asarray(size[:, None] * np.linalg.cholesky(wider * covariance))

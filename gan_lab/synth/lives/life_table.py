@@ -15,7 +15,7 @@ from gan_lab.schema import Roles
 from gan_lab.synth.lives.column_roles import GAP, ColumnRoles, sorted_lives
 from gan_lab.synth.lives.columns import Quantiles, SensorColumn, TimeColumn, steps_between
 from gan_lab.synth.lives.failure_flag import FailureFlag
-from gan_lab.synth.lives.packed import Floats, Ints, Packed, Real
+from gan_lab.synth.lives.packed import Floats, Ints, Packed
 from gan_lab.synth.lives.regimes import choose_regimes, levels_of
 from gan_lab.synth.lives.rul_column import RulColumn
 from gan_lab.synth.lives.scale import Scale
@@ -173,17 +173,6 @@ class LifeTable:
                 yes = column.names.index("True")
                 return np.array([line[group] == yes for line in self.combinations])
         return np.zeros(len(self.combinations), dtype=bool)
-
-    def steps(self, values: NDArray[Real], regime: Ints) -> Floats:
-        """Return the step of each column's grid at these values, (rows, columns), in the units of
-        the regime's spread as they are; 0 where there is no grid."""
-        center, spread = np.array(self.center)[regime], np.array(self.spread)[regime]
-        places = center + spread * values
-        steps = [
-            column.step * column.scale.slope(scaled)
-            for column, scaled in zip(self.sensors, places.T, strict=True)
-        ]
-        return np.reshape(steps, places.T.shape).T / spread
 
     @property
     def regimes(self) -> int:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from gan_lab.synth.lives.factors import factor_covariance
 from gan_lab.synth.lives.packed import Floats, Ints
 
 MAX_LIVES = 5_000  # that the mixture is fitted to
@@ -75,6 +74,16 @@ def latin_hypercube(rows: int, columns: int, rng: np.random.Generator) -> Floats
     return np.asarray(np.clip((order + rng.random(order.shape)) / rows, 1e-12, 1 - 1e-12))
 
 
+def shrunk_covariance(values: Floats) -> Floats:
+    """Return the covariance of rows, (columns, columns), with correlations shrunk towards none as
+    much as so few rows ask for (Ledoit and Wolf 2004)."""
+    from sklearn.covariance import ledoit_wolf
+
+    spread = values.std(axis=0)
+    scores = (values - values.mean(axis=0)) / np.maximum(spread, 1e-12)
+    return np.asarray(ledoit_wolf(scores, assume_centered=True)[0] * np.outer(spread, spread))
+
+
 def _mixture(scores: Floats) -> tuple[Floats, Floats, Floats]:
     """Return shares, means and covariances of the components."""
     from sklearn.mixture import GaussianMixture
@@ -93,4 +102,4 @@ def _mixture(scores: Floats) -> tuple[Floats, Floats, Floats]:
         best = min(fits, key=lambda fit: fit.bic(scores))
         if best.n_components > 1:
             return best.weights_, best.means_, best.covariances_
-    return np.ones(1), scores.mean(0)[None], factor_covariance(scores)[0][None]
+    return np.ones(1), scores.mean(0)[None], shrunk_covariance(scores)[None]

@@ -19,7 +19,7 @@ from gan_lab.synth.lives.level import LifeLevel
 from gan_lab.synth.lives.memory import Autoregression
 from gan_lab.synth.lives.packed import Floats, Ints, Packed, Real
 from gan_lab.synth.lives.training_lives import TrainingLives
-from gan_lab.synth.lives.variance import VarianceModel, before_rounding, entries
+from gan_lab.synth.lives.variance import VarianceModel
 from gan_lab.synth.network.encoding import Encoded
 
 
@@ -34,11 +34,10 @@ class Noise:
 
 @dataclass
 class Residual:
-    """The fitted steps; `gain` (columns,) is the residual's deviation over the innovation's."""
+    """The fitted steps."""
 
     level: LifeLevel
     memory: Autoregression
-    gain: Floats
     variance: VarianceModel
     dependence: Dependence
     tvae: ConditionalTVAE
@@ -62,27 +61,22 @@ class Residual:
         known, fixed = np.isfinite(residual), table.still[regime]
         # Drivers are drawn before there is a hidden layer that knows them: they cannot use it.
         driving = lives.drivers.among(residual.shape[1])
-        level = LifeLevel.fit(residual, hidden, regime, packed, validation, lives.held_out, driving)
+        level = LifeLevel.fit(residual, hidden, packed, validation, lives.held_out, driving)
         whole = _without_gaps(level.transform(residual, hidden, packed), config.seed)
         whole = np.where(fixed, 0.0, whole)
-        memory = Autoregression.fit(
-            whole, packed, regime, table.still, validation, lives.drivers.tracks
-        )
+        memory = Autoregression.fit(whole, packed, table.still, validation, lives.drivers.tracks)
         innovation = memory.transform(whole, packed, regime)
-        gain = np.maximum(whole.std(axis=0) / (innovation.std(axis=0) + 1e-12), 1.0)
-        entered = entries(regime, packed)
-        variance = VarianceModel.fit(
-            hidden, np.where(known, innovation, np.nan), validation, entered, regime, driving
-        )
-        innovation = innovation / variance.deviation(hidden, entered)
-        dependence = Dependence.fit(innovation, regime)
+        seen = np.where(known, innovation, np.nan)
+        variance = VarianceModel.fit(hidden, seen, validation, driving)
+        innovation = innovation / variance.deviation(hidden)
+        dependence = Dependence.fit(innovation)
         # What is missing or constant is filled too: nobody will see it, and it is no atom.
-        left = np.where(fixed, np.nan, dependence.transform(innovation, regime))
+        left = np.where(fixed, np.nan, dependence.transform(innovation))
         tvae, rows = ConditionalTVAE.build(
             _without_gaps(left, config.seed + 1), table.categories.groups, lives.arrays.codes,
             lives.groups, static, config,
         )  # fmt: skip
-        return cls(level, memory, gain, variance, dependence, tvae), rows
+        return cls(level, memory, variance, dependence, tvae), rows
 
     def draw(
         self,
@@ -93,9 +87,8 @@ class Residual:
     ) -> tuple[Noise, Cells]:
         """Draw the noise of lives, and their cells (rows, groups), life by life."""
         scores, cells = self.tvae.draw(static, packed, generator)
-        innovation = self.dependence.inverse_transform(
-            scores, packed.pack(regime), self.memory.fixed
-        )
+        fixed = self.memory.fixed[packed.pack(regime)]
+        innovation = self.dependence.inverse_transform(scores, fixed)
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         level = self.level.draw(len(packed.rows), rng)
         return Noise(packed.unpack(innovation), level), packed.unpack(cells)
@@ -104,14 +97,12 @@ class Residual:
         self,
         noise: Noise,
         hidden: NDArray[np.float32],
-        steps: Floats,
         regime: Ints,
         packed: Packed,
     ) -> Floats:
         """Return the residuals (rows, columns) that noise becomes, life by life, given the curve's
-        last hidden layer; `steps` (rows, columns) are those of each column's grid."""
-        deviation = self.variance.deviation(hidden, entries(regime, packed))
-        innovation = noise.innovation * (before_rounding(deviation * self.gain, steps) / self.gain)
+        last hidden layer."""
+        innovation = noise.innovation * self.variance.deviation(hidden)
         residual = self.memory.inverse_transform(innovation, packed, regime)
         return self.level.inverse_transform(residual, noise.level, hidden, packed)
 

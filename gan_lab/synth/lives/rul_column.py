@@ -49,10 +49,10 @@ class RulColumn(NumericColumn):
         span = max(column.maximum - column.lowest, 1e-9)
         if error > TOLERANCE * span:
             raise BadTable(
-                f"Column {series.name!r} does not fall evenly: it is up to {error / span:.0%} of its "
-                "range off a straight line to each life's end. Give the remaining useful life in "
-                "the unit of the time or in rows, or name no such column: then each life is taken "
-                "to end at its last row."
+                f"Column {series.name!r} does not fall evenly: it is up to {error / span:.0%} "
+                "of its range off a straight line to each life's end. Give the remaining useful "
+                "life in the unit of the time or in rows, or name no such column: then each life "
+                "is taken to end at its last row."
             )
         return column, remaining
 

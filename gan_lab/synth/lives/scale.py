@@ -52,13 +52,6 @@ class Scale:
         """Return the readings of scaled values, within the range of the training rows."""
         return np.interp(scaled, self.scaled, self.readings) if self.readings else scaled
 
-    def slope(self, scaled: Floats) -> Floats:
-        """Return the derivative of the scale with respect to the reading at these values."""
-        if not self.readings:
-            return np.ones_like(scaled)
-        stretch = np.searchsorted(self.scaled, scaled).clip(1, len(self.scaled) - 1) - 1
-        return np.asarray((np.diff(self.scaled) / np.diff(self.readings))[stretch])
-
 
 def _noise_by_level(values: Floats, regime: Ints, packed: Packed) -> tuple[Floats, Floats]:
     """Return levels, rising, and the mean noise at each; none where there are too few rows."""

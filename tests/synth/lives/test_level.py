@@ -84,9 +84,9 @@ def test_levels_are_taken_off_and_drawn_anew() -> None:
     level = rng.normal(0, [0.5, 2.0], (200, 2))
     residual = level[packed.life] + rng.normal(size=(len(packed.life), 2))
     hidden = np.zeros((len(residual), 3), dtype=np.float32)
-    regime, held_out = np.zeros(len(residual), dtype=np.int64), np.arange(200) % 8 == 0
+    held_out = np.arange(200) % 8 == 0
     found = LifeLevel.fit(
-        residual, hidden, regime, packed, held_out[packed.life], held_out, np.zeros(2, dtype=bool)
+        residual, hidden, packed, held_out[packed.life], held_out, np.zeros(2, dtype=bool)
     )
     left = found.transform(residual, hidden, packed)
     assert left.std(axis=0) == pytest.approx([1.0, 1.0], abs=0.05)

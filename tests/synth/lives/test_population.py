@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gan_lab.synth.lives import population
-from gan_lab.synth.lives.population import Population, latin_hypercube
+from gan_lab.synth.lives.population import Population, latin_hypercube, shrunk_covariance
 
 
 def test_of_more_lives_than_are_needed_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,3 +48,16 @@ def test_few_lives_are_drawn_wider_than_they_lie() -> None:
         scores = rng.normal(size=(lives, 1))
         drawn = Population.fit(scores, none[:lives], 1, np.zeros(1)).draw(none, rng)
         assert drawn.var() == pytest.approx(wider * scores.var(), rel=0.05)
+
+
+def test_correlations_of_few_lives_are_shrunk_unless_they_are_strong() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(12, 20)) * np.r_[np.ones(19), 5.0]
+    common = rng.normal(size=(12, 1)) + 0.1 * rng.normal(size=(12, 20))
+    noise[:, 3] = 7.0  # the same in every life
+    for values, least, most in ((noise, 0.0, 0.1), (common, 0.8, 1.0)):
+        found = shrunk_covariance(values)
+        np.testing.assert_allclose(np.diag(found), values.var(axis=0), rtol=0.15)
+        spread = np.sqrt(np.maximum(np.diag(found), 1e-9))
+        correlation = np.abs(found / np.outer(spread, spread))[np.triu_indices(20, 1)]
+        assert least <= correlation.mean() <= most

@@ -16,7 +16,6 @@ from gan_lab.synth.lives.packed import Floats, Ints, Packed
 from gan_lab.synth.lives.prognosis.remaining_life import Posterior, WearReader
 from gan_lab.synth.lives.prognosis.running import Running
 from gan_lab.synth.lives.residual import Noise
-from gan_lab.synth.lives.variance import before_rounding, entries
 
 if TYPE_CHECKING:
     from gan_lab.synth.lives.model import LivesModel
@@ -121,11 +120,8 @@ class _Continuation(Drawing):
         level = self._level(residual / relative, past)
         residual = np.nan_to_num(residual - level[past.life] * relative).astype(np.float64)
         innovation = step.memory.transform(residual, past, regime[ours])
-        deviation = step.variance.deviation(hidden[ours], entries(regime[ours], past))
-        steps = table.steps(value[ours], regime[ours])
-        scale = before_rounding(deviation * step.gain, steps) / step.gain
         found = noise.innovation.copy()
-        found[ours] = innovation / np.maximum(scale, 1e-9)
+        found[ours] = innovation / step.variance.deviation(hidden[ours])
         return replace(noise, innovation=found, level=level)
 
     def _level(self, residual: Floats, past: Packed) -> Floats:
