@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from gan_lab.cluster.models import levels_by_model, newest_good
@@ -19,8 +19,6 @@ from gan_lab.workspace.runs import REMOVED, all_runs, remove_run, runs_folder
 from gan_lab.workspace.tables import manifest
 
 Removable = RunFolder | FleetFolder
-
-NEWEST_KEPT = {"train": "the newest model of {}", "report": "the newest report of {}"}
 
 
 @dataclass(frozen=True)
@@ -50,18 +48,22 @@ def plan(home: Path, older_than_days: float) -> Sweep:
     if not older_than_days >= 0:
         raise BadParameter(f"--older-than {older_than_days:g} is not a number from zero on.")
     runs, fleets = all_runs(home), list(_readable(fleet_folders(home)))
+    kept = reasons_to_stay(runs, fleets)
+    latest = datetime.now(UTC) - timedelta(days=older_than_days)
+
+    def may_go(one: Removable) -> bool:
+        return one.path.name not in kept and _created(one) < latest
+
+    stay = {run.task_id for run in runs if not may_go(run)}
+    gone = [
+        run
+        for run in runs
+        if may_go(run)
+        and (run.spec.kind != "report" or run.environment().get("model_task_id") not in stay)
+    ]
     everything: list[Removable] = [*runs, *fleets]
     sizes = {one.path.name: folder_bytes(one.path) for one in everything}
-    kept, gone = reasons_to_stay(runs, fleets), set[str]()
-    for one in sorted(everything, key=_created):  # a training, older than its report, comes first
-        age_days = (datetime.now(UTC) - _created(one)).total_seconds() / 86_400
-        model = _model_of(one)
-        reports_on_kept = model in sizes and model not in gone
-        if age_days > older_than_days and one.path.name not in kept and not reports_on_kept:
-            gone.add(one.path.name)
-    gone_runs = [run for run in runs if run.task_id in gone]
-    gone_fleets = [one for one in fleets if one.fleet_id in gone]
-    return Sweep(gone_runs, gone_fleets, kept, sizes, len(runs))
+    return Sweep(gone, [one for one in fleets if may_go(one)], kept, sizes, len(runs))
 
 
 def carry_out(sweep: Sweep, home: Path) -> list[str]:
@@ -78,58 +80,38 @@ def carry_out(sweep: Sweep, home: Path) -> list[str]:
     return stayed
 
 
-def reasons_to_stay(
-    runs: Sequence[RunFolder], folders: Sequence[FleetFolder] = ()
-) -> dict[str, str]:
+def reasons_to_stay(runs: Sequence[RunFolder], folders: Sequence[FleetFolder]) -> dict[str, str]:
     """Return why runs and fleets are in use, by id; of both all there are, newest first."""
-    fleets = {run.spec.fleet_id for run in runs if run.spec.fleet_id and not run.final}
-    fleets |= {one.fleet_id for one in folders if one.alive}
-    fleets |= {max((run.spec.fleet_id or "" for run in runs), default="")}
-    fleets |= {one.fleet_id for one in folders[:1]}
-    why = {
-        one.fleet_id: "the newest fleet, or still at work"
-        for one in folders
-        if one.fleet_id in fleets
-    }
-    seen: set[tuple[str, str]] = set()
+    why: dict[str, str] = {}
     for run in runs:
-        spec = run.spec
-        if spec.fleet_id and spec.fleet_id in fleets:
-            why[run.task_id] = f"fleet {spec.fleet_id}, the newest or still at work"
-        first = (spec.kind, spec.machine_id) not in seen
-        if spec.kind in NEWEST_KEPT and first and run.result_data() is not None:
-            seen.add((spec.kind, spec.machine_id))
-            why[run.task_id] = NEWEST_KEPT[spec.kind].format(spec.machine_id)
         if not run.final:
             why[run.task_id] = "not ended"
-            for named in (spec.after, spec.config.get("model_task_id")):
+            for named in (run.spec.after, run.spec.config.get("model_task_id")):
                 if named:
-                    why.setdefault(named, f"{spec.kind} {run.task_id[:8]} needs it")
-    for machine_id, run in _models_in_use(runs).items():
-        why.setdefault(run.task_id, f"the model that {machine_id} is drawn from")
-    for machine_id in {*profile_ids(), *(run.spec.machine_id for run in runs)}:
-        for name in ("task_id", "model"):
-            if (tables := manifest(machine_id)) is not None:
-                why.setdefault(tables[name], f"the synthetic tables of {machine_id}")
-    return why
-
-
-def _models_in_use(runs: Sequence[RunFolder]) -> dict[str, RunFolder]:
-    """Return, for each machine, the training that `generate` would draw from."""
+                    why.setdefault(named, f"{run.spec.kind} {run.task_id[:8]} needs it")
     done = [run for run in runs if run.result_data() is not None]
-    levels = levels_by_model(run for run in done if run.spec.kind == "report")
-    trained: dict[str, list[RunFolder]] = {}
-    for run in done:
-        if run.spec.kind == "train":
-            trained.setdefault(run.spec.machine_id, []).append(run)
-    return {machine_id: newest_good(models, levels) for machine_id, models in trained.items()}
-
-
-def _model_of(one: Removable) -> str | None:
-    """Return the training that a report is on."""
-    if isinstance(one, FleetFolder) or one.spec.kind != "report":
-        return None
-    return one.environment().get("model_task_id")
+    for machine_id in {*profile_ids(), *(run.spec.machine_id for run in runs)}:
+        ours = [run for run in done if run.spec.machine_id == machine_id]
+        models, reports = ([run for run in ours if run.spec.kind == k] for k in ("train", "report"))
+        for name, newest in (("model", models[:1]), ("report", reports[:1])):
+            for run in newest:
+                why.setdefault(run.task_id, f"the newest {name} of {machine_id}")
+        if models:
+            used = newest_good(models, levels_by_model(reports))
+            why.setdefault(used.task_id, f"the model that {machine_id} is drawn from")
+        tables = manifest(machine_id) or {}
+        for name in tables.keys() & {"task_id", "model"}:
+            why.setdefault(tables[name], f"the synthetic tables of {machine_id}")
+    ids = {one.fleet_id for one in folders} | {run.spec.fleet_id or "" for run in runs}
+    fleets = {run.spec.fleet_id for run in runs if not run.final} | {max(ids, default="")}
+    fleets |= {one.fleet_id for one in folders if one.alive}
+    for one in folders:
+        if one.fleet_id in fleets:
+            why[one.fleet_id] = "the newest fleet, or still at work"
+    for run in runs:
+        if run.spec.fleet_id and run.spec.fleet_id in fleets:
+            why.setdefault(run.task_id, f"fleet {run.spec.fleet_id}, the newest or still at work")
+    return why
 
 
 def _readable(folders: Sequence[FleetFolder]) -> Iterator[FleetFolder]:

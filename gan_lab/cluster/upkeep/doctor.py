@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,8 +21,6 @@ from gan_lab.workspace import service_record
 if TYPE_CHECKING:
     from distributed import Client
 
-SHARED_MEMORY = Path("/dev/shm")  # what joblib and torch pass arrays through
-MIN_SHARED_BYTES = 64e6
 MIN_FREE_BYTES, MIN_FREE_SHARE = 2e9, 0.05
 MIN_WORKER_BYTES = 1e9
 MAX_SKEW_S = 2.0  # a lease is judged by the age of its file
@@ -47,7 +44,6 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Yield what each check finds; starts nothing."""
     yield _folders(settings)
     yield _disk(settings)
-    yield _shared_memory()
     facts = services.services_status(settings)
     yield _scheduler(facts, settings)
     yield _redis(facts, settings)
@@ -85,14 +81,6 @@ def _disk(settings: Settings) -> Finding:
     return Finding("disk", says, advice if little else "")
 
 
-def _shared_memory() -> Finding:
-    there = os.access(SHARED_MEMORY, os.W_OK | os.X_OK)
-    free = shutil.disk_usage(SHARED_MEMORY).free if there else 0
-    advice = "Mount it, with 1 GB or so; with Docker: --shm-size=1g."
-    says = f"{free / 1e6:,.0f} MB are free in {SHARED_MEMORY}."
-    return Finding("shared memory", says, advice if free < MIN_SHARED_BYTES else "")
-
-
 # ---- the services; `facts`: what `services_status` says
 
 
@@ -123,16 +111,8 @@ def _redis(facts: dict[str, Any], settings: Settings) -> Finding:
             f"The supervisor (process {facts['pid']}) starts it again within seconds; if it does "
             "not: `gan-lab down`, then `gan-lab up`"
         )
-    where = urlsplit(url)
-    host, port = str(where.hostname), where.port or 6379
-    try:
-        with socket.create_connection((host, port), timeout=settings.connect_timeout_s):
-            says = (
-                f"Port {host}:{port} is taken by something that is no Redis, or refuses the "
-                "password."
-            )
-    except OSError as error:
-        says = f"Nothing answers at {host}:{port} ({error.strerror or error})."
+    where = urlsplit(url)  # without the password
+    says = f"No Redis answers at {where.hostname}:{where.port or 6379}, or it refuses the password."
     return Finding("redis", says, f"{advice}. Without it bars stop, nothing else.")
 
 
@@ -140,15 +120,14 @@ def _redis(facts: dict[str, Any], settings: Settings) -> Finding:
 
 
 def _cluster(client: Client) -> Iterator[Finding]:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    yield _clock("the scheduler", lambda: client.run_on_scheduler(time.time))
+    workers = queue.workers_of(client)
     if workers:
         yield _clock("a worker", lambda: _furthest(client.run(time.time).values()))
     found = differences(versions(client))
     says = f"{listed(found)}." if found else "Client, scheduler and workers have the same packages."
     advice = "Install the same versions (constraints.txt) everywhere." if found else ""
     yield Finding("versions", says, advice)
-    least = min((worker["memory_limit"] for worker in workers.values()), default=0)
+    least = min((worker["memory_limit"] for worker in workers), default=0)
     says = f"Workers: {len(workers)}, with at least {least / 1e9:.1f} GB of memory each."
     advice = "" if least >= MIN_WORKER_BYTES else "Start workers, or fewer: GAN_LAB_WORKERS."
     yield Finding("workers", says, advice)
@@ -160,22 +139,15 @@ def _furthest(times: Any) -> float:
 
 
 def _clock(who: str, read: Callable[[], float]) -> Finding:
-    off = skew(time.time(), read(), time.time())
+    before, there, after = time.time(), read(), time.time()
+    off = there - min(max(there, before), after)  # it was read between two moments of ours
     advice = "Synchronise the clocks (chrony, systemd-timesyncd): leases and events depend on them."
     says = f"{who} is {round(off, 1) + 0.0:+.1f} s off this host's clock."
     return Finding("clock", says, advice if abs(off) > MAX_SKEW_S else "")
-
-
-def skew(before: float, there: float, after: float) -> float:
-    """How far a clock is off that was read between two moments of ours (s)."""
-    return there - min(max(there, before), after)
 
 
 def _folder_time(home: Path) -> float:
     """What time the file system takes it to be."""
     probe = service_record.services_folder(home) / ".clock"
     probe.touch()
-    try:
-        return probe.stat().st_mtime
-    finally:
-        probe.unlink()
+    return probe.stat().st_mtime

@@ -2,49 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distributed import Client
 
-PACKAGES = (
-    *("gan-lab", "dask", "distributed", "cloudpickle", "torch", "ctgan", "sdv", "rdt"),
-    *("numpy", "pandas", "pyarrow", "pydantic", "redis"),
-)
+# Beside those that Dask compares by itself: Python, its own packages, NumPy, pandas.
+PACKAGES = ["gan-lab", "torch", "ctgan", "sdv", "rdt", "pyarrow", "pydantic", "redis"]
+
+Versions = dict[str, dict[str, str | None]]
 
 
-def versions(client: Client) -> dict[str, dict[str, str]]:
+def versions(client: Client) -> Versions:
     """Return the versions that must agree, by who has them: client, scheduler, each worker."""
-
-    # By value: whoever has another version of this package may not have this module.
-    def installed(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-        import platform
-        from contextlib import suppress
-        from importlib import metadata
-
-        found = {"python": platform.python_version()}
-        for name in names:
-            with suppress(metadata.PackageNotFoundError):
-                found[name] = metadata.version(name)
-        return found
-
-    here = {"client": installed(), "scheduler": client.run_on_scheduler(installed)}
-    return here | client.run(installed)
+    said: Any = client.get_versions(packages=PACKAGES)
+    everyone = {"client": said["client"], "scheduler": said["scheduler"], **said["workers"]}
+    return {who: facts["packages"] for who, facts in everyone.items()}
 
 
-def differences(found: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+def differences(found: Versions) -> Versions:
     """Return the packages whose versions are not the same everywhere, with who has which."""
-    names = {name for packages in found.values() for name in packages}
-    by_name = {
-        name: {who: packages.get(name, "none") for who, packages in found.items()}
-        for name in sorted(names)
-    }
+    names = sorted({name for packages in found.values() for name in packages})
+    by_name = {name: {who: has.get(name) for who, has in found.items()} for name in names}
     return {name: who for name, who in by_name.items() if len(set(who.values())) > 1}
 
 
-def listed(found: dict[str, dict[str, str]]) -> str:
+def listed(found: Versions) -> str:
     """Return such differences as a sentence."""
     return "; ".join(
-        f"{name}: " + ", ".join(f"{who} {has}" for who, has in by_who.items())
+        f"{name}: " + ", ".join(f"{who} {has or 'none'}" for who, has in by_who.items())
         for name, by_who in found.items()
     )

@@ -13,6 +13,6 @@ def test_versions_that_differ_are_named_with_who_has_which() -> None:
     }
     assert differences(found) == {
         "numpy": {"client": "2.4.6", "scheduler": "2.4.6", "tls://10.0.0.7:1": "2.3.0"},
-        "torch": {"client": "2.13.0", "scheduler": "none", "tls://10.0.0.7:1": "2.13.0"},
+        "torch": {"client": "2.13.0", "scheduler": None, "tls://10.0.0.7:1": "2.13.0"},
     }
     assert differences({"client": {"numpy": "2"}, "scheduler": {"numpy": "2"}}) == {}
