@@ -107,9 +107,10 @@ def _say_the_end(run: RunFolder, settings: Settings, owner: str) -> None:
         run.mend_logs()
         status = run.status()
         announcer = Announcer(run, settings, last.attempt if last else 1, worker_address())
-        stage = LAST_STAGE[status.state]
-        current, total = reached(run)
-        announcer.say(stage, total if stage == "completed" else current, total, status.message)
+        facts = reached(run)
+        if status.state is State.SUCCESS:
+            facts["current"] = facts["total"]
+        announcer.say(LAST_STAGE[status.state], message=status.message, **facts)
         announcer.close()
     finally:
         run.lease.drop(owner)
@@ -155,10 +156,8 @@ def _work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None:
     with work.announcer.lock:  # nobody says another last word between the two
         work.hold()
         work.run.finish(result)
-        last = work.run.last_event()
-        total = last.total if last else 1
-        facts = {"epoch": last.epoch, "loss": last.loss} if last else {}
-        work.say("completed", total, total, "Done", **facts)
+        facts = reached(work.run)
+        work.say("completed", message="Done", **facts | {"current": facts["total"]})
 
 
 def _check_chain(waits_for: Sequence[Outcome]) -> None:
@@ -206,9 +205,8 @@ def _say_attempt(work: Work, why: str) -> None:
     work.run.mend_logs()
     work.run.lease.record_attempt(work.owner, work.attempt, work.settings.lease_s)
     work.announcer.attempt = work.attempt
-    current, total = reached(work.run)
     text = f"Attempt {work.attempt} of {work.settings.retries + 1}: {why}"
-    work.say("initializing", current, total, text, status=State.RETRY)
+    work.say("initializing", message=text, status=State.RETRY, **reached(work.run))
 
 
 def _try(work: Work, body: Body) -> dict[str, Any]:

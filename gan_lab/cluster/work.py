@@ -113,10 +113,12 @@ class Work:
 # ---- how it ended
 
 
-def reached(run: RunFolder) -> tuple[int, int]:
-    """Return how far a task has come, and of how much, by its last event."""
+def reached(run: RunFolder) -> dict[str, Any]:
+    """Return how far a task has come by its last event, as fields of the next one."""
     last = run.last_event()
-    return (last.current, last.total) if last else (0, 1)
+    if last is None:
+        return {"current": 0, "total": 1}
+    return last.model_dump(include={"current", "total", "epoch", "loss"})
 
 
 def outcome(run: RunFolder) -> Outcome:
@@ -145,15 +147,13 @@ def record_failure(work: Work, error: Exception) -> None:
     known = error if isinstance(error, GanLabError) else TaskFailed(sentence(error))
     foreseen = isinstance(error, RequestError | WaitedInVain | WorkerLost)
     work.run.fail(known, "" if foreseen else text)
-    current, total = reached(work.run)
-    work.say("failed", current, total, sentence(error)[:1000])
+    work.say("failed", message=sentence(error)[:1000], **reached(work.run))
 
 
 def record_cancelled(run: RunFolder, announcer: Announcer, why: str = "Cancelled") -> None:
     """Record that a task was stopped and say it; what it had half written is removed."""
     run.cancelled()
-    current, total = reached(run)
-    announcer.say("cancelled", current, total, why)
+    announcer.say("cancelled", message=why, **reached(run))
 
 
 def worker_address() -> str | None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster, Scheduler
 
+from gan_lab.cluster import work
 from gan_lab.cluster.monitor import page as monitor
 from gan_lab.cluster.task_names import task_key
-from gan_lab.cluster.work import record_cancelled
 from gan_lab.errors import TaskFailed
 from gan_lab.schema import Epoch, Kind, TaskSpec
 from gan_lab.settings import Settings
@@ -99,8 +99,8 @@ def _work(run: RunFolder, state: str, settings: Settings) -> None:
         says.say("completed", EPOCHS, EPOCHS, "Done", **facts)
     elif state == "failure":
         run.fail(TaskFailed(SENTENCE), 'Traceback (most recent call last):\n  File "x.py"\nOops\n')
-        says.say("failed", reached, EPOCHS, SENTENCE)
+        says.say("failed", message=SENTENCE, **work.reached(run))
     elif state == "revoked":
-        record_cancelled(run, says)
+        work.record_cancelled(run, says)
     if state != "running":
         run.lease.drop(owner)

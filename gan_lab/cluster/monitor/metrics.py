@@ -12,10 +12,8 @@ from gan_lab.schema import Kind
 from gan_lab.task_states import STATUS_NAMES
 
 COUNTERS = {
-    "work_ms": ("gan_lab_task_seconds", "Seconds that ended tasks were at work", 1000),
-    "retries": ("gan_lab_task_retries", "Attempts behind the first", 1),
-    "resumes": ("gan_lab_task_resumes", "Tasks that were handed over again", 1),
-    "epochs": ("gan_lab_task_epochs", "Epochs that trainings have learned", 1),
+    "retries": "Attempts behind the first",
+    "epochs": "Epochs that trainings have learned",
 }
 
 
@@ -39,10 +37,10 @@ class LabCollector:
             for state in STATUS_NAMES:
                 tasks.add_metric([kind, state], table.kinds[kind, state])
         yield tasks
-        for what, (name, words, unit) in COUNTERS.items():
-            counter = CounterMetricFamily(name, words, labels=["kind"])
+        for what, words in COUNTERS.items():
+            counter = CounterMetricFamily(f"gan_lab_task_{what}", words, labels=["kind"])
             for kind in get_args(Kind):
-                counter.add_metric([kind], table.totals[kind, what] / unit)
+                counter.add_metric([kind], table.totals[kind, what])
             yield counter
         yield from _gauges(table)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import threading
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -20,7 +21,7 @@ from gan_lab.cluster.monitor.run_index import QueueState, RunIndex, RunTable
 from gan_lab.cluster.task_names import lost_message
 from gan_lab.errors import GanLabError
 from gan_lab.loss_curve import loss_curve_svg
-from gan_lab.settings import find_workspace
+from gan_lab.settings import load_settings
 from gan_lab.task_states import BY_NAME, STATUS_NAMES
 from gan_lab.workspace.loss_history import LossHistory
 from gan_lab.workspace.runs import open_run
@@ -90,11 +91,11 @@ class PageHandler(_Handler):
 class TasksHandler(_Handler):
     """Rows and counts as JSON."""
 
-    async def get(self) -> None:
+    def get(self) -> None:
         """Write the tasks that fit `state`, `machine` (a part of its id) and `fleet`."""
         names = ("state", "machine", "fleet")
         filters = {name: self.get_query_argument(name, "") for name in names}
-        self.answer(select(await self.index.look_again(), **filters))
+        self.answer(select(self.index.look(), **filters))
 
 
 class LossesHandler(_Handler):
@@ -113,7 +114,7 @@ class LossesHandler(_Handler):
         self.write(svg)
 
     def _draw(self, task_id: str) -> str:
-        run = open_run(task_id, self.index.home)
+        run = open_run(task_id, self.index.settings.home)
         losses = LossHistory(run)
         losses.update()
         return loss_curve_svg({run.spec.machine_id: losses.columns})
@@ -138,7 +139,8 @@ def queue_state(scheduler: Scheduler, key: str) -> QueueState:
 
 def dask_setup(scheduler: Scheduler) -> None:
     """Add the page, its navigation entry and the metrics to a scheduler."""
-    index = RunIndex(find_workspace(), lambda key: queue_state(scheduler, key))
+    index = RunIndex(load_settings(), lambda key: queue_state(scheduler, key))
+    threading.Thread(target=index.keep_fresh, name="run-index", daemon=True).start()
     common = {"extra": index, "dask_server": scheduler}
     routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = [
         ("/lab", PageHandler, common),

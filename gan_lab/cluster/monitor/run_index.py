@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gan_lab.cluster.monitor.run_row import COUNTED, Row, read_row
 from gan_lab.cluster.task_names import task_key
 from gan_lab.errors import GanLabError
-from gan_lab.settings import load_settings
+from gan_lab.settings import Settings
 from gan_lab.task_states import STATUS_NAMES
 from gan_lab.wire.connection import answers, redis_url
 from gan_lab.workspace.run_folder import RunFolder
@@ -22,10 +19,8 @@ from gan_lab.workspace.runs import run_paths, runs_folder
 
 QueueState = Literal["waiting", "executing"] | None  # of a key; None: unknown to the scheduler
 
-REFRESH_EVERY_S = 3.0  # how old the table gets while nobody waits for it
-READ_WITHIN_S = 65.0  # it is kept fresh for so long: Prometheus asks once a minute or more often
-ANSWER_WITHIN_S = 0.1  # how long an answer waits for the next table
-FRESH_S = 0.9  # how old the table may be that a request is answered from
+REFRESH_EVERY_S = 1.0
+READ_WITHIN_S = 65.0  # for so long after a look: Prometheus asks once a minute or more often
 OF_WORK = ("worker", "left_s", "rows_per_second", "steps_per_second")
 
 
@@ -52,52 +47,31 @@ class _Seen(NamedTuple):
 class RunIndex:
     """Keeps the table; readers get the last one at once while a thread makes the next."""
 
-    def __init__(self, home: Path, queue_state: Callable[[str], QueueState]) -> None:
-        self.home, self.table = home, RunTable()
+    def __init__(self, settings: Settings, queue_state: Callable[[str], QueueState]) -> None:
+        self.settings, self.table = settings, RunTable()
         self._queue_state = queue_state
         self._known: dict[str, _Seen] = {}
         # Of every run the most that was counted: no total falls by a clean-up, nor by a training
         # that goes back to its checkpoint, nor by a task that is taken up again.
         self._counted: dict[str, Counter[tuple[str, str]]] = {}
-        self._refreshed_at = self._read_at = float("-inf")
-        self._refreshing = threading.Lock()  # held by the thread that refreshes
-        self._refreshed, self._wanted = threading.Event(), threading.Event()
-
-    # ---- reading
+        self._read_at = float("-inf")
 
     def look(self) -> RunTable:
-        """Return the last table, some seconds old at most for who asks often; never waits."""
+        """Return the last table, a second old for who asks often; never waits."""
         self._read_at = time.monotonic()
-        if self._refreshing.acquire(blocking=False):
-            threading.Thread(target=self._keep_fresh, daemon=True).start()
         return self.table
 
-    async def look_again(self) -> RunTable:
-        """Return the next table if it is there within a moment, else the last one."""
-        if time.monotonic() - self._refreshed_at > FRESH_S:
-            self._refreshed.clear()
-            self._wanted.set()
-        self.look()
-        await asyncio.to_thread(self._refreshed.wait, ANSWER_WITHIN_S)
-        return self.table
-
-    def _keep_fresh(self) -> None:
-        """Refresh as long as somebody asks, so that each scrape finds a fresh table."""
-        try:
-            while time.monotonic() - self._read_at < READ_WITHIN_S:
-                self._wanted.clear()
+    def keep_fresh(self) -> None:
+        """Refresh for ever, while somebody asks; in a thread of its own."""
+        while True:
+            if time.monotonic() - self._read_at < READ_WITHIN_S:
                 self.refresh()
-                self._refreshed.set()
-                self._wanted.wait(REFRESH_EVERY_S)
-        finally:
-            self._refreshing.release()
-
-    # ---- looking through the runs
+            time.sleep(REFRESH_EVERY_S)
 
     def refresh(self) -> None:
         """Read what may have changed, and make the next table."""
         before, self._known = self._known, {}
-        for path in run_paths(runs_folder(self.home)):
+        for path in run_paths(runs_folder(self.settings.home)):
             try:
                 seen = before.get(path.name)
                 changed_ns = path.stat().st_mtime_ns
@@ -106,11 +80,9 @@ class RunIndex:
                 self._known[path.name] = seen
             except (GanLabError, ValueError, OSError):
                 continue  # another format, or half made: not ours to show
-        url = redis_url(load_settings())
-        redis_up = url is not None and answers(url)
+        url = redis_url(self.settings)
         made = self.table if self._known == before else self._make_table()
-        self.table = replace(made, redis_up=redis_up, complete=True)
-        self._refreshed_at = time.monotonic()
+        self.table = replace(made, redis_up=url is not None and answers(url), complete=True)
 
     def _read(self, run: RunFolder) -> Row:
         row = read_row(run, run.lease.held)
@@ -126,7 +98,8 @@ class RunIndex:
         return row
 
     def _make_table(self) -> RunTable:
-        rows = sorted((seen.row for seen in self._known.values()), key=_newest_first, reverse=True)
+        rows = [seen.row for seen in self._known.values()]
+        rows.sort(key=lambda row: row["created"], reverse=True)
         rows.sort(key=lambda row: STATUS_NAMES.index(row["state"]))
         totals: Counter[tuple[str, str]] = Counter()
         for counts in self._counted.values():
@@ -138,7 +111,3 @@ class RunIndex:
             totals=totals,
             fleets=sorted({row["fleet"] for row in rows if row["fleet"]}, reverse=True),
         )
-
-
-def _newest_first(row: Row) -> str:
-    return str(row["created"])
