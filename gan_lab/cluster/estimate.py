@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import assert_never
 
 from gan_lab.cluster.catalogue import Machine
 from gan_lab.errors import GanLabError, TooMuchMemory
@@ -17,7 +15,6 @@ from gan_lab.schema import (
     CONFIGS,
     Config,
     GenerateConfig,
-    PrognoseConfig,
     ReportConfig,
     SeedConfig,
     TaskSpec,
@@ -30,10 +27,7 @@ from gan_lab.workspace.runs import all_runs
 START_S = 1.5
 ROW_S = 1 / 40_000  # simulated or drawn
 LEARNED_CELL_S = 4e-6  # of the table, once
-TREE_S = 1.5e-7  # for each row, column and column before it
-STEP_S = 3e-3
-BATCH_CELL_S = 8e-7  # in each step
-TREE_ROWS = 50_000  # that trees learn from at most
+STEP_S, BATCH_CELL_S = 3e-3, 8e-7  # a step, and each cell of its batch
 USUAL_STEPS = 1_200  # of lives, after which held-out lives say that it is enough
 REPORT_S = 30.0
 REMEMBERED_RUNS = 20
@@ -42,12 +36,9 @@ REMEMBERED_RUNS = 20
 MEMORY_SHARE = 0.9  # of a worker's limit; Dask holds new tasks back at 0.8 of it
 PROCESS_B = 500e6  # a worker with all it imports
 SEED_CELL_B = 50
+FIT_B, FIT_CELL_B = 200e6, 120
 REPORT_CELL_B, REPORT_SAMPLES_B = 1_500, 1.4e9  # of the seed table, up to what samples of it need
 READ_CELL_B = 25  # of the two tables a report reads
-FIT_B = {"tabular": (120e6, 80), "sequential": (200e6, 120)}  # and per cell of the table
-WEIGHT_B = 45  # with its gradient, Adam's two moments and the copies that go into a checkpoint
-UNIT_B = 10  # per unit of the network and row of a batch
-UNITS_OF_COLUMN = 11  # of a continuous column in the network
 
 
 def estimate_minutes(spec: TaskSpec) -> float:
@@ -80,16 +71,14 @@ def _expected_s(spec: TaskSpec) -> float:
         rows = sum(config.splits.values())
     if not isinstance(config, TrainConfig):
         return START_S + ROW_S * rows
-    rows = math.ceil(rows * (1 - config.holdout) * (1 - config.validation))
-    steps, trees_s = config.epochs * math.ceil(rows / config.batch_size), 0.0
+    batch = min(rows, config.batch_size)
+    steps = config.epochs * rows / batch
     if config.kind(machine.profile.roles) == "tabular":
         steps = min(steps, config.max_steps or steps) if config.embedding_dim else 0
-        if config.decoder == "trees":
-            trees_s = TREE_S * min(rows, TREE_ROWS) * columns**2
     elif config.early_stopping:
         steps = min(steps, USUAL_STEPS)
-    step_s = STEP_S + BATCH_CELL_S * min(rows, config.batch_size) * columns
-    return START_S + LEARNED_CELL_S * rows * columns + steps * step_s + trees_s
+    learned_s = LEARNED_CELL_S * rows * columns
+    return START_S + learned_s + steps * (STEP_S + BATCH_CELL_S * batch * columns)
 
 
 def _shape(machine: Machine, config: Config) -> tuple[int, int]:
@@ -120,39 +109,27 @@ def refuse_what_does_not_fit(
             drawn = config.splits.get("train", 0)
         if shape is None or isinstance(config, SeedConfig):
             shape = _shape(machine, config)
-        needed, why = _memory_b(machine, config, shape, drawn)
+        needed = _memory_b(config, shape, drawn)
         if needed > allowed:
+            drew = f" and {drawn:,} that were drawn" if isinstance(config, ReportConfig) else ""
             raise TooMuchMemory(
                 f"Cannot {spec.kind} {spec.machine_id}: it needs about {needed / 1e9:.1f} GB for "
-                f"{why}, and no worker may use more than {allowed / 1e9:.1f} GB. Use fewer rows, a "
-                "smaller batch_size or network, or fewer and larger workers (GAN_LAB_WORKERS)."
+                f"{shape[0]:,} rows of {shape[1]} columns{drew}, and no worker may use more than "
+                f"{allowed / 1e9:.1f} GB. Use fewer rows, or fewer and larger workers "
+                "(GAN_LAB_WORKERS)."
             )
 
 
-def _memory_b(
-    machine: Machine, config: Config, shape: tuple[int, int], drawn: int
-) -> tuple[float, str]:
-    """Return the bytes that a worker will use at most, and what for."""
+def _memory_b(config: Config, shape: tuple[int, int], drawn: int) -> float:
+    """Return the bytes that a worker will use at most."""
     rows, columns = shape
-    cells, table = rows * columns, f"{rows:,} rows of {columns} columns"
+    cells = rows * columns
     match config:
         case SeedConfig():
-            return PROCESS_B + cells * SEED_CELL_B, table
-        case GenerateConfig() | PrognoseConfig():
-            return PROCESS_B, table
-        case ReportConfig():
-            needed = PROCESS_B + min(REPORT_SAMPLES_B, cells * REPORT_CELL_B)
-            needed += (rows + drawn) * columns * READ_CELL_B
-            return needed, f"a report on {drawn:,} rows drawn from {table}"
+            return PROCESS_B + cells * SEED_CELL_B
         case TrainConfig():
-            constant, per_cell = FIT_B[config.kind(machine.profile.roles)]
-            width = columns * UNITS_OF_COLUMN
-            encoder = [width, *config.compress_dims, 2 * config.latent_dims]
-            decoder = [config.latent_dims, *config.decompress_dims, width]
-            weights = sum(a * b for sizes in (encoder, decoder) for a, b in pairwise(sizes))
-            batch = min(rows, config.batch_size)
-            needed = PROCESS_B + constant + cells * per_cell
-            needed += weights * WEIGHT_B + batch * sum(encoder + decoder) * UNIT_B
-            what = f"{weights / 1e6:.1f} million weights and batches of {batch:,}"
-            return needed, f"{table}, {what}"
-    assert_never(config)
+            return PROCESS_B + FIT_B + cells * FIT_CELL_B
+        case ReportConfig():
+            samples = min(REPORT_SAMPLES_B, cells * REPORT_CELL_B)
+            return PROCESS_B + samples + (rows + drawn) * columns * READ_CELL_B
+    return PROCESS_B  # what is drawn, or answered, goes through memory in parts

@@ -8,7 +8,6 @@ import os
 import threading
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -26,51 +25,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Services:
-    """Where a workspace's services are, by setting or by record; `redis_url` has a password."""
-
-    scheduler_address: str
-    redis_url: str | None = field(repr=False)
-    pid: int | None = None
-    workers: int | None = None
-    started: str | None = None
-
-
-def _services(settings: Settings, record: ServiceRecord | None) -> Services | None:
-    """Return where the services are; None where neither setting nor record says so."""
-    if settings.scheduler_address:
-        return Services(settings.scheduler_address, settings.redis_url)
-    if record is None:
-        return None
-    redis_url = settings.redis_url or record.redis_url
-    return Services(record.scheduler_address, redis_url, record.pid, record.workers, record.started)
-
-
-def find_services(settings: Settings) -> Services | None:
-    """Return the services that are configured, or the embedded ones if they live."""
-    return _services(settings, None if settings.scheduler_address else find_supervisor(settings))
-
-
 def scheduler_address(settings: Settings) -> str | None:
     """Where the scheduler is by setting or record, whether or not it is still alive."""
-    found = _services(settings, service_record.read_services(settings.home))
-    return found.scheduler_address if found else None
+    if settings.scheduler_address:
+        return settings.scheduler_address
+    record = service_record.read_services(settings.home)
+    return record.scheduler_address if record else None
 
 
-def ensure_services(settings: Settings | None = None) -> Services:
+def ensure_services(settings: Settings | None = None) -> ServiceRecord | None:
     """Join the services of the workspace, starting the embedded ones if nobody has.
 
-    Raises `ServiceUnreachable` where the scheduler that is configured does not answer, or nothing
-    can be started.
+    Returns the record of the embedded ones, None where those of the settings are used. Raises
+    `ServiceUnreachable` where the scheduler that is configured does not answer, or nothing can be
+    started.
     """
     settings = settings or load_settings()
-    found = find_services(settings)
-    if found is None:
-        with service_record.services_lock(settings.home):
-            record = find_supervisor(settings) or start_supervisor(settings)
-        found = _services(settings, record)
-    assert found is not None
     if settings.redis_url and not answers(settings.redis_url, settings.connect_timeout_s):
         where = urlsplit(settings.redis_url)  # without the password
         log.warning(
@@ -80,12 +50,17 @@ def ensure_services(settings: Settings | None = None) -> Services:
         )  # fmt: skip
     if settings.scheduler_address:
         _client_to(settings.scheduler_address, settings)
-    return found
+        return None
+    if record := find_supervisor(settings):
+        return record
+    with service_record.services_lock(settings.home):
+        return find_supervisor(settings) or start_supervisor(settings)
 
 
 def worker_count(settings: Settings) -> int:
     """Return how many workers the services have, also while they are still starting."""
-    return ensure_services(settings).workers or sum(get_client(settings).nthreads().values())
+    record = ensure_services(settings)
+    return record.workers if record else sum(get_client(settings).nthreads().values())
 
 
 def stop_services(settings: Settings | None = None) -> bool:
@@ -102,9 +77,9 @@ def stop_services(settings: Settings | None = None) -> bool:
 def services_status(settings: Settings | None = None) -> dict[str, Any]:
     """Say where the services are and whether they answer; starts nothing."""
     settings = settings or load_settings()
-    found = find_services(settings)
-    redis_url = found.redis_url if found else settings.redis_url
-    scheduler = found.scheduler_address if found else None
+    record = None if settings.scheduler_address else find_supervisor(settings)
+    scheduler = record.scheduler_address if record else settings.scheduler_address
+    redis_url = settings.redis_url or (record.redis_url if record else None)
     identity, trouble = ask_scheduler(scheduler, settings) if scheduler else ({}, None)
     return {
         "home": str(settings.home),
@@ -115,9 +90,9 @@ def services_status(settings: Settings | None = None) -> dict[str, Any]:
         "scheduler_answers": bool(identity),
         "scheduler_trouble": trouble,
         "dashboard_link": dashboard_link(scheduler, identity) if scheduler else None,
-        "workers": found.workers if found else None,
-        "pid": found.pid if found else None,
-        "started": found.started if found else None,
+        "workers": record.workers if record else None,
+        "pid": record.pid if record else None,
+        "started": record.started if record else None,
     }
 
 
@@ -135,16 +110,18 @@ def get_client(settings: Settings | None = None) -> Client:
     known, address = _client, scheduler_address(settings)
     if known is not None and known.status == "running" and _client_key == (os.getpid(), address):
         return known
+    record = ensure_services(settings)
     return _client_to(
-        settings.scheduler_address or ensure_services(settings).scheduler_address, settings
+        record.scheduler_address if record else str(settings.scheduler_address), settings
     )
 
 
 def find_client(settings: Settings | None = None) -> Client | None:
     """Return a connection to the cluster if there is one to connect to; starts nothing."""
     settings = settings or load_settings()
-    found = find_services(settings)
-    return _client_to(found.scheduler_address, settings) if found else None
+    record = None if settings.scheduler_address else find_supervisor(settings)
+    address = record.scheduler_address if record else settings.scheduler_address
+    return _client_to(address, settings) if address else None
 
 
 def _client_to(address: str, settings: Settings) -> Client:
