@@ -111,6 +111,12 @@ class MachineExists(BadParameter):
     reason = "machine_exists"
 
 
+class DamagedFile(GanLabError):
+    """A file of a run folder holds something else than what was written."""
+
+    reason = "damaged_file"
+
+
 class ServiceUnreachable(GanLabError):
     """Redis or the Dask scheduler did not answer."""
 

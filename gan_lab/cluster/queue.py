@@ -21,7 +21,7 @@ from gan_lab.cluster.task_names import lost_message, lost_sentences, lost_status
 from gan_lab.cluster.tasks import TASKS
 from gan_lab.cluster.work import outcome, record_cancelled
 from gan_lab.errors import RequestError, ServiceUnreachable, UnknownTask
-from gan_lab.schema import TaskStatus
+from gan_lab.schema import State, TaskStatus
 from gan_lab.settings import Settings, load_settings
 from gan_lab.wire.announce import Announcer
 from gan_lab.workspace.run_folder import RunFolder
@@ -145,7 +145,11 @@ def lost(
     `ask` says what the queue has; None, where nobody can say, means that nothing is lost.
     """
     found = all_runs() if found is None else found
-    waiting = [run for run in found if not run.final and not run.lease.held]
+    waiting = [
+        run
+        for run in found
+        if not run.final and not run.lease.held and run.spec.kind in TASKS  # else it is damaged
+    ]
     if not waiting or (known := ask()) is None:
         return []
     return [run for run in waiting if task_key(run) not in known and not run.final]
@@ -198,7 +202,8 @@ def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
 def with_lost(missing: Sequence[RunFolder], found: Sequence[RunFolder]) -> list[TaskStatus]:
     """Return where tasks stand, some of which are lost."""
     ids, statuses = {run.task_id for run in missing}, [run.status() for run in found]
-    return [lost_status(now) if now.task_id in ids else now for now in statuses]
+    silent = [now.task_id in ids and now.state is not State.UNKNOWN for now in statuses]
+    return [lost_status(now) if lost else now for now, lost in zip(statuses, silent, strict=True)]
 
 
 def cancel_run(run: RunFolder) -> None:

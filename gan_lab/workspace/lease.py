@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from gan_lab.workspace.files import read_text, write_beside
+from gan_lab.workspace.files import write_beside
 
 LEASE = "lease.json"
 
@@ -25,13 +25,11 @@ class Lease:
         self.path = run / LEASE
 
     def read(self) -> dict[str, Any] | None:
-        """Return the present lease with its `age_s`, None where there is none."""
-        text = read_text(self.path)
-        if not text:
-            return None
+        """Return the present lease with its `age_s`, None where there is none to be read."""
         try:
-            return {**json.loads(text), "age_s": max(0.0, time.time() - self.path.stat().st_mtime)}
-        except FileNotFoundError:
+            lease = json.loads(self.path.read_text())
+            return {**lease, "age_s": max(0.0, time.time() - self.path.stat().st_mtime)}
+        except (FileNotFoundError, ValueError):
             return None
 
     @property

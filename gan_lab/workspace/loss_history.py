@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from contextlib import suppress
 
 from gan_lab.workspace.line_log import LineLog
 from gan_lab.workspace.run_folder import LOSS_COLUMNS, LOSSES, RunFolder
@@ -30,7 +30,8 @@ class LossHistory:
             self.columns = {name: [] for name in LOSS_COLUMNS}
         lines, end = self._log.read(self._read_to[1])
         for line in lines:
-            cells = line.decode().split(",")
-            for name, cell in zip(LOSS_COLUMNS, cells, strict=True):
-                self.columns[name].append(float(cell) if cell else math.nan)
+            with suppress(ValueError):  # a damaged line is no epoch
+                cells = [float(cell or "nan") for cell in line.split(b",")]
+                for column, cell in zip(self.columns.values(), cells, strict=True):
+                    column.append(cell)
         self._read_to = (inode, end)

@@ -6,7 +6,9 @@ A run folder has one writer at a time, the holder of its lease, and any number o
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_lab import errors
 from gan_lab.errors import (
+    DamagedFile,
     GanLabError,
     RequestError,
     TaskCancelled,
@@ -53,28 +56,38 @@ RUNNING = "running.parquet"  # the units that a prognosis is asked for
 PROGNOSIS = "prognosis.parquet"
 CHECKPOINTS = "checkpoints"
 
-LOSS_COLUMNS = [
-    "epoch",
-    "loss",
-    "reconstruction",
-    "kl",
-    "validation",
-    "seconds",
-    "rows_per_second",
-]
+LOSS_COLUMNS = [field.name for field in fields(Epoch) if field.name != "epochs"]
 
 
 @lru_cache(maxsize=50_000)
 def _read_spec(run: Path, changed_ns: int) -> TaskSpec:
     """Read a request, once for all who look through all runs."""
-    text = (run / SPEC).read_text()
-    written = json.loads(text).get("format")
-    if written != FORMAT:
+    content = _read_json(run / SPEC) or {}
+    if content.get("format") != FORMAT:
         raise UnknownTask(
-            f"Task {run.name} was recorded in format {written}; this version reads format "
-            f"{FORMAT}. Read it with the version of gan_lab that wrote it."
+            f"Task {run.name} was recorded in format {content.get('format')}; this version reads "
+            f"format {FORMAT}. Read it with the version of gan_lab that wrote it."
         )
-    return TaskSpec.model_validate_json(text)
+    with _intact(run / SPEC):
+        return TaskSpec.model_validate(content)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object that a file holds, None where there is no file."""
+    with _intact(path):
+        text = read_text(path)
+        return None if text is None else dict(json.loads(text))
+
+
+@contextmanager
+def _intact(path: Path) -> Iterator[None]:
+    """Raise `DamagedFile` where what this file holds cannot be understood."""
+    try:
+        yield
+    except (ValueError, TypeError):
+        raise DamagedFile(
+            f"{path} is damaged: bring it back from a backup, or remove the run's folder."
+        ) from None
 
 
 class EventReader:
@@ -86,7 +99,8 @@ class EventReader:
     def read(self) -> list[Event]:
         """Return the events that came since the last call."""
         lines, self._offset = self._log.read(self._offset)
-        events = [Event.model_validate_json(line) for line in lines]
+        with _intact(self._log.path):
+            events = [Event.model_validate_json(line) for line in lines]
         return [event for event in events if event.seq > self._after]
 
 
@@ -107,7 +121,10 @@ class RunFolder:
 
     @cached_property
     def spec(self) -> TaskSpec:
-        """What was asked for; raises `UnknownTask` where there is no readable request."""
+        """What was asked for; raises `UnknownTask` where nothing was, or `DamagedFile`."""
+        return self._read_spec()
+
+    def _read_spec(self) -> TaskSpec:
         try:
             return _read_spec(self.path, (self.path / SPEC).stat().st_mtime_ns)
         except FileNotFoundError:
@@ -128,28 +145,35 @@ class RunFolder:
     def last_event(self) -> Event | None:
         """Return the newest event, reading only the end of the log."""
         line = self._events.last()
-        return None if line is None else Event.model_validate_json(line)
-
-    def loss_rows(self) -> list[list[float | None]]:
-        """Return one row per epoch with a cell for each of `LOSS_COLUMNS`."""
-        rows = (line.decode().split(",") for line in self._losses.lines())
-        return [[float(cell) if cell else None for cell in row] for row in rows]
+        with _intact(self._events.path):
+            return None if line is None else Event.model_validate_json(line)
 
     def losses(self) -> pd.DataFrame:
         """Return one row per epoch: epoch, losses (nats per row), seconds, rows per second."""
         import pandas as pd
 
-        table = pd.DataFrame(self.loss_rows(), columns=LOSS_COLUMNS, dtype=float)
+        with _intact(self._losses.path):
+            lines = (line.split(b",") for line in self._losses.lines())
+            rows = [[float(cell or "nan") for cell in line] for line in lines]
+            table = pd.DataFrame(rows, columns=LOSS_COLUMNS, dtype=float)
         return table.astype({"epoch": int})
 
     def log(self) -> list[dict[str, Any]]:
         """Return the lines of the task's log: its changes of state, and what its workers said."""
-        return [json.loads(line) for line in self._log.lines()]
+        found = []
+        for line in self._log.lines():
+            with suppress(ValueError):
+                found.append(json.loads(line))
+        return found
 
     def result_data(self) -> dict[str, Any] | None:
-        """Return the result of a run that is done."""
-        text = read_text(self.path / RESULT) if (self.path / DONE).exists() else None
-        return None if text is None else json.loads(text)
+        """Return the result of a run that is done, None where it is not or its file is damaged."""
+        with suppress(DamagedFile):
+            return self._result()
+        return None
+
+    def _result(self) -> dict[str, Any] | None:
+        return _read_json(self.path / RESULT) if (self.path / DONE).exists() else None
 
     def report_html(self) -> str | None:
         """Return the page of a report, None where there is none."""
@@ -157,8 +181,9 @@ class RunFolder:
 
     def error_data(self) -> dict[str, str] | None:
         """Return the error of a failed run: `type`, `message`, `traceback`, `reason`."""
-        text = read_text(self.path / ERROR)
-        return None if text is None else json.loads(text)
+        with suppress(DamagedFile):
+            return _read_json(self.path / ERROR)
+        return None
 
     @property
     def cancelling(self) -> bool:
@@ -177,16 +202,24 @@ class RunFolder:
         return any((self.path / name).exists() for name in (DONE, ERROR, CANCELLED))
 
     def status(self) -> TaskStatus:
-        """Compute where the task stands from what lies in its folder."""
-        spec, event, result = self.spec, self.last_event(), self.result_data()
-        error = (self.error_data() or {}).get("message") if result is None else None
-        state, message = self._state(event, result, error)
+        """Compute where the task stands from what lies in its folder.
+
+        Where one of its files is damaged, its state is unknown and the message names the file.
+        """
+        spec, event, result, error = self.spec, None, None, None
+        try:
+            self._read_spec()
+            event, result = self.last_event(), self._result()
+            error = (_read_json(self.path / ERROR) or {}).get("message") if result is None else None
+            state, message = self._state(event, result, error)
+        except DamagedFile as damaged:
+            state, message = State.UNKNOWN, str(damaged)
         cancelling = not state.final and self.cancelling
         if state.final and event is not None and event.final:
             message = event.message
-        facts = spec.model_dump(include={"machine_id", "kind", "created", "fleet_id", "after"})
+        facts = ("machine_id", "kind", "created", "fleet_id", "after")
         metadata: dict[str, Any] = {
-            **facts,
+            **{name: getattr(spec, name) for name in facts},
             "cancelling": cancelling,
             "stage": event.stage if event else None,
             "epoch": event.epoch if event else None,
@@ -253,8 +286,9 @@ class RunFolder:
 
     def environment(self) -> dict[str, Any]:
         """Return what the run was made with: host, threads, hash of the seed table."""
-        text = read_text(self.path / ENVIRONMENT)
-        return {} if text is None else json.loads(text)
+        with suppress(DamagedFile):
+            return _read_json(self.path / ENVIRONMENT) or {}
+        return {}
 
     # ---- writing; only by the holder of the lease, except for the cancel flag
 

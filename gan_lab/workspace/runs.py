@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
-
-from gan_lab.errors import RequestError, UnknownTask
+from gan_lab.errors import DamagedFile, RequestError, UnknownTask
 from gan_lab.schema import State, TaskSpec
 from gan_lab.settings import find_workspace
 from gan_lab.workspace.files import write_beside
@@ -57,15 +56,28 @@ def run_paths(folder: Path) -> list[Path]:
 
 
 def all_runs(home: Path | None = None) -> list[RunFolder]:
-    """Return every run of the workspace, newest first; folders of another format are left out."""
-    runs = []
-    for path in run_paths(runs_folder(home)):
-        run = RunFolder(path)
-        try:
-            runs.append((run.spec.created, run))
-        except (UnknownTask, ValidationError, json.JSONDecodeError):
-            continue
-    return [run for _, run in sorted(runs, key=lambda pair: pair[0], reverse=True)]
+    """Return every run of the workspace, newest first; folders of another format are left out.
+
+    One whose request is damaged is of no machine and of the kind `damaged`; its status says more.
+    """
+    found = (run_in(path) for path in run_paths(runs_folder(home)))
+    return sorted(
+        (run for run in found if run is not None), key=lambda run: run.spec.created, reverse=True
+    )
+
+
+def run_in(path: Path) -> RunFolder | None:
+    """Return the run in a folder as lists show it, None where it is of another format."""
+    run = RunFolder(path)
+    try:
+        _ = run.spec
+    except UnknownTask:
+        return None
+    except DamagedFile:
+        born = datetime.fromtimestamp((path / SPEC).stat().st_mtime, UTC).isoformat()
+        facts: dict[str, Any] = {"kind": "damaged", "machine_id": "", "config": {}}
+        run.spec = TaskSpec.model_construct(task_id=run.task_id, created=born, **facts)
+    return run
 
 
 def done_runs(machine_id: str, kind: str, home: Path | None = None) -> Iterator[RunFolder]:

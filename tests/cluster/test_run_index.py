@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gan_lab.cluster.monitor import run_index
+from gan_lab.cluster.monitor.page import select
 from gan_lab.cluster.monitor.run_index import RunIndex
 from gan_lab.cluster.task_names import task_key
 from gan_lab.settings import load_settings
@@ -129,16 +130,21 @@ def test_a_run_at_work_tells_its_pace_and_what_is_left(tmp_path: Path) -> None:
     assert (row["epoch"], row["loss"], row["held"]) == (30, 3 / 20, True)
 
 
-def test_what_is_not_ours_is_not_shown(tmp_path: Path) -> None:
-    (run,) = make_history(tmp_path, 1, ("success",))
+def test_what_is_not_ours_is_not_shown_and_what_is_damaged_is(tmp_path: Path) -> None:
+    run, damaged = make_history(tmp_path, 2, ("success",))
     other, half_made = (tmp_path / "runs" / f"{run.task_id[:-1]}{end}" for end in "ab")
     other.mkdir()
     (other / "task.json").write_text('{"format": 99}')
     half_made.mkdir()
+    (damaged.path / "result.json").write_text("{")
     index = RunIndex(load_settings(), nobody)
     index.refresh()
-    assert [row["task_id"] for row in index.table.rows] == [run.task_id]
+    assert [(row["task_id"], row["state"]) for row in index.table.rows] == [
+        (damaged.task_id, "lost"), (run.task_id, "success"),
+    ]  # fmt: skip
     assert index.table.complete
+    told = select(index.table)["rows"][0]["message"]
+    assert told.startswith(f"{damaged.path / 'result.json'} is damaged: ")
 
 
 def test_who_looks_gets_the_last_table_at_once_and_soon_the_next(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gan_lab.errors import RequestError, UnknownTask
-from gan_lab.schema import TaskSpec
+from gan_lab.errors import DamagedFile, RequestError, UnknownTask
+from gan_lab.schema import State, TaskSpec
 from gan_lab.workspace import run_folder
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import all_runs, create_run, newest_run, open_run, remove_run
@@ -47,6 +47,23 @@ def test_a_run_of_another_format_is_refused_with_a_sentence(run: RunFolder, tmp_
     with pytest.raises(UnknownTask, match="format 0; this version reads format 1"):
         open_run(run.task_id, tmp_path)
     assert all_runs(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff\xfe"])
+@pytest.mark.parametrize("name", ["task.json", "result.json", "error.json", "events.jsonl"])
+def test_a_damaged_file_costs_its_run_alone(tmp_path: Path, name: str, content: bytes) -> None:
+    well, run = make_run(tmp_path), make_run(tmp_path)
+    if name == "result.json":
+        (run.path / "DONE").touch()
+    (run.path / name).write_bytes(content + b"\n")
+    told = {one.task_id: one.status() for one in all_runs(tmp_path)}
+    assert told[well.task_id].state is State.PENDING
+    assert told[run.task_id].state is State.UNKNOWN
+    assert told[run.task_id].message.startswith(f"{run.path / name} is damaged: bring it back")
+    assert newest_run("press_7", "train", tmp_path) is None
+    if name == "task.json":
+        with pytest.raises(DamagedFile, match=r"task\.json is damaged"):
+            open_run(run.task_id, tmp_path)
 
 
 def test_only_a_run_that_has_ended_can_be_removed(run: RunFolder, tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ def select(table: RunTable, state: str = "", machine: str = "", fleet: str = "")
         "fleets": table.fleets,
         "fitting": len(fitting),
         "rows": [
-            row | {"message": lost_message(row["task_id"])} if row["state"] == "lost" else row
+            row | {"message": lost_message(row["task_id"])}
+            if row["state"] == "lost" and row["status"] != "unknown"  # else it is damaged
+            else row
             for row in fitting[:MAX_ROWS]
         ],
     }

@@ -10,12 +10,11 @@ from typing import Literal, NamedTuple
 
 from gan_lab.cluster.monitor.run_row import COUNTED, Row, read_row
 from gan_lab.cluster.task_names import task_key
-from gan_lab.errors import GanLabError
 from gan_lab.settings import Settings
-from gan_lab.task_states import STATUS_NAMES
+from gan_lab.task_states import BY_NAME, STATUS_NAMES
 from gan_lab.wire.connection import answers, redis_url
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import run_paths, runs_folder
+from gan_lab.workspace.runs import run_in, run_paths, runs_folder
 
 QueueState = Literal["waiting", "executing"] | None  # of a key; None: unknown to the scheduler
 
@@ -76,18 +75,20 @@ class RunIndex:
                 seen = before.get(path.name)
                 changed_ns = path.stat().st_mtime_ns
                 if seen is None or not seen.row["final"] or seen.changed_ns != changed_ns:
-                    seen = _Seen(changed_ns, self._read(RunFolder(path)))
-                self._known[path.name] = seen
-            except (GanLabError, ValueError, OSError):
-                continue  # another format, or half made: not ours to show
+                    run = run_in(path)
+                    seen = _Seen(changed_ns, self._read(run)) if run else None
+                if seen is not None:
+                    self._known[path.name] = seen
+            except OSError:
+                continue  # removed meanwhile
         url = redis_url(self.settings)
         made = self.table if self._known == before else self._make_table()
         self.table = replace(made, redis_up=url is not None and answers(url), complete=True)
 
     def _read(self, run: RunFolder) -> Row:
         row = read_row(run, run.lease.held)
-        row["state"] = row["status"]
-        if not row["final"] and not row["held"]:
+        row["state"] = BY_NAME[row["status"]].name
+        if row["status"] != "unknown" and not row["final"] and not row["held"]:
             queued = self._queue_state(task_key(run))
             if queued != "executing":
                 row["state"] = "lost" if queued is None and not run.just_made else "pending"

@@ -18,7 +18,8 @@ def read_row(run: RunFolder, held: bool) -> Row:
     `status` is the word of `TaskStatus`. Moments are in ISO 8601, `left_s` in seconds; `retries`
     and `epochs` are counted over the whole life of the run.
     """
-    status, event, log = run.status(), run.last_event(), run.log()
+    status, log = run.status(), run.log()
+    event = None if status.state is State.UNKNOWN else run.last_event()  # it is damaged
     about, final = status.metadata, status.state.final
     at_work = [line for line in log if line.get("stage", FINAL_STAGES[0]) not in FINAL_STAGES]
     per_s = _steps_per_second(at_work[-1], event) if at_work and event and not final else None

@@ -16,7 +16,7 @@ from gan_lab.cluster.upkeep.versions import differences, versions
 from gan_lab.settings import Settings
 from gan_lab.workspace.files import folder_bytes
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import run_paths, runs_folder
+from gan_lab.workspace.runs import all_runs, runs_folder
 
 
 def overview(settings: Settings) -> dict[str, Any]:
@@ -26,8 +26,8 @@ def overview(settings: Settings) -> dict[str, Any]:
     """
     facts = services.services_status(settings)
     client = services.find_client(settings) if facts["scheduler_answers"] else None
-    open_runs = [RunFolder(path) for path in run_paths(runs_folder(settings.home))]
-    count, open_runs = len(open_runs), [run for run in open_runs if not run.final]
+    every = all_runs(settings.home)
+    open_runs = [run for run in every if not run.final]
     unknown = facts["scheduler_trouble"] is not None
     lost = None if unknown else len(queue.lost(open_runs))
     running = [run for run in open_runs if run.lease.held]
@@ -35,7 +35,7 @@ def overview(settings: Settings) -> dict[str, Any]:
         "running": [_task(run) for run in running],
         "queued": len(open_runs) - len(running) - (lost or 0),
         "lost": lost,
-        "runs": count,
+        "runs": len(every),
         "runs_bytes": folder_bytes(runs_folder(settings.home)),
         "disk_free_bytes": shutil.disk_usage(settings.home).free,
         "cores": 0,
