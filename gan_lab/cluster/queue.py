@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from gan_lab.cluster import services
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 TRAIN_RESOURCE = {"TRAIN": 1}
 LET_GO_TRIES = 100  # of 0.1 s: how long what has ended may be held, by a worker or as an answer
 LETTING_GO_TRIES = 20  # and after how many it was not on its worker still, but in the queue
-ON_ITS_WAY_S = 0.3  # from its folder to the queue
+KNOWN_FOR_S = 2.0  # how long one answer of the cluster about its queue is good
 LOOK_FOR_LOST_S = 20.0  # how often whoever waits asks whether what it waits for is still known
 
 
@@ -73,6 +73,7 @@ def hand_over(
         futures[task_key(run)] = future
         before = [future]
     _await_arrival(client, list(futures), settings.connect_timeout_s)
+    _keys_lately.cache_clear()
 
 
 def workers_of(client: Client) -> list[dict[str, Any]]:
@@ -188,22 +189,21 @@ def warn_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
 
 def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
     """Return where tasks stand, from their folders and, where these are silent, the cluster."""
-    gone: list[RunFolder] = []
+    ask = partial(_keys_lately, int(time.monotonic() / KNOWN_FOR_S))
+    gone = {run.task_id for run in lost(found, ask) if not run.just_made}
+    told = [run.status() for run in found]
+    silent = [now.task_id in gone and now.state is not State.UNKNOWN for now in told]
+    return [lost_status(now) if lost else now for now, lost in zip(told, silent, strict=True)]
+
+
+@lru_cache(maxsize=1)
+def _keys_lately(_moment: int) -> frozenset[str] | None:
+    """Return what the cluster has, once for all who ask at a moment; None where it is silent."""
     try:
-        gone = lost(found)
-        if any(run.just_made for run in gone):  # perhaps on its way to the cluster
-            threading.Event().wait(ON_ITS_WAY_S)
-            gone = lost(gone)
+        return keys_in_queue()
     except ServiceUnreachable as error:
         log.warning("What waits may be lost: %s", error)
-    return with_lost(gone, found)
-
-
-def with_lost(missing: Sequence[RunFolder], found: Sequence[RunFolder]) -> list[TaskStatus]:
-    """Return where tasks stand, some of which are lost."""
-    ids, statuses = {run.task_id for run in missing}, [run.status() for run in found]
-    silent = [now.task_id in ids and now.state is not State.UNKNOWN for now in statuses]
-    return [lost_status(now) if lost else now for now, lost in zip(statuses, silent, strict=True)]
+        return None
 
 
 def cancel_run(run: RunFolder) -> None:

@@ -31,7 +31,7 @@ from gan_lab.errors import TaskCancelled
 from gan_lab.notify import tell_task_ended
 from gan_lab.schema import Stage, State
 from gan_lab.settings import Settings
-from gan_lab.wire.announce import Announcer
+from gan_lab.wire.announce import STATES, Announcer
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import open_run
 
@@ -40,14 +40,9 @@ log = logging.getLogger(__name__)
 Body = Callable[[Work], dict[str, Any]]
 
 NOT_STARTED = "Not started:"
-DIED = "its worker died"
 LONGER = 4  # each pause before another attempt is so many times the last one
 LONGEST_PAUSE_S = 60.0
-LAST_STAGE: dict[State, Stage] = {
-    State.SUCCESS: "completed",
-    State.FAILURE: "failed",
-    State.REVOKED: "cancelled",
-}
+LAST_STAGE: dict[State, Stage] = {state: stage for stage, state in STATES.items()}
 
 TRANSIENT = {
     errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EMFILE, errno.ENFILE,
@@ -187,21 +182,13 @@ def _check_attempts(work: Work) -> None:
 
 
 def _begin_again(work: Work, why: str) -> None:
-    """Pause, longer each time, and record and say that this is another attempt.
+    """Pause, longer each time, then record and say that this is another attempt.
 
-    Of a death first, so that it is known if this worker dies in the pause; of what a full disk has
-    stopped afterwards, when there may be room to record it.
+    In this order, for a disk that was full may have room for it by then.
     """
-    if why == DIED:
-        _say_attempt(work, why)
     pause_s = work.settings.retry_pause_s * LONGER ** (work.attempt - 2)
     work.stop.wait(min(pause_s, LONGEST_PAUSE_S))
     work.check()
-    if why != DIED:
-        _say_attempt(work, why)
-
-
-def _say_attempt(work: Work, why: str) -> None:
     work.run.mend_logs()
     work.run.lease.record_attempt(work.owner, work.attempt, work.settings.lease_s)
     work.announcer.attempt = work.attempt
@@ -211,7 +198,7 @@ def _say_attempt(work: Work, why: str) -> None:
 
 def _try(work: Work, body: Body) -> dict[str, Any]:
     """Run the body; what may pass is tried again after a growing pause, anything else raised."""
-    why = DIED if work.attempt > 1 else None
+    why = "its worker died" if work.attempt > 1 else None
     while True:
         try:
             if why is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from jupyter_server.utils import url_path_join
 
+from gan_lab.cluster.queue import statuses
 from gan_lab.errors import NoReport
 from gan_lab.schema import GenerateConfig, SeedConfig, TaskStatus, TrainConfig
 from gan_lab.server.messages import (
@@ -23,7 +24,6 @@ from gan_lab.server.messages import (
     TaskFilter,
 )
 from gan_lab.server.openapi import Route, document
-from gan_lab.server.shared import statuses
 from gan_lab.workspace.profile_check import add_profile
 from gan_lab.workspace.profiles import Profile, check_machine_id, load_profile
 from gan_lab.workspace.run_folder import RunFolder

@@ -1,22 +1,17 @@
-"""What all handlers share: threads, the broadcast of events, and where the tasks stand."""
+"""What all handlers share: threads, and the broadcast of events."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cached_property, lru_cache, partial
+from functools import cached_property
 
-from gan_lab.cluster import queue, services
-from gan_lab.errors import GanLabError, ServiceUnreachable
-from gan_lab.schema import TaskStatus
+from gan_lab.cluster import services
+from gan_lab.errors import GanLabError
 from gan_lab.settings import Settings, load_settings
 from gan_lab.wire.broadcast import Broadcast
-from gan_lab.workspace.run_folder import RunFolder
 
 THREADS = 4
-KNOWN_FOR_S = 2.0  # how long one answer of the cluster about its queue is good
 
 
 class Shared:
@@ -49,17 +44,3 @@ class Shared:
         """Let go of the threads; tasks run on without us."""
         self.records.shutdown(wait=False, cancel_futures=True)
         self.cluster.shutdown(wait=False, cancel_futures=True)
-
-
-def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
-    """Return where tasks stand: from their folders, and from the cluster's queue, asked seldom."""
-    ask = partial(_keys_in_queue, int(time.monotonic() / KNOWN_FOR_S))
-    return queue.with_lost([run for run in queue.lost(found, ask) if not run.just_made], found)
-
-
-@lru_cache(maxsize=1)
-def _keys_in_queue(_moment: int) -> frozenset[str] | None:
-    """Return what the cluster has, once for all who ask at a moment; None where it is silent."""
-    with suppress(ServiceUnreachable):
-        return queue.keys_in_queue()
-    return None

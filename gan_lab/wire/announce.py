@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STATES: dict[str, State] = {
+STATES: dict[Stage, State] = {
     "completed": State.SUCCESS,
     "failed": State.FAILURE,
     "cancelled": State.REVOKED,
@@ -48,7 +48,6 @@ class Announcer:
         self.lock = threading.RLock()  # one event after another, whichever thread says it
         last = run.last_event()
         self._seq = last.seq if last else 0
-        self._streamed: int | None = None if self._seq else 0  # the newest in the stream; or ask
         self._client: redis.Redis | None = None
         self._try_again = 0.0
         self._warned = False
@@ -95,38 +94,32 @@ class Announcer:
         if time.monotonic() < self._try_again and not event.final:
             return
         try:
+            fresh = self._client is None
             if self._client is None:
                 url = redis_url(self.settings)
                 if url is None:
                     raise redis.ConnectionError("no Redis is known to this workspace")
                 self._client = connect(url)
-            task_id = event.task_id
+            stream, text = stream_key(event.task_id), ""
             pipeline = self._client.pipeline(transaction=False)
-            whole = self._streamed != event.seq - 1 and not self._is_streamed(self._client, event)
-            if whole:  # a stream grows at its end only
-                pipeline.delete(stream_key(task_id))
-            text = ""
-            for line in self.run.events() if whole else [event]:  # the last of which is this one
+            if fresh:  # whatever it has, a stream grows at its end only
+                pipeline.delete(stream)
+            for line in self.run.events() if fresh else [event]:  # the last of which is this one
                 text = line.model_dump_json(exclude_none=True)
-                pipeline.xadd(stream_key(task_id), {"event": text}, id=f"{line.seq}-1")
+                pipeline.xadd(stream, {"event": text}, id=f"{line.seq}-1")
             # A task that dies says nothing more: a day is the longest it can lie there unfinished.
             ttl_s = self.settings.event_ttl_s
-            pipeline.expire(stream_key(task_id), ttl_s if event.final else max(ttl_s, 86_400))
-            pipeline.publish(channel(task_id), text)
-            pipeline.xlen(stream_key(task_id))
-            length = pipeline.execute(raise_on_error=False)[-1]
-            # Shorter: the server has been away without anybody noticing, or takes no more.
-            self._streamed = event.seq if length == event.seq or whole else None
+            pipeline.expire(stream, ttl_s if event.final else max(ttl_s, 86_400))
+            pipeline.publish(channel(event.task_id), text)
+            pipeline.xlen(stream)
+            if pipeline.execute(raise_on_error=False)[-1] != event.seq:
+                self._client = None  # it has been away without anybody noticing: all of it again
         except (redis.RedisError, OSError) as error:
-            self._client = self._streamed = None
+            self._client = None
             self._try_again = time.monotonic() + RECONNECT_S
             if not self._warned:
                 self._warned = True
                 log.warning("Redis does not answer (%s): the task and its record go on.", error)
-
-    def _is_streamed(self, client: redis.Redis, event: Event) -> bool:
-        """Whether the stream has all that was said before this event."""
-        return int(client.xlen(stream_key(event.task_id))) == event.seq - 1
 
     def close(self) -> None:
         """Give the connection back."""

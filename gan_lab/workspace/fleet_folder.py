@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field
 
 from gan_lab.errors import RequestError
 from gan_lab.schema import Message, utc_now
-from gan_lab.workspace.files import write_beside
+from gan_lab.workspace.files import read_text, write_beside
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import REMOVED, all_runs, runs_folder
 
@@ -96,11 +96,8 @@ class FleetFolder:
 
     def record(self, machine_id: str) -> NotebookRecord | None:
         """Return where a notebook stands; None where it has not begun."""
-        try:
-            text = (self.path / RECORDS / f"{machine_id}.json").read_text()
-        except FileNotFoundError:
-            return None
-        return NotebookRecord.model_validate_json(text)
+        text = read_text(self.path / RECORDS / f"{machine_id}.json")
+        return None if text is None else NotebookRecord.model_validate_json(text)
 
     def write_record(self, machine_id: str, record: NotebookRecord) -> None:
         """Say where a notebook stands; only by the process that executes it, or behind its end."""
@@ -129,10 +126,7 @@ class FleetFolder:
     @property
     def stop_requested(self) -> str | None:
         """What somebody asked of a running fleet: `stop` (start no more), `cancel`, or None."""
-        try:
-            return (self.path / STOP).read_text()
-        except FileNotFoundError:
-            return None
+        return read_text(self.path / STOP)
 
     def request_stop(self, word: Literal["stop", "cancel"]) -> None:
         """Raise the flag that the fleet's process reads."""

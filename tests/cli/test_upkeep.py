@@ -23,9 +23,9 @@ from gan_lab import terminal
 from gan_lab.cli import main
 from gan_lab.cluster import services
 from gan_lab.cluster.models import training_run, verdict_levels
+from gan_lab.cluster.queue import statuses
 from gan_lab.cluster.recipe import perform
 from gan_lab.schema import Kind, TaskSpec
-from gan_lab.server.shared import statuses
 from gan_lab.settings import load_settings
 from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, fleet_folders
 from gan_lab.workspace.run_folder import RunFolder

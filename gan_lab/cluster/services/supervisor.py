@@ -104,17 +104,18 @@ async def _until_unneeded(
     settings: Settings, server: ValkeyChild, cluster: LocalCluster, stop: asyncio.Event
 ) -> None:
     """Return when told to stop or after the idle time; start the server anew when it died."""
-    needed, recorded = time.monotonic(), server.url
+    needed, recorded = time.monotonic(), True
     while not stop.is_set() and time.monotonic() - needed < settings.idle_timeout_s:
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), CHECK_S)
         try:
             if server.died():
                 log.warning("The Valkey server has died and is started again.")
+                recorded = False
                 server.start()
-            if server.url != recorded:  # it has another port now
+            if not recorded:
                 _record(settings, server, cluster)
-                recorded = server.url
+                recorded = True
         except (OSError, RuntimeError) as error:  # trainings go on without it
             log.warning("It does not start (%s): tried again.", error)
         if _in_use(cast("Scheduler", cluster.scheduler)):

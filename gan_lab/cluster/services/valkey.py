@@ -42,10 +42,11 @@ class ValkeyChild:
         return self._process.pid
 
     def start(self) -> None:
-        """Start the server on a port that is free, and wait until it answers."""
-        for _ in range(3):  # somebody else may take the port meanwhile
-            self._port = _free_port()
-            self._process = self._spawn(self._port)
+        """Start the server, on the port it had if that is free, and wait until it answers."""
+        ports = [self._port] if self._port else []
+        for port in [*ports, _free_port(), _free_port(), _free_port()]:
+            self._port = port
+            self._process = self._spawn(port)
             if self._answers():
                 return
             self.stop()
