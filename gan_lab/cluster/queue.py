@@ -245,7 +245,7 @@ def resume(task_id: str | None = None) -> list[RunFolder]:
     """
     settings = load_settings()
     client = services.get_client(settings)
-    everything = _in_chain_order(all_runs(settings.home))
+    everything = all_runs(settings.home)[::-1]  # a link behind the one it waits for
     missing = {run.task_id for run in lost(everything)}
     if task_id is None:
         for run in everything:
@@ -288,17 +288,6 @@ def _take_up(
             waits = was_lost or run.spec.after in {one.task_id for one in taken}
             hand_over(client, [run], settings, _before(run, waits, known, settings))
         return True
-
-
-def _in_chain_order(found: Sequence[RunFolder]) -> list[RunFolder]:
-    """Return runs oldest first, a link behind the one it waits for: both may be of one moment."""
-    known = {run.task_id: run for run in found}
-
-    def depth(run: RunFolder) -> int:
-        before = known.get(run.spec.after or "")
-        return 0 if before is None else 1 + depth(before)
-
-    return sorted(found, key=lambda run: (run.spec.created, depth(run)))
 
 
 def _resumable(run: RunFolder, client: Client) -> RunFolder:

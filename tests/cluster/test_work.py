@@ -1,0 +1,107 @@
+"""One task at work, and the thread beside it: leases, cancel flags, logs, and how it ended."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from gan_lab.cluster.keeper import Keeper, RunLog, out_of_memory
+from gan_lab.cluster.work import LeaseLost, Work, reached, record_failure, sentence
+from gan_lab.errors import BadTable, TaskCancelled
+from gan_lab.settings import Settings, load_settings
+from gan_lab.workspace.run_folder import RunFolder
+
+from .conftest import Record, request
+
+
+@pytest.fixture
+def run(record: Record) -> RunFolder:
+    return record(request("seed", rows=10))
+
+
+@pytest.fixture
+def settings(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("GAN_LAB_LEASE_S", "0.3")
+    return load_settings()
+
+
+@pytest.fixture
+def work(run: RunFolder, settings: Settings) -> Work:
+    attempt = run.lease.take("worker", settings.lease_s)
+    assert attempt == 1
+    return Work(run, settings, "worker", attempt)
+
+
+def test_whoever_has_lost_the_lease_writes_no_more(work: Work) -> None:
+    work.say("sampling", 1, 10, "Begun")
+    work.run.lease.drop("worker")
+    work.run.lease.take("another", 30)
+    work.renew()
+    with pytest.raises(LeaseLost):
+        work.say("sampling", 2, 10, "Two at once")
+    assert work.stop.is_set()
+    assert reached(work.run) == {"current": 1, "total": 10, "epoch": None, "loss": None}
+
+
+def test_a_body_that_asks_is_told_to_stop(work: Work) -> None:
+    work.check()
+    work.run.ask_to_cancel()
+    with pytest.raises(TaskCancelled):
+        work.check()
+
+
+def test_a_keeper_renews_the_lease_and_hands_the_flag_on(work: Work, settings: Settings) -> None:
+    keeper = Keeper(work)
+    keeper.start()
+    try:
+        threading.Event().wait(4 * settings.lease_s)
+        assert work.run.lease.held
+        work.run.ask_to_cancel()
+        assert work.stop.wait(10) and work.cancelled.is_set()
+    finally:
+        keeper.finish()
+    assert work.peak_b > 1e7
+
+
+def test_the_log_of_a_task_holds_what_its_thread_says_and_nothing_else(work: Work) -> None:
+    log = logging.getLogger("some.library")
+    handler = RunLog(work)
+    log.addHandler(handler)
+    try:
+        log.warning("A column is constant")
+        other = threading.Thread(target=log.warning, args=("Of another task",))
+        other.start()
+        other.join()
+    finally:
+        log.removeHandler(handler)
+    (line,) = [line for line in work.run.log() if "level" in line]
+    assert (line["level"], line["message"]) == ("WARNING", "A column is constant")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "explained"),
+    [
+        (BadTable("No column rpm."), "bad_table", False),
+        (MemoryError(), "out_of_memory", True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out_of_memory", True),
+        (KeyError("rpm"), "task_failed", True),
+    ],
+)
+def test_a_failure_has_a_traceback_where_nobody_foresaw_it(
+    work: Work, error: Exception, reason: str, explained: bool
+) -> None:
+    record_failure(work, error)
+    failure = work.run.error_data()
+    assert failure is not None
+    assert (failure["reason"], bool(failure["traceback"])) == (reason, explained)
+    assert work.run.events()[-1].stage == "failed"
+
+
+def test_what_went_wrong_is_one_sentence() -> None:
+    assert (
+        sentence(OSError(28, "x", "/data")) == "Cannot use /data: No space left on device (ENOSPC)."
+    )
+    assert sentence(ValueError()) == "ValueError"
+    assert "used 1.5 GB, and a worker may use 1.2 GB" in out_of_memory(1.5e9, 1.2e9)
