@@ -6,6 +6,7 @@ it crosses process boundaries on its way from a worker to the person who asked.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,11 +16,17 @@ MAX_VALUE_LETTERS = 60  # of a wrong value that a sentence repeats
 
 
 class GanLabError(Exception):
-    """An error whose text is meant for the person who asked."""
+    """An error whose text is meant for the person who asked.
+
+    `reason` is the name of its class as programs read it: `unknown_machine` of `UnknownMachine`.
+    """
 
     exit_status = 1
     http_status = 500
     reason = "error"
+
+    def __init_subclass__(cls) -> None:
+        cls.reason = vars(cls).get("reason") or re.sub(r"\B(?=[A-Z])", "_", cls.__name__).lower()
 
 
 class RequestError(GanLabError):
@@ -33,19 +40,13 @@ class RequestError(GanLabError):
 class BadParameter(RequestError):
     """A parameter has a value that cannot be used."""
 
-    reason = "bad_parameter"
-
 
 class BadTable(RequestError):
     """A table cannot be read or cannot be learned from."""
 
-    reason = "bad_table"
-
 
 class BadProfile(RequestError):
     """A machine profile is wrong; `problems` lists everything that is, one sentence each."""
-
-    reason = "bad_profile"
 
     def __init__(self, message: str, problems: list[str] | None = None) -> None:
         super().__init__(message, problems or [])
@@ -60,61 +61,50 @@ class TooLarge(RequestError):
     """What was sent is larger than is taken."""
 
     http_status = 413
-    reason = "too_large"
 
 
 class TooMuchMemory(RequestError):
     """A task needs more memory than any worker may use."""
-
-    reason = "too_much_memory"
 
 
 class UnknownMachine(RequestError):
     """No profile has this machine id."""
 
     http_status = 404
-    reason = "unknown_machine"
 
 
 class UnknownTask(RequestError):
     """No run folder has this task id."""
 
     http_status = 404
-    reason = "unknown_task"
 
 
 class NoSeedData(RequestError):
     """The machine has no seed table to learn from."""
 
     http_status = 409
-    reason = "no_seed_data"
 
 
 class NoModel(RequestError):
     """The machine has no trained model to draw from."""
 
     http_status = 409
-    reason = "no_model"
 
 
 class NoReport(RequestError):
     """There is no report to show."""
 
     http_status = 404
-    reason = "no_report"
 
 
 class MachineExists(BadParameter):
     """There is a machine of this id already, and nobody said to replace it."""
 
     http_status = 409
-    reason = "machine_exists"
 
 
 class DamagedFile(GanLabError):
     """A file of a run folder holds something else than what was written."""
-
-    reason = "damaged_file"
 
 
 class ServiceUnreachable(GanLabError):
@@ -122,13 +112,10 @@ class ServiceUnreachable(GanLabError):
 
     exit_status = 3
     http_status = 503
-    reason = "service_unreachable"
 
 
 class TaskFailed(GanLabError):
     """A task ended with an error."""
-
-    reason = "task_failed"
 
 
 class TaskRefused(TaskFailed):
@@ -136,14 +123,12 @@ class TaskRefused(TaskFailed):
 
     exit_status = RequestError.exit_status
     http_status = RequestError.http_status
-    reason = "task_refused"
 
 
 class TaskCancelled(GanLabError):
     """A task was cancelled before it ended."""
 
     http_status = 409
-    reason = "task_cancelled"
 
 
 def validation_problems(error: ValidationError, whole: str = "it") -> list[str]:

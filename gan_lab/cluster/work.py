@@ -25,19 +25,13 @@ class LeaseLost(Exception):
 class WaitedInVain(TaskFailed):
     """The task this one waited for did not succeed."""
 
-    reason = "waited_in_vain"
-
 
 class WorkerLost(TaskFailed):
     """The workers that ran the task died, time and again."""
 
-    reason = "worker_lost"
-
 
 class OutOfMemory(TaskFailed):
     """The task needs more memory than its worker may use."""
-
-    reason = "out_of_memory"
 
 
 def clock_s() -> float:

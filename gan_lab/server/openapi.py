@@ -12,15 +12,15 @@ from pydantic import BaseModel, TypeAdapter
 
 from gan_lab import __version__
 from gan_lab.server.messages import Refusal
+from gan_lab.workspace.profiles import Profile
 
 DESCRIPTION = """The same lab over HTTP, behind the login of Jupyter: send its token as
 `Authorization: token ...` or `?token=...`. Follow a task at the `websocket_url` of its answer, with
 `?from=SEQ` to go on behind event SEQ after a reconnection: one JSON object per message, `type` is
 `connected`, `progress` (an event), or `closing` (with `reason`); then closed with 1000, 4404 for an
 unknown task, 4408 for a reader that is too slow."""
-MACHINE_ID = {"type": "string", "pattern": "^[a-z][a-z0-9]*(_[a-z0-9]+)*$"}
 PARAMETERS = {
-    "machine_id": MACHINE_ID | {"minLength": 3, "maxLength": 64},
+    "machine_id": Profile.model_json_schema()["properties"]["machine_id"],
     "task_id": {"type": "string", "format": "uuid"},
 }
 TOKEN = {"type": "apiKey", "in": "header", "name": "Authorization"}

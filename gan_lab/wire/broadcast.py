@@ -17,8 +17,6 @@ from gan_lab.workspace.run_folder import RunFolder
 class TooSlow(GanLabError):
     """A listener did not keep up with a task's events and was left behind."""
 
-    reason = "too_slow"
-
 
 class Broadcast:
     """Follows each task once, whatever the number of its listeners: an idle one costs a queue."""

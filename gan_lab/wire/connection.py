@@ -34,23 +34,20 @@ def redis_url(settings: Settings | None = None) -> str | None:
     return record.redis_url if record else None
 
 
-def connection_options(timeout_s: float) -> dict[str, Any]:
-    """Return what every client of ours says to redis-py; a database in the URL wins."""
-    return {
-        "db": DATABASE,  # a database in the URL wins
-        "decode_responses": True,
-        "health_check_interval": 15,
-        "socket_keepalive": True,
-        "socket_connect_timeout": timeout_s,
-        "socket_timeout": timeout_s,
-    }
-
-
-def connect(url: str, timeout_s: float = 2.0) -> redis.Redis:
-    """Return a client of the Redis at `url`; nothing is sent yet."""
+def connect(url: str, timeout_s: float = 2.0, **options: Any) -> redis.Redis:
+    """Return a client of the Redis at `url`, `options` being redis-py's; nothing is sent yet."""
     import redis
 
-    return redis.Redis.from_url(url, **connection_options(timeout_s))
+    return redis.Redis.from_url(
+        url,
+        db=DATABASE,  # a database in the URL wins
+        decode_responses=True,
+        health_check_interval=15,
+        socket_keepalive=True,
+        socket_connect_timeout=timeout_s,
+        socket_timeout=timeout_s,
+        **options,
+    )
 
 
 def answers(url: str, timeout_s: float = 1.0) -> bool:
@@ -59,10 +56,8 @@ def answers(url: str, timeout_s: float = 1.0) -> bool:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    once = {"retry": Retry(NoBackoff(), 0)}
     try:
-        client = redis.Redis.from_url(url, **connection_options(timeout_s), **once)
-        with client:
+        with connect(url, timeout_s, retry=Retry(NoBackoff(), 0)) as client:
             return bool(client.ping())
     except (redis.RedisError, OSError, ValueError):
         return False

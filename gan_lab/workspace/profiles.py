@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from gan_lab.errors import (
     BadParameter,
@@ -26,6 +26,7 @@ CATEGORIES = (
     "motor", "pump", "fan", "compressor", "cnc", "hydraulic", "conveyor", "robot", "transformer",
     "cooling_tower", "turbofan", "imported",
 )  # fmt: skip
+MACHINE_ID = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 SIMULATED_ROLES = Roles(
     life="life", time="timestamp", rul="rul", state="state", failure_mode="failure_mode"
 )
@@ -107,7 +108,7 @@ class Imported(Message):
 class Profile(Message):
     """What is known of one machine; only what every machine has is required."""
 
-    machine_id: str
+    machine_id: str = Field(pattern=MACHINE_ID, min_length=3, max_length=64)
     category: str = "imported"
     manufacturer: str = ""
     model: str = ""
@@ -126,25 +127,10 @@ class Profile(Message):
     roles: Roles = SIMULATED_ROLES
     imported: Imported | None = None
 
-    @field_validator("machine_id")
-    @classmethod
-    def _known_id(cls, machine_id: str) -> str:
-        try:
-            return check_machine_id(machine_id)
-        except BadParameter as error:
-            raise ValueError(str(error)) from None
-
     @property
     def simulated(self) -> bool:
         """Whether the profile says enough to simulate the machine."""
-        parts = (
-            self.interval_s,
-            self.life,
-            self.sensors,
-            self.states,
-            self.failure_modes,
-        )
-        return all(parts)
+        return all((self.interval_s, self.life, self.sensors, self.states, self.failure_modes))
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -160,13 +146,10 @@ _Loader.yaml_implicit_resolvers = {
 
 def check_machine_id(machine_id: str) -> str:
     """Return the id; raises `BadParameter` where it cannot name a machine (or a file)."""
-    if (
-        not isinstance(machine_id, str)
-        or not 3 <= len(machine_id) <= 64
-        or not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", machine_id)
-    ):
+    text = str(machine_id)
+    if not 3 <= len(text) <= 64 or not re.fullmatch(MACHINE_ID, text):
         raise BadParameter(
-            f"{str(machine_id)[:80]!r} is not a machine id: use 3 to 64 lower-case letters, digits "
+            f"{text[:80]!r} is not a machine id: use 3 to 64 lower-case letters, digits "
             "and single underscores, starting with a letter, such as press_7."
         )
     return machine_id
@@ -208,7 +191,7 @@ def load_profile(machine_id: str) -> Profile:
 
 @lru_cache(maxsize=1000)
 def _read_profile(path: Path, *as_of: int) -> Profile:
-    return parse_profile(read_yaml(path), str(path))
+    return parse_profile(parse_yaml(path.read_bytes(), str(path)), str(path))
 
 
 def write_profile(profile: Profile) -> Path:
@@ -218,11 +201,6 @@ def write_profile(profile: Profile) -> Path:
     text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     write_beside(path, text)
     return path
-
-
-def read_yaml(path: Path) -> Any:
-    """Read a YAML file; raises `BadProfile` with the line where it is not YAML."""
-    return parse_yaml(path.read_bytes(), str(path))
 
 
 def parse_yaml(data: bytes, source: str) -> Any:

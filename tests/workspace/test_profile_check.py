@@ -10,7 +10,7 @@ import yaml
 
 from gan_lab.errors import BadProfile, MachineExists
 from gan_lab.workspace.profile_check import add_profile, profile_problems, profile_schema
-from gan_lab.workspace.profiles import load_profile, parse_profile, read_yaml
+from gan_lab.workspace.profiles import load_profile, parse_profile, parse_yaml
 
 CATALOGUE = sorted((Path(__file__).parents[2] / "data" / "machines").glob("*_[0-9][0-9][0-9].yaml"))
 LEVELS = {"minimum": 0, "typical": 5, "maximum": 9}
@@ -18,7 +18,7 @@ LEVELS = {"minimum": 0, "typical": 5, "maximum": 9}
 
 @pytest.mark.parametrize("path", CATALOGUE, ids=lambda path: path.stem)
 def test_the_catalogue_has_no_problems_and_fits_the_schema(path: Path) -> None:
-    content = read_yaml(path)
+    content = parse_yaml(path.read_bytes(), path.name)
     jsonschema.validate(content, profile_schema())
     assert list(profile_problems(parse_profile(content, path.name))) == []
 
