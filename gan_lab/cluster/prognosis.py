@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gan_lab.cluster import submit
 from gan_lab.cluster.catalogue import Machine
 from gan_lab.cluster.models import load_lives_model, training_run
+from gan_lab.schema import Kind
 from gan_lab.workspace.run_folder import RUNNING
 from gan_lab.workspace.tables import write_parquet
 
@@ -45,10 +46,8 @@ def prognose_task(
     source = training_run(machine.machine_id, model_task_id)
     load_lives_model(source)
     table = read_running(running)
-    return submit.start_one(
-        machine, "prognose", {"model_task_id": source.task_id},
-        lambda run: write_parquet(run.path / RUNNING, table),
-    )  # fmt: skip
+    wanted: dict[Kind, dict[str, Any] | None] = {"prognose": {"model_task_id": source.task_id}}
+    return submit.start(machine, wanted, lambda run: write_parquet(run / RUNNING, table))[0]
 
 
 def read_running(running: pd.DataFrame | str | Path) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gan_lab.cluster import services
@@ -27,7 +28,7 @@ from gan_lab.settings import Settings, load_settings
 from gan_lab.terminal import in_headless_notebook, now_and_then
 from gan_lab.wire.follow import follow
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import all_runs, create_run, open_run, remove_run
+from gan_lab.workspace.runs import all_runs, create_run, open_run, runs_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +117,7 @@ def seed(machine_id: str, **options: Any) -> Run:
 
     Raises `UnknownMachine`, `BadParameter`, `ServiceUnreachable`.
     """
-    return _start(machine_id, {"seed": options})[0]
+    return start(Machine(machine_id), {"seed": options})[0]
 
 
 @_with_options("train")
@@ -125,7 +126,7 @@ def train(machine_id: str, **options: Any) -> Run:
 
     Raises `UnknownMachine`, `NoSeedData`, `BadParameter`, `ServiceUnreachable`.
     """
-    return _start(machine_id, {"train": options})[0]
+    return start(Machine(machine_id), {"train": options})[0]
 
 
 @_with_options("generate")
@@ -137,7 +138,7 @@ def generate(machine_id: str, report: bool = True, **options: Any) -> Run:
     use their rows.
     Raises `UnknownMachine`, `NoModel`, `BadParameter`, `ServiceUnreachable`.
     """
-    return _start(machine_id, {"generate": options, **_report(report)})[0]
+    return start(Machine(machine_id), {"generate": options, **_report(report)})[0]
 
 
 @_with_options("report")
@@ -146,7 +147,7 @@ def report(machine_id: str, **options: Any) -> Run:
 
     Raises `UnknownMachine`, `NoModel`, `BadParameter`, `ServiceUnreachable`.
     """
-    return _start(machine_id, {"report": options})[0]
+    return start(Machine(machine_id), {"report": options})[0]
 
 
 def pipeline(
@@ -165,50 +166,39 @@ def pipeline(
     """
     training = {**options, **(train or {})}
     chain = {"seed": seed, "train": training, "generate": generate or {}, **_report(report)}
-    return _start(machine_id, chain)
+    return start(Machine(machine_id), chain)
 
 
 def _report(wanted: bool) -> dict[Kind, dict[str, Any] | None]:
     return {"report": {}} if wanted else {}
 
 
-def _start(machine_id: str, wanted: Mapping[Kind, dict[str, Any] | None]) -> list[Run]:
-    """Check a chain, make its run folders and hand it to the cluster."""
-    machine = Machine(machine_id)
+def start(
+    machine: Machine,
+    wanted: Mapping[Kind, dict[str, Any] | None],
+    furnish: Callable[[Path], Any] | None = None,
+) -> list[Run]:
+    """Check a chain, make its run folders and hand it to the cluster.
+
+    `furnish` writes what a task is to work on into its folder, before anybody sees it as one.
+    Raises what `prepare` raises, `TooMuchMemory` and `ServiceUnreachable`.
+    """
     specs = prepare(machine, wanted)
     settings = load_settings()
     client = _connect(settings)
-    attached, new = attach(specs, settings.home)
+    attached, new = ([], specs) if furnish else attach(specs, settings.home)
     limits = [worker["memory_limit"] for worker in workers_of(client)]
     refuse_what_does_not_fit(machine, new, limits)
     chain = [Run.of(run) for run in attached]
     missing = lost(attached)
     known = [run for run in attached if not run.final and run not in missing]
     for spec in new:
+        if furnish:
+            furnish(runs_folder(settings.home) / spec.task_id)
         after = chain[-1].task_id if chain else None
         chain.append(Run.of(create_run(spec.model_copy(update={"after": after}), settings.home)))
     hand_over(client, [*missing, *chain[len(attached) :]], settings, known[-1:])
     return chain
-
-
-def start_one(
-    machine: Machine, kind: Kind, options: dict[str, Any], furnish: Callable[[RunFolder], Any]
-) -> Run:
-    """Start a task whose input `furnish` writes into its run folder before the cluster hears of it.
-
-    Raises `ServiceUnreachable`, and what `furnish` raises; then there is no task.
-    """
-    spec = prepare(machine, {kind: options})[0]
-    settings = load_settings()
-    client = _connect(settings)
-    run = create_run(spec, settings.home)
-    try:
-        furnish(run)
-    except BaseException:
-        remove_run(run)
-        raise
-    hand_over(client, [run], settings, [])
-    return Run.of(run)
 
 
 _greeted: set[str] = set()  # the connections that know what is lost

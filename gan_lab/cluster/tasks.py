@@ -41,7 +41,6 @@ from gan_lab.workspace.run_folder import MODEL, PROGNOSIS, REPORT_HTML, REPORT_J
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gan_lab.workspace.tables import SplitWriter
 
 MEGABYTE = 1e6
 
@@ -153,9 +152,15 @@ def _generate(work: Work) -> dict[str, Any]:
     model = load_model(source)
     record_environment(work, model_task_id=source.task_id)
     roles = load_profile(machine_id).roles
+    steps, lives = Steps(work), Counter[str]()
     with SplitWriter(machine_id, work.run.task_id, source.task_id, config.asked) as writer:
         work.say("sampling", 0, total, f"Drawing {total:,} {'lives' if config.lives else 'rows'}")
-        lives = _write_splits(work, writer, draw_splits(model, config, roles), total, roles)
+        for split, chunk in draw_splits(model, config, roles):
+            work.check()
+            writer.write(split, chunk)
+            lives[split] += _lives_in(chunk, roles)
+            drawn = min(total, sum((lives if config.lives else writer.rows).values()))
+            steps.say(drawn, total, f"{split}: {drawn:,} of {total:,}")
         work.say("writing", total, total, "Moving the tables into place")
     folder = synthetic_folder(machine_id)
     files = {name: folder / f"{name}.parquet" for name in writer.rows}
@@ -183,25 +188,6 @@ def draw_splits(
         for chunk in model.sample(**amount, seed=seed, first_life=first_life, conditions=config):
             first_life += _lives_in(chunk, roles)
             yield split, chunk
-
-
-def _write_splits(
-    work: Work,
-    writer: SplitWriter,
-    chunks: Iterator[tuple[str, pd.DataFrame]],
-    total: int,
-    roles: Roles,
-) -> Counter[str]:
-    """Write the chunks as they are drawn and say how far it is; returns the lives of each split."""
-    steps, lives = Steps(work), Counter[str]()
-    count_lives = cast(GenerateConfig, work.config).lives is not None
-    for split, chunk in chunks:
-        work.check()
-        writer.write(split, chunk)
-        lives[split] += _lives_in(chunk, roles)
-        shown = min(total, sum((lives if count_lives else writer.rows).values()))
-        steps.say(shown, total, f"{split}: {shown:,} of {total:,}")
-    return lives
 
 
 def _lives_in(chunk: pd.DataFrame, roles: Roles) -> int:
