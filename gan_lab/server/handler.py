@@ -22,6 +22,7 @@ from gan_lab.server.messages import Accepted
 from gan_lab.server.openapi import Route
 from gan_lab.server.routes import Request
 from gan_lab.server.shared import Shared
+from gan_lab.settings import load_settings
 from gan_lab.workspace.profiles import Profile
 
 NOT_OURS = {"token", "_xsrf", "no_track_activity"}  # parameters of Jupyter itself
@@ -88,7 +89,7 @@ class ApiHandler(APIHandler):
         self.limit = int(1e6 * MAX_BODY_MB.get(expected, 1))
         self.body: BinaryIO = io.BytesIO()
         if expected is bytes:
-            self.limit = self.shared.settings.upload_limit_mb * 1_000_000
+            self.limit = load_settings().upload_limit_mb * 1_000_000
             cast("HTTP1Connection", self.request.connection).set_max_body_size(self.limit + 1)
         announced = self.request.headers.get("Content-Length", "0")
         if announced.isdigit() and int(announced) > self.limit:

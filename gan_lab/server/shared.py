@@ -8,7 +8,6 @@ from functools import cached_property
 
 from gan_lab.cluster import services
 from gan_lab.errors import GanLabError
-from gan_lab.settings import Settings, load_settings
 from gan_lab.wire.broadcast import Broadcast
 
 THREADS = 4
@@ -24,11 +23,6 @@ class Shared:
     def __init__(self) -> None:
         self.records = ThreadPoolExecutor(THREADS, "gan-lab-records")
         self.cluster = ThreadPoolExecutor(THREADS, "gan-lab-cluster")
-
-    @property
-    def settings(self) -> Settings:
-        """The settings of the workspace, read afresh."""
-        return load_settings()
 
     @cached_property
     def broadcast(self) -> Broadcast:

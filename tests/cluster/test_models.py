@@ -9,7 +9,7 @@ import pytest
 
 import gan_lab as lab
 from gan_lab.cluster.catalogue import Machine
-from gan_lab.cluster.models import MODELS, model_class, newest_good, training_run
+from gan_lab.cluster.models import MODELS, model_class, newest_good, training_run, verdict_levels
 from gan_lab.errors import NoModel, NoSeedData, UnknownMachine
 from gan_lab.workspace.tables import write_seed
 
@@ -25,6 +25,16 @@ def test_the_newest_training_is_drawn_from_that_no_report_calls_bad(record: Reco
     assert training_run(MACHINE).task_id == first.task_id
     assert training_run(MACHINE, second.task_id[:8]).task_id == second.task_id  # it was named
     assert newest_good([second], {second.task_id: "bad"}) is second
+
+
+@pytest.mark.parametrize(("level", "counts"), [("care", "good"), ("bad", "bad")])
+def test_of_a_report_on_rows_drawn_under_conditions_only_bad_counts(
+    record: Record, level: str, counts: str
+) -> None:
+    training = record(request("train"), {"machine_id": MACHINE}).task_id
+    record(request("report"), {"level": "good"}, model_task_id=training, conditions="")
+    record(request("report"), {"level": level}, model_task_id=training, conditions="idle 0.4")
+    assert verdict_levels(MACHINE) == {training: counts}
 
 
 def test_what_left_no_model_is_not_drawn_from(record: Record) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,15 +22,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def done(
-    home: Path, kind: Kind, days_ago: float, machine_id: str = "press", **more: Any
+    home: Path, kind: Kind, days_ago: float, machine_id: str = "press", level: str = "good"
 ) -> RunFolder:
     created = (datetime.now(UTC) - timedelta(days=days_ago)).isoformat()
     task_id = str(uuid.uuid4())
-    spec = TaskSpec(
-        task_id=task_id, kind=kind, machine_id=machine_id, config={}, created=created, **more
-    )
+    spec = TaskSpec(task_id=task_id, kind=kind, machine_id=machine_id, config={}, created=created)
     run = create_run(spec, home)
-    run.finish({"level": "good"})
+    run.finish({"level": level})
     return run
 
 
@@ -57,6 +54,16 @@ def test_a_verdict_stays_with_the_model_it_is_on(home: Path) -> None:
     verdict = done(home, "report", 8)
     verdict.record_environment(model_task_id=model.task_id)
     done(home, "report", 7)  # newer, and on no model
+    assert plan(home, older_than_days=0).removed == []
+
+
+def test_the_model_that_is_drawn_from_stays_and_so_do_the_verdicts_that_made_it_so(
+    home: Path,
+) -> None:
+    for days, level in ((9, "good"), (7, "bad")):
+        model = done(home, "train", days)
+        verdict = done(home, "report", days - 1, level=level)
+        verdict.record_environment(model_task_id=model.task_id)
     assert plan(home, older_than_days=0).removed == []
 
 
