@@ -121,7 +121,7 @@ def test_every_task_is_told_with_its_state(dashboard: Dashboard, tasks: dict[str
     assert running["rows_per_second"] == 12_000 and running["attempt"] == 1
     assert running["worker"] == "tls://127.0.0.1:40001" and running["started"] > running["created"]
     assert pending["worker"] is None and pending["started"] is None
-    assert lost["status"] == "pending" and lost["machine"] in MACHINES
+    assert lost["status"] == "pending" and lost["machine_id"] in MACHINES
     assert f"`gan-lab resume {lost['task_id']}`" in lost["message"]
 
 
@@ -131,7 +131,9 @@ def test_filters_narrow_what_is_told(dashboard: Dashboard, tasks: dict[str, Any]
     wanted = [
         row["task_id"]
         for row in tasks["rows"]
-        if row["state"] == "failure" and "motor" in row["machine"] and row["fleet"] == FLEETS[0]
+        if row["state"] == "failure"
+        and "motor" in row["machine_id"]
+        and row["fleet_id"] == FLEETS[0]
     ]
     assert [row["task_id"] for row in some["rows"]] == wanted and 0 < len(wanted) < len(KINDS)
     assert some["fitting"] == len(wanted) and some["states"] == tasks["states"]

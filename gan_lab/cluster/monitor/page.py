@@ -45,8 +45,8 @@ def select(table: RunTable, state: str = "", machine: str = "", fleet: str = "")
         row
         for row in table.rows
         if (not state or row["state"] == state)
-        and machine.casefold() in row["machine"].casefold()
-        and (not fleet or row["fleet"] == fleet)
+        and machine.casefold() in row["machine_id"].casefold()
+        and (not fleet or row["fleet_id"] == fleet)
     ]
     return {
         "complete": table.complete,
