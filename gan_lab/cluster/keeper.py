@@ -53,7 +53,6 @@ class Keeper(threading.Thread):
             return
         if self._asked_at is None:
             self._asked_at = now
-            self.work.cancelled.set()
             self.work.stop.set()
         if now - self._asked_at >= self.work.settings.cancel_grace_s and self._alone:
             with self.work.announcer.lock:  # no event of the work may come behind the last one

@@ -292,7 +292,10 @@ def _take_up(
 
 def _resumable(run: RunFolder, client: Client) -> RunFolder:
     """Return a run that can be submitted again; raises `RequestError` where there is no point."""
-    if run.result_data() is not None:
+    now = run.status()
+    if now.state is State.UNKNOWN:  # it is damaged
+        raise RequestError(now.message)
+    if now.state is State.SUCCESS:
         raise RequestError(f"Task {run.task_id} is done: there is nothing to resume.")
     if not run.final and (run.lease.held or task_key(run) in known_keys(client)):
         raise RequestError(f"Task {run.task_id} has not ended: there is nothing to resume.")

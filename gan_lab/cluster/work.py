@@ -50,9 +50,8 @@ class Work:
         self.announcer = Announcer(run, settings, attempt, worker_address())
         self.renewed_at = clock_s()
         self.peak_b = 0
-        self.cancelled = threading.Event()
         self.lost = threading.Event()
-        self.stop = threading.Event()  # either of the two
+        self.stop = threading.Event()  # lost, or cancelled
 
     @property
     def spec(self) -> TaskSpec:
@@ -72,7 +71,7 @@ class Work:
     def check(self) -> None:
         """Raise `TaskCancelled` or `LeaseLost` if the work is to stop; called where it may."""
         self.hold()
-        if self.cancelled.is_set() or self.run.cancelling:
+        if self.run.cancelling:
             raise TaskCancelled("Cancelled")
 
     def look_at_memory(self) -> int:

@@ -17,9 +17,6 @@ from gan_lab.workspace.runs import runs_folder
 SERVICES = ".services"
 
 
-# ---- the record of the embedded services
-
-
 def services_folder(home: Path | None = None) -> Path:
     """Return the folder, for its owner's eyes only, of this user's services on this host."""
     folder = runs_folder(home) / SERVICES / f"{os.getuid()}@{socket.gethostname()}"
