@@ -69,7 +69,8 @@ def test_a_machine_says_what_there_is_of_it(record: Record) -> None:
 
 def test_a_machine_is_made_of_a_table(bare: Path, tmp_path: Path) -> None:
     (bare / "data" / "machines").unlink()
-    table = pd.DataFrame({"unit": [1, 1, 2, 2], "hour": [0, 1, 0, 1], "oil_c": [40.0, 41, 40, 42]})
+    table = pd.DataFrame({"unit": [1] * 20 + [2] * 20, "hour": [*range(20)] * 2})
+    table["oil_c"] = 40 + (table["hour"] * 37 % 11) / 3
     table.to_csv(tmp_path / "press.csv", index=False)
     lab.import_machine("press_7", tmp_path / "press.csv", life="unit", time="hour")
     assert lab.machines()["machine_id"].tolist() == ["press_7"]
