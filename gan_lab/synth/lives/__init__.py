@@ -17,7 +17,7 @@ from readings to scores; drawing runs them up:
 
 Around a row: row_context (features of age, regime and hour), drivers (columns that the others
 follow), markov_chain and regimes. Around lives: population (random effects, lengths, starts),
-conditions (what a request wants), calibration (quantile mapping of what is drawn).
+conditions (what a request wants).
 
 To follow a fit: sequential -> fitting -> training_lives -> phases -> residual; a draw: sequential
 -> drawing -> population -> row_context -> residual -> life_table; a file: model. `packed` is the

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from gan_lab.schema import GenerateConfig
-from gan_lab.synth.lives.calibration import Readings
 from gan_lab.synth.lives.columns import STEP_BINS
 from gan_lab.synth.lives.conditions import Conditions
 from gan_lab.synth.lives.degradation_curve import EFFECTS
@@ -71,16 +70,6 @@ class Drawing:
             chunk.index = pd.RangeIndex(done_rows, done_rows + len(chunk))
             done_rows, done_lives, number = done_rows + len(chunk), done_lives + count, number + 1
             yield chunk
-
-    def readings(self, lives: int) -> Readings:
-        """Draw the numbers of so many whole lives, as they are before they are written."""
-        count = max(1, int(CHUNK_ROWS / self.mean_rows))
-        parts = []
-        for number, start in enumerate(range(0, lives, count)):
-            ids = np.arange(start, min(start + count, lives))
-            drawn = self._draw(number, _evenly_placed(ids, lives))
-            parts.append((drawn.lives.numbers, drawn.lives.regime, ids[drawn.packed.life]))
-        return Readings(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     def _chunk(self, number: int, ids: Ints, place: Floats) -> tuple[pd.DataFrame, Ints]:
         """Draw lives; return their rows and how many each has."""
@@ -185,7 +174,7 @@ class Drawing:
         effects: NDArray[np.float32],
         noise: Noise,
     ) -> Floats:
-        """Return the columns of numbers, calibrated: drivers first, then what follows them."""
+        """Return the columns of numbers: drivers first, then what follows them."""
         model, table, packed, regime = self.model, self.table, drawn.packed, drawn.lives.regime
         center, spread = np.array(table.center)[regime], np.array(table.spread)[regime]
         fixed = np.array(table.fixed, dtype=np.float64)[regime]
@@ -195,8 +184,7 @@ class Drawing:
             curve, hidden = model.drivers.predict(model.curve, features, effects, known, packed)
             curve = curve[:, : len(table.sensors)]
             residual = model.residual.inverse_transform(noise, hidden, regime, packed)
-            numbers = model.calibration.transform(center + spread * (curve + residual), regime)
-            numbers = np.where(np.isnan(fixed), numbers, fixed)
+            numbers = np.where(np.isnan(fixed), center + spread * (curve + residual), fixed)
             if model.drivers and known is None:
                 known = table.as_written(numbers, model.drivers.tracks)
         return numbers

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from gan_lab.synth.lives.packed import Floats, Packed, Real
-from gan_lab.synth.lives.population import latin_hypercube, shrunk_covariance
+from gan_lab.synth.lives.population import shrunk_covariance
 from gan_lab.synth.lives.variance import VarianceModel
 
 MIN_ROWS = 10  # of a life, to estimate its level
@@ -54,7 +53,7 @@ class LifeLevel:
 
     def draw(self, lives: int, rng: np.random.Generator) -> Floats:
         """Draw the levels of lives, (lives, columns)."""
-        return np.asarray(ndtri(latin_hypercube(lives, len(self.root), rng)) @ self.root.T)
+        return np.asarray(rng.normal(size=(lives, len(self.root))) @ self.root.T)
 
     def inverse_transform(
         self, residual: Floats, level: Floats, hidden: NDArray[np.float32], packed: Packed

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from gan_lab.errors import BadParameter
 from gan_lab.schema import Epoch, TrainConfig
-from gan_lab.synth.lives.calibration import Calibration
 from gan_lab.synth.lives.conditional_tvae import ConditionalTVAE
 from gan_lab.synth.lives.degradation_curve import Curve
 from gan_lab.synth.lives.dependence import Dependence
@@ -29,6 +28,12 @@ from gan_lab.synth.network.build import build_network
 from gan_lab.synth.network.encoding import Column, Encoding
 from gan_lab.synth.network.latent_prior import Prior
 from gan_lab.synth.network.model_file import load_file, part, save_file
+
+FEW_LIVES = 4
+FEW = (
+    "Only {} lives: how machines differ cannot be learned from so few. What is drawn repeats these "
+    "with other noise; bring five or more."
+)
 
 
 @dataclass
@@ -51,7 +56,6 @@ class LivesModel:
     wear_curve: Curve  # of all training lives, that prognosis reads wear by
     residual: Residual
     population: Population
-    calibration: Calibration
     record: TrainingRecord
 
     @property
@@ -106,10 +110,17 @@ class LivesModel:
             if held
             else "no lives were held out, so the number of epochs was planned"
         )
+        shares = ", ".join(f"{share:.0%}" for share in self.population.shares)
+        groups = (
+            f"They wear in {len(self.population.shares)} ways that no column names ({shares} of "
+            "lives): hidden failure modes, or kinds of machine."
+        )
         driving = [self.table.sensors[track].name for track in self.drivers.tracks]
         follow = f", the other numbers follow {' and '.join(driving)}" if driving else ""
         return [
             f"{facts['lives']} lives of {facts['rows']} rows, {regimes}{follow}.",
+            *[groups] * (len(self.population.shares) > 1),
+            *[FEW.format(facts["lives"])] * (facts["lives"] < FEW_LIVES),
             f"{len(self.history)} of at most {self.config.epochs} epochs: {decided}.",
         ]
 
@@ -135,7 +146,6 @@ class LivesModel:
             "variance": _tensors(residual.variance),
             "dependence": _tensors(residual.dependence),
             "population": _tensors(self.population),
-            "calibration": _tensors(self.calibration),
         }
         parts |= {f"chain_{k}": _tensors(chain) for k, chain in self.context.chains.items()}
         meta = {
@@ -187,7 +197,6 @@ class LivesModel:
                 tvae=ConditionalTVAE(encoding, meta["groups"], network.eval(), prior),
             ),
             Population(**arrays("population")),
-            Calibration(**arrays("calibration")),
             TrainingRecord(config, meta["facts"], [Epoch(*values) for values in meta["history"]]),
         )
 

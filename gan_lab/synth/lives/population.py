@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
 
 from gan_lab.synth.lives.packed import Floats, Ints
 
@@ -13,6 +12,7 @@ MAX_LIVES = 5_000  # that the mixture is fitted to
 PRIOR_LIVES = 3.0  # of a condition, presumed to be like all lives
 MAX_COMPONENTS = 3
 MIXTURE_LIVES = 20  # fewer are one component
+MIN_BIC_GAIN = 10.0  # of one component more: very strong evidence (Kass, Raftery 1995)
 
 
 @dataclass
@@ -52,26 +52,11 @@ class Population:
         return cls(shares, means, roots, shifts)
 
     def draw(self, condition: Ints, rng: np.random.Generator) -> Floats:
-        """Draw the scores of one life for each condition, (lives, n).
-
-        Lives of one condition are spread evenly over each score: few of them are as good a sample
-        as many drawn independently.
-        """
-        even = np.empty((len(condition), 1 + self.means.shape[1]))
-        for number in np.unique(condition):
-            mine = condition == number
-            even[mine] = latin_hypercube(int(mine.sum()), even.shape[1], rng)
-        component = np.searchsorted(np.cumsum(self.shares)[:-1], even[:, 0], side="right")
-        noise = ndtri(even[:, 1:])
+        """Draw the scores of one life for each condition, (lives, n)."""
+        component = rng.choice(len(self.shares), size=len(condition), p=self.shares)
+        noise = rng.normal(size=(len(condition), self.means.shape[1]))
         shaped = np.einsum("nij,nj->ni", self.roots[component], noise)
         return np.asarray(self.means[component] + shaped + self.shifts[condition])
-
-
-def latin_hypercube(rows: int, columns: int, rng: np.random.Generator) -> Floats:
-    """Return points within (0, 1), each column with one in each of `rows` equal parts (McKay,
-    Beckman and Conover 1979)."""
-    order = rng.permuted(np.tile(np.arange(rows)[:, None], columns), axis=0)
-    return np.asarray(np.clip((order + rng.random(order.shape)) / rows, 1e-12, 1 - 1e-12))
 
 
 def shrunk_covariance(values: Floats) -> Floats:
@@ -85,7 +70,8 @@ def shrunk_covariance(values: Floats) -> Floats:
 
 
 def _mixture(scores: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return shares, means and covariances of the components."""
+    """Return shares, means and covariances of the components: lives that wear in different ways,
+    though no label says so, are groups of their own."""
     from sklearn.mixture import GaussianMixture
 
     lives, size = scores.shape
@@ -94,12 +80,17 @@ def _mixture(scores: Floats) -> tuple[Floats, Floats, Floats]:
     if lives > MAX_LIVES:
         scores = np.random.default_rng(0).choice(scores, MAX_LIVES, replace=False)
     if lives >= MIXTURE_LIVES:
+        spread = scores.std(axis=0) + 1e-9
         fits = [
-            GaussianMixture(k, reg_covar=1e-3, n_init=2, random_state=0).fit(scores)
+            GaussianMixture(k, covariance_type="tied", reg_covar=1e-3, n_init=10, random_state=0)
+            .fit(scores / spread)
             for k in range(1, MAX_COMPONENTS + 1)
-            if k == 1 or lives >= 5 * k * size
-        ]
-        best = min(fits, key=lambda fit: fit.bic(scores))
-        if best.n_components > 1:
-            return best.weights_, best.means_, best.covariances_
+        ]  # fmt: skip
+        bic = [fit.bic(scores / spread) for fit in fits]
+        best = 0
+        while best + 1 < len(bic) and bic[best] - bic[best + 1] > MIN_BIC_GAIN:
+            best += 1
+        if best:
+            found, covariance = fits[best], fits[best].covariances_ * np.outer(spread, spread)
+            return found.weights_, found.means_ * spread, np.repeat(covariance[None], best + 1, 0)
     return np.ones(1), scores.mean(0)[None], shrunk_covariance(scores)[None]

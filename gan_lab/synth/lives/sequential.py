@@ -1,4 +1,4 @@
-"""The model of lives that learns and draws: `fit`, `sample`, and the calibration between them."""
+"""The model of lives that learns, draws and answers: `fit`, `sample`, `prognose`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pandas as pd
 
 from gan_lab.errors import BadParameter
 from gan_lab.schema import GenerateConfig, Roles, TrainConfig
-from gan_lab.synth.lives.calibration import DRAWN_ROWS, MIN_LIVES, Calibration, Readings
 from gan_lab.synth.lives.drawing import Drawing
 from gan_lab.synth.lives.fitting import Fitting
 from gan_lab.synth.lives.model import LivesModel, TrainingRecord
@@ -26,8 +25,6 @@ from gan_lab.synth.lives.prognosis.left_out import (
 from gan_lab.synth.lives.prognosis.prognosis import Prognosis
 from gan_lab.synth.network.device import one_thread
 from gan_lab.synth.network.training import OnCheckpoint, OnEpoch
-
-CALIBRATION_SEED = 1 << 20  # away from the seeds of users
 
 
 class SequentialTVAE(LivesModel):
@@ -62,7 +59,7 @@ class SequentialTVAE(LivesModel):
             everyone = np.ones(len(lives.packed.rows), dtype=bool)
             wear_curve = fit_curve(lives, everyone, config, check=check)
         facts = fitting.facts() | prognosis_facts(lives, left_out)
-        model = cls(
+        return cls(
             lives.table,
             lives.context,
             lives.drivers,
@@ -70,12 +67,8 @@ class SequentialTVAE(LivesModel):
             wear_curve,
             fitting.residual,
             fitting.population(),
-            Calibration.identity(lives.table.regimes, len(lives.table.sensors)),
             TrainingRecord(config, facts, fitting.history),
         )
-        arrays = lives.arrays
-        model._calibrate(Readings(arrays.numbers, arrays.regime, lives.packed.life))
-        return model
 
     def sample(
         self,
@@ -105,18 +98,3 @@ class SequentialTVAE(LivesModel):
         it may lack. `progress(share, words)` is called now and then. Raises `BadTable`.
         """
         return prognose(self, running, progress)
-
-    def _calibrate(self, seen: Readings) -> None:
-        """Correct what is drawn by the training lives, where there are enough of these."""
-        if seen.life[-1] + 1 < MIN_LIVES:
-            return
-        sensors, regimes = self.table.sensors, self.table.regimes
-        steps = [0.0 if column.scale.readings else column.step for column in sensors]
-        drawing = Drawing(self, self.config.seed + CALIBRATION_SEED, None)
-        lives = max(MIN_LIVES, round(DRAWN_ROWS / drawing.mean_rows))
-        found = Calibration.fit(drawing.readings(lives), seen, steps, regimes)
-        if self.drivers:  # what follows them is corrected as it follows the corrected ones
-            self.calibration = self.calibration.with_columns(found, self.drivers.tracks)
-            rest = Calibration.fit(drawing.readings(lives), seen, steps, regimes)
-            found = rest.with_columns(self.calibration, self.drivers.tracks)
-        self.calibration = found
