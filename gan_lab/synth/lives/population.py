@@ -79,7 +79,7 @@ def _mixture(scores: Floats) -> tuple[Floats, Floats, Floats]:
         return np.ones(1), scores.mean(0)[None], np.zeros((1, size, size))
     if lives > MAX_LIVES:
         scores = np.random.default_rng(0).choice(scores, MAX_LIVES, replace=False)
-    if lives >= MIXTURE_LIVES:
+    if lives >= MIXTURE_LIVES and scores.std(axis=0).max() > 1e-6:
         spread = scores.std(axis=0) + 1e-9
         fits = [
             GaussianMixture(k, covariance_type="tied", reg_covar=1e-3, n_init=10, random_state=0)
