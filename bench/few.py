@@ -63,7 +63,8 @@ def learners() -> dict[str, Any]:
         "ridge": make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 5, 15))),
         "support vectors": make_pipeline(StandardScaler(), SVR(C=50.0, epsilon=5.0)),
         "small network": make_pipeline(
-            StandardScaler(), MLPRegressor(hidden_layer_sizes=(32,), alpha=1.0, early_stopping=True, random_state=0)
+            StandardScaler(),
+            MLPRegressor(hidden_layer_sizes=(32,), alpha=1.0, early_stopping=True, random_state=0),
         ),
     }  # fmt: skip
 
