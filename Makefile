@@ -5,12 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Compiled files are written on first use: half the size on disk, and fast from the second start on.
 export PYTHONDONTWRITEBYTECODE :=
-# Twice quiet: what pip warns of is its own configuration. What it does is in the log.
-PIP := $(BIN)/pip install -qq --log .venv/pip.log --no-compile --disable-pip-version-check --constraint constraints.txt
+# Twice quiet: what pip warns of is its own configuration. `make QUIET= demo` shows what it does.
+QUIET ?= -qq
+PIP := $(BIN)/pip install $(QUIET) --no-compile --disable-pip-version-check --constraint constraints.txt
 # Two files of tests at a time (tests/conftest.py says which stay together), the longest first.
 TWO := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test check lab lint format bench bench-quick soak clean help
+.PHONY: demo test check lab lint docs wheel format bench bench-quick soak clean help
 
 help:            ## list these commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -40,6 +41,13 @@ lint: .venv/.ready-test   ## ruff, mypy, import-linter, notebooks without output
 	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
+docs: .venv/.ready-test   ## the documentation as a site in docs/_build, its notebooks executed
+	$(BIN)/sphinx-build -q -W --keep-going -t executed docs docs/_build
+	@echo "Open docs/_build/index.html"
+
+wheel: .venv/.ready       ## dist/gan_lab-*.whl, to be installed without a clone
+	$(BIN)/pip wheel -qq --no-deps --wheel-dir dist .
+
 format: .venv/.ready-test ## bring code and notebooks into shape
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/ruff format --quiet .
@@ -56,7 +64,7 @@ soak: .venv/.ready-test   ## ten minutes of random faults
 
 clean:           ## remove what was made: environment, caches, runs, tables; never your machines
 	-test ! -x $(BIN)/gan-lab || $(BIN)/gan-lab down
-	rm -rf .venv .mypy_cache .ruff_cache test-output bench-output data/seed data/synthetic
+	rm -rf .venv .mypy_cache .ruff_cache test-output bench-output dist docs/_build data/seed data/synthetic
 	find runs -mindepth 1 -not -name .gitkeep -delete
 
 # torch first and alone: any other way fetches gigabytes of another build
@@ -68,5 +76,5 @@ clean:           ## remove what was made: environment, caches, runs, tables; nev
 	@touch $@
 
 .venv/.ready-test: .venv/.ready
-	@$(PIP) --editable '.[test]'
+	@$(PIP) --editable '.[test,docs]'
 	@touch $@

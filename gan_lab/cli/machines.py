@@ -60,9 +60,18 @@ def add(file: Path, replace: bool) -> None:
 @click.option("--state", help="Column of operating states.")
 @click.option("--life-per-file", is_flag=True, help="Each file is one life.")
 @click.option("--long", help="TAG,TIME,VALUE: columns of a historian's export, to be turned wide.")
+@click.option("--cmapss", is_flag=True, help="A table as NASA has it, such as train_FD001.txt.")
+@click.option("--max-rul", type=int, help="With --cmapss: the most that rul says, such as 125.")
 @click.option("--replace", is_flag=True, help="Replace a machine that exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was understood as one object.")
-def import_(machine_id: str, files: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def import_(
+    machine_id: str,
+    files: tuple[str, ...],
+    cmapss: bool,
+    max_rul: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Make a machine of your own table (CSV or Parquet).
 
     Without --life the table is one of rows without order.
@@ -72,7 +81,13 @@ def import_(machine_id: str, files: tuple[str, ...], as_json: bool, **options: A
     for name in ("columns", "leave_out", "long"):
         if options[name]:
             options[name] = options[name].split(",")
-    summary = lab.import_machine(machine_id, list(files), **given(options))
+    tables: list[Any] = list(files)
+    if cmapss:
+        from gan_lab.synth.importing.cmapss import ROLES, read_cmapss
+
+        tables = [read_cmapss(file, max_rul) for file in files]
+        options |= ROLES
+    summary = lab.import_machine(machine_id, tables, **given(options))
     if as_json:
         print_json(summary.model_dump(mode="json"))
     else:

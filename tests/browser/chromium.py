@@ -12,23 +12,22 @@ import subprocess
 import sys
 
 MISSING = "There is no Chromium for the tests of the browser (on Debian: apt-get install chromium)."
+PACKAGES = ("chromium", "libatomic1")  # the latter for playwright's driver
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def find() -> str | None:
-    """Return the path of a Chromium: on PATH, else playwright's own; None where there is none."""
-    return next(filter(None, map(shutil.which, NAMES)), None) or _playwrights_own()
+    """Return the path of a Chromium that starts: on PATH, else playwright's own; None without."""
+    from playwright.sync_api import sync_playwright
 
-
-def _playwrights_own() -> str | None:
-    from playwright.sync_api import Error, sync_playwright
-
-    with sync_playwright() as playwright:
+    for path in (*filter(None, map(shutil.which, NAMES)), None):
         try:
-            playwright.chromium.launch().close()  # one without the libraries it needs is none
-        except Error:
-            return None
-        return playwright.chromium.executable_path
+            with sync_playwright() as playwright:
+                playwright.chromium.launch(executable_path=path, args=["--no-sandbox"]).close()
+                return path or playwright.chromium.executable_path
+        except Exception:  # bare where playwright's driver does not start for want of a library
+            continue
+    return None
 
 
 def install() -> None:
@@ -36,7 +35,7 @@ def install() -> None:
     if os.geteuid() == 0 and shutil.which("apt-get"):
         quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "update", "-qq"], env=quiet, check=False)
-        package = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
+        package = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
         subprocess.run(package, env=quiet, stdout=subprocess.DEVNULL, check=False)
     if find() is None:
         command = [sys.executable, "-m", "playwright", "install", "chromium"]

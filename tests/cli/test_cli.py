@@ -133,6 +133,14 @@ def test_import_refuses_what_no_model_learns(workspace: Path) -> None:
     assert_refused(run, workspace, "'x'", "cannot be modelled")
 
 
+def test_import_reads_a_table_of_nasa(workspace: Path) -> None:
+    lines = [f"{unit} {n} {'0.5 ' * 3}{f'{n / 7:.3f} ' * 21}" for unit in (1, 2) for n in range(30)]
+    (workspace / "train_FD001.txt").write_text("\n".join(lines))
+    run = here("import", "turbofan", workspace / "train_FD001.txt", "--cmapss", "--max-rul", "9")
+    assert run.returncode == 0, run.stderr
+    assert pd.read_parquet(workspace / "data/seed/turbofan.parquet")["rul"].max() == 9
+
+
 @pytest.mark.slow
 def test_import_shows_up_among_the_machines(workspace: Path) -> None:
     bad_files(workspace)

@@ -10,6 +10,7 @@ from gan_lab.errors import BadTable
 
 SETTINGS = [f"setting_{number}" for number in range(1, 4)]
 SENSORS = [f"sensor_{number}" for number in range(1, 22)]
+ROLES = {"life": "unit", "time": "cycle", "rul": "rul"}
 COLUMNS = ["unit", "cycle", *SETTINGS, *SENSORS]
 
 
