@@ -1,8 +1,8 @@
 """Lives: ours beside real ones, shuffled ones, SDV's PAR and mostlyai's, where they are installed.
 
-`python -m bench.lives [--quick] [--repeats N] [--only NAME ...]` prints one line per source of rows
-and writes pictures to `runs/bench-lives/`. Each repeat is of other lives (of FD001, of another
-eighty of its hundred): it matters which lives a table happens to have.
+`python -m bench.lives [--quick] [--repeats N] [--only NAME ...] [--ablate]` prints one line per
+source of rows and writes pictures to `runs/bench-lives/`. Each repeat is of other lives (of FD001,
+of another eighty of its hundred): it matters which lives a table happens to have.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from gan_lab.synth.report.windows import (
 
 OUT = Path("runs/bench-lives")
 TABLES = ("FD001", "motor_siemens_001", "transformer_square_d_017", "cnc_haas_vf2_001")
+ABLATED = ("FD001", "motor_siemens_001", "six regimes", "two modes", "hourly pump", "wide")
 VIEWS = ("rows", "windows", "lives")
 OTHERS, LEVELLED = "other real lives", "others, levelled"
 HALF = "half of the lives"
@@ -351,7 +352,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="FD001, made-up machines, or of the catalogue")
     parser.add_argument("--repeats", type=int, default=1, help="of other lives, to be averaged")
     parser.add_argument("--quick", action="store_true", help="without SDV's PAR and mostlyai")
+    parser.add_argument("--ablate", action="store_true", help="switch each part off in turn")
     asked = parser.parse_args()
+    if asked.ablate:
+        from bench.ablation import ablate
+
+        ablate(asked.only or list(ABLATED), asked.repeats)
+        return
     for name in asked.only or [*TABLES, *made_up_machines.MACHINES]:
         if name == "FD001" and not DATA.is_dir():
             print("FD001 is left out: no table in", DATA)
