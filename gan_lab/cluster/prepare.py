@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
+import statistics
 import uuid
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from gan_lab.cluster.catalogue import Machine
 from gan_lab.cluster.models import check_request, training_run, verdict_levels
 from gan_lab.cluster.provenance import package_versions
 from gan_lab.errors import BadParameter, NoModel
-from gan_lab.schema import Config, GenerateConfig, Kind, SeedConfig, TaskSpec, configure
+from gan_lab.schema import (
+    Config,
+    GenerateConfig,
+    Kind,
+    SeedConfig,
+    TaskSpec,
+    TrainConfig,
+    configure,
+)
 from gan_lab.workspace.runs import open_run
 
 FLEET = "GAN_LAB_FLEET_ID"  # set by a fleet for the notebooks it runs
+MIN_LIVES, MIN_ROWS = 4, 10  # below which a training of lives warns
 
 
 def prepare(machine: Machine, wanted: Mapping[Kind, dict[str, Any] | None]) -> list[TaskSpec]:
@@ -37,12 +47,36 @@ def prepare(machine: Machine, wanted: Mapping[Kind, dict[str, Any] | None]) -> l
             config.model_task_id = _model_to_draw_from(machine, config, chain.get("train"))
         elif kind == "train" and "seed" not in chain:
             machine.check_has_seed()
+            if cast(TrainConfig, config).kind(machine.profile.roles) == "sequential":
+                _warn_of_lives(machine)
         elif kind == "report" and "generate" not in chain:
             _check_has_tables(machine)
         elif kind == "report" and not _leaves_something_to_report(chain):
             continue
         chain[kind] = _spec(kind, machine.machine_id, config)
     return list(chain.values())
+
+
+def _warn_of_lives(machine: Machine) -> None:
+    """Say at once what so few lives, or such short ones, cannot teach."""
+    from gan_lab.workspace.tables import rows_of_lives
+
+    rows = rows_of_lives(machine.machine_id, machine.profile.roles.life)
+    usual = statistics.median(rows)
+    if len(rows) < MIN_LIVES:
+        doubt = (
+            f"{len(rows)} {'life' if len(rows) == 1 else 'lives'}: how machines differ cannot be "
+            f"learned from so few. What is drawn repeats them with other noise; bring {MIN_LIVES} "
+            "or more."
+        )
+    elif usual < MIN_ROWS:
+        doubt = (
+            f"lives of {usual:.0f} rows: wear can hardly be seen in so few. Bring longer lives, or "
+            'draw rows without order (model="tabular").'
+        )
+    else:
+        return
+    warnings.warn(f"{machine.machine_id} has {doubt}", stacklevel=6)
 
 
 def _spec(kind: Kind, machine_id: str, config: Config) -> TaskSpec:

@@ -44,6 +44,16 @@ def read_seed(machine_id: str) -> pd.DataFrame:
     return read_parquet(path)
 
 
+def rows_of_lives(machine_id: str, life: str | None) -> list[int]:
+    """Return how many rows each life of a seed table has; without a column of lives it is one."""
+    path = seed_path(machine_id)
+    with _readable(path):
+        if life is None or life not in pq.read_schema(path).names:
+            return [parquet_shape(path)[0]]
+        counts = pq.read_table(path, columns=[life])[life].value_counts()
+    return [int(each["counts"]) for each in counts.to_pylist()]
+
+
 def no_seed_data(machine_id: str) -> NoSeedData:
     """Return the error of a machine without a seed table, with what makes one."""
     return NoSeedData(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -60,6 +61,24 @@ def test_a_training_needs_a_table_that_can_be_read(machine: Machine) -> None:
     with pytest.raises(BadTable, match="not a readable Parquet file"):
         prepare(Machine(MACHINE), {"train": {}})
     assert prepare(Machine(MACHINE), {"seed": {}})  # a damaged one can be made anew
+
+
+@pytest.mark.parametrize(
+    ("lives", "rows", "doubt"),
+    [(1, 40, "1 life: how machines differ"), (3, 40, "3 lives: how"), (90, 5, "lives of 5 rows")],
+)
+def test_what_too_few_or_too_short_lives_cannot_teach_is_said_at_once(
+    machine: Machine, lives: int, rows: int, doubt: str
+) -> None:
+    life = np.repeat(np.arange(lives), rows)
+    write_seed(MACHINE, pd.DataFrame({"life": life, "rul": 1.0}))
+    with pytest.warns(UserWarning, match=f"{MACHINE} has {doubt}"):
+        prepare(machine, {"train": {}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prepare(machine, {"train": {"model": "tabular"}})
+        write_seed(MACHINE, pd.DataFrame({"life": np.repeat(np.arange(5), 40), "rul": 1.0}))
+        prepare(Machine(MACHINE), {"train": {}})
 
 
 def test_a_report_needs_synthetic_tables(machine: Machine) -> None:

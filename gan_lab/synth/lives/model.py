@@ -29,12 +29,6 @@ from gan_lab.synth.network.encoding import Column, Encoding
 from gan_lab.synth.network.latent_prior import Prior
 from gan_lab.synth.network.model_file import load_file, part, save_file
 
-FEW_LIVES = 4
-FEW = (
-    "Only {} lives: how machines differ cannot be learned from so few. What is drawn repeats these "
-    "with other noise; bring five or more."
-)
-
 
 @dataclass
 class TrainingRecord:
@@ -120,7 +114,6 @@ class LivesModel:
         return [
             f"{facts['lives']} lives of {facts['rows']} rows, {regimes}{follow}.",
             *[groups] * (len(self.population.shares) > 1),
-            *[FEW.format(facts["lives"])] * (facts["lives"] < FEW_LIVES),
             f"{len(self.history)} of at most {self.config.epochs} epochs: {decided}.",
         ]
 
