@@ -9,6 +9,7 @@ BENCHES = (
     "machines",
     "tables",
     "lives",
+    "few",
     "prognosis",
     "report",
     "watching",
