@@ -440,34 +440,6 @@ class TaskStatus(Message):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-class SeedResult(Message):
-    """What `seed` leaves."""
-
-    machine_id: str
-    samples_generated: int
-    file_path: str
-    file_size_mb: float
-
-
-class TrainResult(Message):
-    """What `train` leaves."""
-
-    machine_id: str
-    model_path: str
-    epochs_completed: int
-    training_time_seconds: float
-    final_loss: float | None
-
-
-class GenerateResult(Message):
-    """What `generate` leaves."""
-
-    machine_id: str
-    files_generated: list[str]
-    file_statistics: dict[str, dict[str, Any]]
-    generation_time_seconds: float
-
-
 class ReportResult(Message):
     """What `report` leaves: its verdict, and the figures that models are compared by.
 
@@ -487,15 +459,6 @@ class ReportResult(Message):
     memory: float | None
     detection: float | None
     report_time_seconds: float
-
-
-class PrognoseResult(Message):
-    """What `prognose` leaves: a table with one row a unit."""
-
-    machine_id: str
-    units: int
-    file_path: str
-    prognosis_time_seconds: float
 
 
 class ServiceRecord(Message):

@@ -22,16 +22,12 @@ from gan_lab.cluster.work import Outcome, Work
 from gan_lab.errors import BadTable
 from gan_lab.schema import (
     GenerateConfig,
-    GenerateResult,
     PrognoseConfig,
-    PrognoseResult,
     ReportConfig,
     ReportResult,
     Roles,
     SeedConfig,
-    SeedResult,
     TrainConfig,
-    TrainResult,
 )
 from gan_lab.settings import Settings
 from gan_lab.workspace.files import write_beside
@@ -91,12 +87,12 @@ def _seed(work: Work) -> dict[str, Any]:
     work.check()
     work.say("writing", 99, 100, f"Writing {len(table):,} rows")
     path = write_seed(machine_id, table)
-    return SeedResult(
-        machine_id=machine_id,
-        samples_generated=len(table),
-        file_path=str(path),
-        file_size_mb=_megabytes(path),
-    ).model_dump()
+    return {
+        "machine_id": machine_id,
+        "samples_generated": len(table),
+        "file_path": str(path),
+        "file_size_mb": _megabytes(path),
+    }
 
 
 def _train(work: Work) -> dict[str, Any]:
@@ -131,13 +127,13 @@ def _train(work: Work) -> dict[str, Any]:
     work.say("writing", *done, message, epoch=epochs or None, loss=loss)
     model.save(path)
     work.run.checkpoints.drop()
-    return TrainResult(
-        machine_id=machine_id,
-        model_path=str(path),
-        epochs_completed=epochs,
-        training_time_seconds=round(progress.seconds_before + time.perf_counter() - started, 3),
-        final_loss=loss,
-    ).model_dump()
+    return {
+        "machine_id": machine_id,
+        "model_path": str(path),
+        "epochs_completed": epochs,
+        "training_time_seconds": round(progress.seconds_before + time.perf_counter() - started, 3),
+        "final_loss": loss,
+    }
 
 
 def _generate(work: Work) -> dict[str, Any]:
@@ -169,12 +165,12 @@ def _generate(work: Work) -> dict[str, Any]:
         | ({"lives": lives[name]} if roles.life else {})
         for name, path in files.items()
     }
-    return GenerateResult(
-        machine_id=machine_id,
-        files_generated=[str(path) for path in files.values()],
-        file_statistics=statistics,
-        generation_time_seconds=round(time.perf_counter() - started, 3),
-    ).model_dump()
+    return {
+        "machine_id": machine_id,
+        "files_generated": [str(path) for path in files.values()],
+        "file_statistics": statistics,
+        "generation_time_seconds": round(time.perf_counter() - started, 3),
+    }
 
 
 def draw_splits(
@@ -246,12 +242,12 @@ def _prognose(work: Work) -> dict[str, Any]:
     path = work.run.path / PROGNOSIS
     work.say("writing", 99, 100, f"Writing the answer for {len(answer):,} units")
     write_parquet(path, answer.to_frame().reset_index(names="unit"))
-    return PrognoseResult(
-        machine_id=work.spec.machine_id,
-        units=len(answer),
-        file_path=str(path),
-        prognosis_time_seconds=round(time.perf_counter() - started, 3),
-    ).model_dump()
+    return {
+        "machine_id": work.spec.machine_id,
+        "units": len(answer),
+        "file_path": str(path),
+        "prognosis_time_seconds": round(time.perf_counter() - started, 3),
+    }
 
 
 def _megabytes(path: Path) -> float:
