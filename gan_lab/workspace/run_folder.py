@@ -24,7 +24,7 @@ from gan_lab.errors import (
     TaskRefused,
     UnknownTask,
 )
-from gan_lab.schema import Epoch, Event, State, TaskSpec, TaskStatus, utc_now
+from gan_lab.schema import CONFIGS, Epoch, Event, State, TaskSpec, TaskStatus, utc_now
 from gan_lab.workspace.checkpoints import Checkpoints
 from gan_lab.workspace.files import read_text, write_beside
 from gan_lab.workspace.lease import LEASE, Lease
@@ -208,7 +208,8 @@ class RunFolder:
         """
         spec, event, result, error = self.spec, None, None, None
         try:
-            self._read_spec()
+            if spec.kind not in CONFIGS:  # it stands in for a damaged request
+                self._read_spec()
             event, result = self.last_event(), self._result()
             error = (_read_json(self.path / ERROR) or {}).get("message") if result is None else None
             state, message = self._state(event, result, error)
