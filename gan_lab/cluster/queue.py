@@ -309,21 +309,17 @@ def _await_let_go(run: RunFolder, client: Client) -> None:
     `RequestError` where it holds it for long.
     """
     key, patience = task_key(run), threading.Event()
-    for _ in range(LET_GO_TRIES):
+    for tries in range(LET_GO_TRIES):
         waits = key in known_keys(client)  # a worker has it just now, or the queue has it still
         kept = not waits and key in known_keys(client, ended=True)
-        if not kept and not (run.final and run.lease.held):
-            break
+        busy = run.lease.held or (waits and tries < LETTING_GO_TRIES)
+        if not kept and not (run.final and busy):
+            return
         patience.wait(0.1)
-    else:
-        raise RequestError(
-            f"Task {run.task_id} has ended, but the cluster keeps its answer for the next of its "
-            "chain, which waits for a worker. Resume it again once that has had one."
-        )
-    for _ in range(LETTING_GO_TRIES):
-        if not (run.final and key in known_keys(client)):
-            break
-        patience.wait(0.1)
+    raise RequestError(
+        f"Task {run.task_id} has ended, but the cluster keeps its answer for the next of its "
+        "chain, which waits for a worker. Resume it again once that has had one."
+    )
 
 
 def _waited_in_vain(run: RunFolder) -> bool:
