@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from gan_lab import __version__
 from gan_lab.server.messages import Refusal
-from gan_lab.workspace.profiles import Profile
+from gan_lab.workspace.profiles import MACHINE_ID
 
 DESCRIPTION = """The same lab over HTTP, behind the login of Jupyter: send its token as
 `Authorization: token ...` or `?token=...`. Follow a task at the `websocket_url` of its answer, with
@@ -20,7 +20,7 @@ DESCRIPTION = """The same lab over HTTP, behind the login of Jupyter: send its t
 `connected`, `progress` (an event), or `closing` (with `reason`); then closed with 1000, 4404 for an
 unknown task, 4408 for a reader that is too slow."""
 PARAMETERS = {
-    "machine_id": Profile.model_json_schema()["properties"]["machine_id"],
+    "machine_id": {"type": "string", "pattern": MACHINE_ID, "minLength": 3, "maxLength": 64},
     "task_id": {"type": "string", "format": "uuid"},
 }
 TOKEN = {"type": "apiKey", "in": "header", "name": "Authorization"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from gan_lab.errors import (
     BadParameter,
@@ -108,7 +108,7 @@ class Imported(Message):
 class Profile(Message):
     """What is known of one machine; only what every machine has is required."""
 
-    machine_id: str = Field(pattern=MACHINE_ID, min_length=3, max_length=64)
+    machine_id: str
     category: str = "imported"
     manufacturer: str = ""
     model: str = ""
@@ -126,6 +126,14 @@ class Profile(Message):
     sources: list[str] = Field(default_factory=list)
     roles: Roles = SIMULATED_ROLES
     imported: Imported | None = None
+
+    @field_validator("machine_id")
+    @classmethod
+    def _known_id(cls, machine_id: str) -> str:
+        try:
+            return check_machine_id(machine_id)
+        except BadParameter as error:
+            raise ValueError(str(error)) from None
 
     @property
     def simulated(self) -> bool:
