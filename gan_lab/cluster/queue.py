@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gan_lab.cluster import services
@@ -189,7 +189,11 @@ def warn_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
 
 def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
     """Return where tasks stand, from their folders and, where these are silent, the cluster."""
-    ask = partial(_keys_lately, int(time.monotonic() / KNOWN_FOR_S))
+
+    def ask() -> frozenset[str] | None:
+        moment = int(time.monotonic() / KNOWN_FOR_S)
+        return _keys_lately(services.scheduler_address(load_settings()), moment)
+
     gone = {run.task_id for run in lost(found, ask) if not run.just_made}
     told = [run.status() for run in found]
     silent = [now.task_id in gone and now.state is not State.UNKNOWN for now in told]
@@ -197,8 +201,8 @@ def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
 
 
 @lru_cache(maxsize=1)
-def _keys_lately(_moment: int) -> frozenset[str] | None:
-    """Return what the cluster has, once for all who ask at a moment; None where it is silent."""
+def _keys_lately(_address: str | None, _moment: int) -> frozenset[str] | None:
+    """Return what a cluster has, once for all who ask at a moment; None where it is silent."""
     try:
         return keys_in_queue()
     except ServiceUnreachable as error:
