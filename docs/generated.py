@@ -76,11 +76,10 @@ def _call(method: str, path: str, call: dict[str, Any]) -> str:
         text += "\n\nIn the URL: " + ", ".join(f"`{each['name']}`" for each in query) + "."
     if body := call.get("requestBody"):
         text += f"\n\nBody: {_content(body['content'])}."
-    rows = [
-        (code, answer["description"], _content(answer["content"]))
-        for code, answer in call["responses"].items()
-    ]
-    return f"{text}\n\n{table(('status', 'meaning', 'body'), rows)}"
+    good, *refusals = call["responses"].items()
+    answer = _content(good[1]["content"])
+    codes = ", ".join(code for code, _ in refusals)
+    return f"{text}\n\nAnswer: {good[0]}, {answer}. Refusals: {codes}."
 
 
 def _content(content: dict[str, Any]) -> str:
