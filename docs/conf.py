@@ -44,14 +44,13 @@ html_title = "gan_lab"
 html_theme_options = {
     "navbar_align": "left",
     "show_toc_level": 2,
-    "footer_start": ["copyright"],
+    "footer_start": [],
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
-copyright = "MIT licence"
 
 
 def _without_links_to_the_repository(_app: Any, _page: str, source: list[str]) -> None:
