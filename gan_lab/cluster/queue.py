@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRAIN_RESOURCE = {"TRAIN": 1}
+# What takes seconds does not wait behind what takes minutes.
+PRIORITY = {"seed": 10, "generate": 10, "prognose": 10, "train": 0, "report": -10}
 LET_GO_TRIES = 100  # of 0.1 s: how long what has ended may be held, by a worker or as an answer
 LETTING_GO_TRIES = 20  # and after how many it was not on its worker still, but in the queue
 KNOWN_FOR_S = 2.0  # how long one answer of the cluster about its queue is good
@@ -67,6 +69,7 @@ def hand_over(
                 *before,
                 key=task_key(run),
                 pure=False,
+                priority=PRIORITY[run.spec.kind],
                 resources=TRAIN_RESOURCE if run.spec.kind == "train" and trainers else None,
             )
         fire_and_forget(future)

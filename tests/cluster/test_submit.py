@@ -206,6 +206,26 @@ def test_what_was_cancelled_in_the_queue_has_its_place_there_again(
 
 
 @pytest.mark.slow
+def test_what_takes_seconds_does_not_wait_behind_what_takes_minutes(lab_home: Path) -> None:
+    lab.seed(MACHINE, rows=600).result(timeout=60)
+    long = {**SMALL, "epochs": 100_000, "max_steps": 0}
+    busy = [lab.train(MACHINE, seed=number, **long) for number in range(2)]
+    for run in busy:
+        next(event for event in follow(run) if event.epoch)
+    try:
+        trainings = [lab.train(MACHINE, **SMALL, seed=number, epochs=2) for number in (2, 3)]
+        quick = lab.seed(MACHINE, rows=700)
+        busy[0].cancel()  # one worker is free
+        quick.result(timeout=60)
+        for run in trainings:
+            run.result(timeout=60)
+            assert quick.events()[0].timestamp < run.events()[0].timestamp
+    finally:
+        for run in busy:
+            run.cancel()
+
+
+@pytest.mark.slow
 def test_whoever_waits_for_what_is_lost_is_told_and_sees_it_go_on(
     lab_home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,3 +18,32 @@ def test_formulas_are_arithmetic_and_nothing_else() -> None:
     for formula in ("__import__('os')", "a.b", "a[0]", "a if b else c", "'x'", "a +", "lambda: 1"):
         with pytest.raises(ValueError, match="arithmetic|not a formula|calls"):
             formula_names(formula)
+
+
+@pytest.mark.parametrize(
+    ("formula", "says"),
+    [
+        ("9**9**9", "power"),
+        ("a ** b", "power"),
+        ("a ** 99", "power"),
+        ("max(a, b, c)", "max takes 2"),
+        ("min(a)", "min takes 2"),
+        ("sqrt(a, out=b)", "sqrt takes 1"),
+        ("sqrt", "sqrt without its arguments"),
+        ("1 / 0", "no value"),
+        ("a / (2 - 2)", "no value"),
+        ("(" * 400 + "a" + ")" * 99, "not a formula"),
+        ("a + " * 300 + "a", "1,201 characters"),
+        ("10 ** 10 ** -1", "power"),
+    ],
+)
+def test_what_would_hang_or_fail_later_is_refused_at_once(formula: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        formula_names(formula)
+
+
+def test_a_formula_never_changes_the_columns_it_reads() -> None:
+    columns = {"a": np.array([1.0, 5.0]), "b": np.array([3.0, 3.0])}
+    assert evaluate("max(a, b)", columns).tolist() == [3, 5]
+    assert evaluate("10.0 ** 10 * a ** -2", columns)[0] == 1e10
+    assert columns["a"].tolist() == [1, 5]
