@@ -10,7 +10,6 @@ from gan_lab.cluster.catalogue import Machine
 from gan_lab.cluster.models import load_lives_model, training_run
 from gan_lab.schema import Kind
 from gan_lab.workspace.run_folder import RUNNING
-from gan_lab.workspace.tables import write_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +41,8 @@ def prognose_task(
 
     Raises what `prognose` raises, but for units that only the task can find wrong.
     """
+    from gan_lab.workspace.tables import write_parquet
+
     machine = Machine(machine_id)
     source = training_run(machine.machine_id, model_task_id)
     load_lives_model(source)

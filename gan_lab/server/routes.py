@@ -10,6 +10,8 @@ from typing import Any
 
 from jupyter_server.utils import url_path_join
 
+from gan_lab.cluster import catalogue, prognosis, submit
+from gan_lab.cluster.estimate import estimate_minutes
 from gan_lab.cluster.queue import statuses
 from gan_lab.errors import NoReport
 from gan_lab.schema import GenerateConfig, SeedConfig, TaskStatus, TrainConfig
@@ -45,8 +47,6 @@ class Request:
 
 def list_machines(_: Request) -> list[dict[str, Any]]:
     """Return one object for each machine."""
-    from gan_lab.cluster import catalogue
-
     return catalogue.machines().to_dict("records")
 
 
@@ -57,26 +57,19 @@ def add_machine(request: Request) -> Profile:
 
 def get_machine(request: Request) -> dict[str, Any]:
     """Return profile, seed, model and synthetic tables."""
-    from gan_lab.cluster import catalogue
-
     return catalogue.get_machine_status(request.name)
 
 
 def import_table(request: Request) -> Any:
     """Import the table as `gan-lab import` does, named by what its first bytes say it is."""
-    from gan_lab.cluster import catalogue
-
     path = _named(request.body, check_machine_id(request.name))
     return catalogue.import_machine(request.name, path, **request.query)
 
 
 def prognose(request: Request) -> list[dict[str, Any]]:
     """Return how long running units will last, one object a unit, from their rows so far."""
-    from gan_lab.cluster.prognosis import prognose as answer
-
-    table = (
-        answer(request.name, _named(request.body, "running")).to_frame().reset_index(names="unit")
-    )
+    answer = prognosis.prognose(request.name, _named(request.body, "running"))
+    table = answer.to_frame().reset_index(names="unit")
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
@@ -103,9 +96,6 @@ def start(kind: str) -> Callable[[Request], Accepted]:
     """Return the call that starts a task of a kind, or all of a pipeline."""
 
     def call(request: Request) -> Accepted:
-        from gan_lab.cluster import submit
-        from gan_lab.cluster.estimate import estimate_minutes
-
         started = getattr(submit, kind)(request.name, **request.body)
         runs: list[RunFolder] = started if isinstance(started, list) else [started]
         where = partial(url_path_join, request.base_url, "ws/gan/training")
@@ -142,8 +132,6 @@ def get_task(request: Request) -> TaskStatus:
 
 def cancel_task(request: Request) -> TaskStatus:
     """Ask a task to stop; one that has ended stays as it is."""
-    from gan_lab.cluster import submit
-
     return submit.Run.of(open_run(request.name)).cancel()
 
 
