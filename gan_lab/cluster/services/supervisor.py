@@ -34,6 +34,8 @@ STARTED = utc_now()
 DASK_CONFIG = {
     "distributed.scheduler.allowed-failures": 1000,
     "distributed.scheduler.unknown-task-duration": "60s",
+    # A worker that was killed is started again, which takes a busy host more than Dask's 15 s.
+    "distributed.deploy.lost-worker-timeout": "5 minutes",
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
     # A task watches its own memory and says why it ends; a worker that is killed says nothing.
