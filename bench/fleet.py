@@ -160,7 +160,7 @@ def leaks(quick: bool) -> dict[str, Any]:
         "counts": fleet.counts(),
         "wall_s": fleet.seconds,
         "processes_left": len(left),
-        "sockets_left": len(list(Path(tempfile.gettempdir()).glob(f"gan-lab-*{fleet.fleet_id}"))),
+        "sockets_left": len(list(Path(tempfile.gettempdir()).glob(f"gan-lab-{fleet.fleet_id}-*"))),
         "memory_mb_after_2_and_all": [early[0], late[0]],
         "file_handles_after_2_and_all": [early[1], late[1]],
     }

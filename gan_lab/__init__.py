@@ -32,7 +32,6 @@ _HOMES = {
     "run_fleet": "gan_lab.notebook.fleet.start",
     "resume_fleet": "gan_lab.notebook.fleet.start",
     "fleet": "gan_lab.notebook.fleet.fleet",
-    "fleets": "gan_lab.notebook.fleet.fleet",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604

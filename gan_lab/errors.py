@@ -28,6 +28,18 @@ class GanLabError(Exception):
     def __init_subclass__(cls) -> None:
         cls.reason = vars(cls).get("reason") or re.sub(r"\B(?=[A-Z])", "_", cls.__name__).lower()
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in a cell: the sentence; the traceback is one click away."""
+        import traceback
+        from html import escape
+
+        from IPython.display import display
+
+        whole = escape("".join(traceback.format_exception(self)))
+        folded = f"<details><summary>Traceback</summary><pre>{whole}</pre></details>"
+        display({"text/html": folded, "text/plain": ""}, raw=True)
+        return [f"{type(self).__name__}: {self}"]
+
 
 class RequestError(GanLabError):
     """The request itself was wrong; nothing was started."""

@@ -28,19 +28,18 @@ def loss_curve_svg(
     epochs: int = 0,
     width: int = 640,
     height: int = 150,
-    words: bool = True,
 ) -> str:
     """Return the losses by epoch (nats per row) as an SVG element; empty before a second epoch.
 
     One training has a blue and a dashed vermilion line; several have a colour each, under their
-    names. `epochs` are those to leave room for. Without `words`, only the lines are drawn.
+    names. `epochs` are those to leave room for.
     """
     trainings = {name: losses for name, losses in trainings.items() if len(losses["epoch"]) > 1}
     if not trainings:
         return ""
     low, high = loss_range(trainings.values())
     last = max(epochs, *(int(losses["epoch"][-1] or 0) for losses in trainings.values()))
-    top, floor = (20, height - 18) if words else (3, height - 3)
+    top, floor = 20, height - 18
     across, down = (width - 8) / max(1, last - 1), (floor - top) / (high - low)
 
     def line(losses: Losses, column: str, colour: str) -> str:
@@ -64,11 +63,8 @@ def loss_curve_svg(
         if any(_known(losses, "validation")):
             lines.append(line(losses, "validation", dashed))
             legend += [(dashed, "validation")] if len(trainings) == 1 else []
-    if words:
-        lines.append(f'<path d="M0 {floor + 3.5}H{width}" stroke="{GREY}" stroke-opacity=".4"/>')
-        lines += _words(
-            legend, f"loss per row (nats), {low:.4g} to {high:.4g}", last, width, height
-        )
+    lines.append(f'<path d="M0 {floor + 3.5}H{width}" stroke="{GREY}" stroke-opacity=".4"/>')
+    lines += _words(legend, f"loss per row (nats), {low:.4g} to {high:.4g}", last, width, height)
     label = escape(" ".join(itertools.starmap(loss_sentence, trainings.items())))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" '

@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -86,6 +87,36 @@ class Roles(Message):
     def columns(self) -> list[str]:
         """The columns that play a part."""
         return [name for name in self.model_dump().values() if name is not None]
+
+
+def _split(names: Any) -> Any:
+    return names.split(",") if isinstance(names, str) else names
+
+
+Names = Annotated[list[str] | None, BeforeValidator(_split)]
+
+
+class ImportConfig(Message):
+    """What is said of a user's own table; all of it may be left out."""
+
+    life: str | None = Field(None, description="Column that tells lives (units, runs) apart")
+    time: str | None = Field(
+        None, description="Column that rises within a life; by default the order of the rows counts"
+    )
+    rul: str | None = Field(None, description="Column of remaining useful life")
+    state: str | None = Field(None, description="Column of operating states")
+    failure: str | None = Field(None, description="Column that says how, or whether, a life failed")
+    failure_mode: str | None = Field(
+        None, description="Column of failure modes, where `failure` says only whether"
+    )
+    columns: Names = Field(None, description="Columns to keep, by commas; by default all usable")
+    leave_out: Names = Field(None, description="Columns to leave out, by commas")
+    life_per_file: bool = Field(False, description="Each file is one life")
+    long: Names = Field(
+        None, min_length=3, max_length=3,
+        description="TAG,TIME,VALUE: columns of a historian's export, to be turned wide",
+    )  # fmt: skip
+    replace: bool = Field(False, description="Replace a machine that exists")
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +389,7 @@ class PrognoseConfig(Message):
     )
 
 
+M = TypeVar("M", bound=BaseModel)
 Config = SeedConfig | TrainConfig | GenerateConfig | ReportConfig | PrognoseConfig
 CONFIGS: dict[str, type[Config]] = {
     "seed": SeedConfig,
@@ -368,13 +400,18 @@ CONFIGS: dict[str, type[Config]] = {
 }
 
 
+def validated(model: type[M], options: dict[str, Any], act: str) -> M:
+    """Return the model of these options; raises `BadParameter` naming all that is wrong."""
+    try:
+        return model.model_validate(options)
+    except ValidationError as error:
+        wrong = "; ".join(validation_problems(error, act))
+        raise BadParameter(f"Cannot {act} with {wrong}.") from None
+
+
 def configure(kind: str, options: dict[str, Any]) -> Config:
     """Return the configuration of a task; raises `BadParameter` naming all that is wrong."""
-    try:
-        config = CONFIGS[kind].model_validate(options)
-    except ValidationError as error:
-        wrong = "; ".join(validation_problems(error, kind))
-        raise BadParameter(f"Cannot {kind} with {wrong}.") from None
+    config = validated(CONFIGS[kind], options, kind)
     if isinstance(config, GenerateConfig) and not config.splits:
         raise BadParameter("Cannot generate with train=0, val=0, test=0: ask for at least one row.")
     if isinstance(config, GenerateConfig) and config.lives and config.lives < len(config.splits):

@@ -32,41 +32,29 @@ def watch(runs: Sequence[RunFolder], screen: Console | None = None) -> None:
     for run in runs:
         if screen.is_terminal:
             _bar(run, screen)
-        else:
-            _lines(run)
+            continue
+        if run.last_event() is None and not run.final:
+            print(f"{_label(run)}: {WAITING}", file=sys.stderr, flush=True)
+        tell = now_and_then(run, sys.stderr)
+        for event in follow(run):
+            tell(event)
 
 
 def _bar(run: RunFolder, screen: Console) -> None:
-    wide = screen.width >= 110
     columns = (
-        TextColumn("{task.fields[label]:<42}" if wide else "{task.fields[label]}"),
-        BarColumn(bar_width=28 if wide else 8),
+        TextColumn("{task.fields[label]}"),
+        BarColumn(bar_width=28 if screen.width >= 110 else 8),
         TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=screen, refresh_per_second=5) as progress:
-        label = f"{run.spec.kind:<9}{run.spec.machine_id}" if wide else run.spec.machine_id
-        bar = progress.add_task(WAITING, total=100, label=label)
+        bar = progress.add_task(WAITING, total=100, label=_label(run))
         for event in follow(run):
             share = 100 * event.current / event.total if event.total else 0
             done = 100 if event.stage == "completed" else share
-            progress.update(bar, completed=done, description=_short(event))
-
-
-def _short(event: Event) -> str:
-    if event.stage == "training" and event.epoch is not None and event.loss is not None:
-        return f"epoch {event.epoch}/{event.total}  loss {event.loss:.4g}"
-    return event.message
-
-
-def _lines(run: RunFolder) -> None:
-    if run.last_event() is None and not run.final:
-        print(f"{_label(run)}: {WAITING}", file=sys.stderr, flush=True)
-    tell = now_and_then(run, sys.stderr)
-    for event in follow(run):
-        tell(event)
+            progress.update(bar, completed=done, description=event.message)
 
 
 def now_and_then(run: RunFolder, file: TextIO) -> Callable[[Event], None]:
@@ -98,14 +86,14 @@ def in_headless_notebook() -> bool:
     return not kernel._allow_stdin
 
 
-def show_table(rows: Iterable[dict[str, Any]], title: str | None = None) -> None:
+def show_table(rows: Iterable[dict[str, Any]]) -> None:
     """Print rows of equal keys as a table on standard output, states in their colours."""
     rows = list(rows)
     screen = Console(highlight=False)
     if not rows:
         screen.print("Nothing yet.")
         return
-    table = Table(title=title, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for name in rows[0]:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:

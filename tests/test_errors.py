@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gan_lab import errors
@@ -67,3 +69,17 @@ def test_front_ends_find_status_and_reason_in_the_class() -> None:
     assert errors.ServiceUnreachable.exit_status == 3
     assert issubclass(errors.TaskRefused, errors.TaskFailed)
     assert errors.TaskRefused.exit_status == errors.RequestError.exit_status
+
+
+def test_in_a_notebook_an_error_is_its_sentence_with_its_traceback_one_click_away() -> None:
+    shell = InteractiveShell.instance()
+    try:
+        with capture_output() as shown:
+            shell.run_cell(
+                "import gan_lab.errors as e\nraise e.BadParameter('epochs=0 is too few.')"
+            )
+    finally:
+        InteractiveShell.clear_instance()
+    assert shown.stdout.strip() == "BadParameter: epochs=0 is too few."
+    (folded,) = [output.data["text/html"] for output in shown.outputs]
+    assert folded.startswith("<details><summary>Traceback") and "raise e.BadParameter" in folded

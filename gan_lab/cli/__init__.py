@@ -48,4 +48,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 for module in (init, machines, tasks, fleets, services, upkeep):
-    module.add_to(cli)
+    for command in module.COMMANDS:
+        cli.add_command(command)

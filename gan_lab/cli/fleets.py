@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
 
 from gan_lab.cli.options import given
-from gan_lab.cli.show import print_json, refuse
+from gan_lab.cli.show import print_json
 from gan_lab.errors import BadParameter, GanLabError
 
 if TYPE_CHECKING:
@@ -56,28 +55,22 @@ def fleet(machines: tuple[str, ...], detach: bool, as_json: bool, **options: Any
     """
     import gan_lab as lab
 
-    if options["resumed"]:
-        which = "all" if options["everything"] else "failed" if options["failed"] else "unfinished"
-        found = lab.resume_fleet(options["resumed"], which)
-    elif machines or options["everything"] or options["table"]:
-        found = _start(machines, **options)
+    table, everything = options.pop("table"), options.pop("everything")
+    resumed, failed = options.pop("resumed"), options.pop("failed")
+    if table and (machines or everything):
+        raise BadParameter("Name the machines either by a table or by their ids, not both.")
+    if resumed:
+        which = "all" if everything else "failed" if failed else "unfinished"
+        found = lab.resume_fleet(resumed, which)
+    elif wanted := table or (["*"] if everything else list(machines)):
+        parameters = {name: _value(text) for name, text in options.pop("parameters")}
+        found = lab.run_fleet(wanted, parameters=parameters, **given(options))
     else:
         found = lab.fleet()
     if detach:
         click.echo(found.fleet_id)
         return 0
     return show_fleet(found, as_json)
-
-
-def _start(machines: tuple[str, ...], **options: Any) -> Fleet:
-    import gan_lab as lab
-
-    if options["table"] and (machines or options["everything"]):
-        raise BadParameter("Name the machines either by a table or by their ids, not both.")
-    wanted = options["table"] or (["*"] if options["everything"] else list(machines))
-    parameters = {name: _value(text) for name, text in options["parameters"]}
-    settings = {name: options[name] for name in ("notebook", "at_once", "time_limit_s")}
-    return lab.run_fleet(wanted, parameters=parameters, **given(settings))
 
 
 def _value(text: str) -> Any:
@@ -134,19 +127,15 @@ def _line(row: Row) -> str:
 @contextmanager
 def _ctrl_c(fleet: Fleet, screen: Console) -> Iterator[None]:
     """Have Ctrl-C stop the fleet politely, the second time firmly, the third leave it alone."""
-    presses = 0
+    started = "No more notebooks are started; those running go on. Again cancels them."
+    steps = iter([(fleet.stop, started), (fleet.cancel, "The running tasks are being cancelled.")])
 
     def pressed(*_: Any) -> None:
-        nonlocal presses
-        presses += 1
-        if presses == 1:
-            fleet.stop()
-            screen.print("No more notebooks are started; those running go on. Again cancels them.")
-        elif presses == 2:
-            fleet.cancel()
-            screen.print("The running tasks are being cancelled.")
-        else:
+        act, sentence = next(steps, (None, ""))
+        if act is None:
             raise KeyboardInterrupt
+        act()
+        screen.print(sentence)
 
     before = signal.signal(signal.SIGINT, pressed)
     try:
@@ -159,10 +148,9 @@ def find(fleet_id: str) -> Fleet | None:
     """Return the fleet of this id; None where it is the id of something else."""
     import gan_lab as lab
 
-    try:
+    with suppress(GanLabError):
         return lab.fleet(fleet_id)
-    except GanLabError:
-        return None
+    return None
 
 
 @click.command()
@@ -171,24 +159,15 @@ def find(fleet_id: str) -> Fleet | None:
 def demo(machine_id: str, epochs: int | None) -> int:
     """Do the main job for one machine: seed, train, generate, report, in a notebook."""
     import gan_lab as lab
-    from gan_lab import terminal
 
-    began = time.monotonic()
     click.echo(
         f"The main job for {machine_id}, by notebooks/machine.ipynb under papermill:", err=True
     )
     found = lab.run_fleet([machine_id], parameters=given({"epochs": epochs}))
-    shown: set[str] = set()
-    for _ in found.follow():
-        for run in found.runs(machine_id):
-            if run.task_id not in shown:
-                shown.add(run.task_id)
-                terminal.watch([run])
-    row = found.rows()[0]
-    if row.state != "done":
-        return refuse(f"{machine_id} {row.state}: {row.error or row.message}", 1)
-    click.echo(f"\nDone in {time.monotonic() - began:.0f} s.\n\n{what_next(row)}")
-    return 0
+    status = watch_fleet(found)
+    if status == 0:
+        click.echo(f"\nDone in {found.seconds:.0f} s.\n\n{what_next(found.rows()[0])}")
+    return status
 
 
 def what_next(row: Row) -> str:
@@ -197,11 +176,11 @@ def what_next(row: Row) -> str:
     from gan_lab.workspace.run_folder import REPORT_HTML
 
     home = load_settings().home
-    pages = [run.path / REPORT_HTML for run in row.runs if run.spec.kind == "report"]
-    verdicts = [run.result_data() or {} for run in row.runs if run.spec.kind == "report"]
-    lines = [str(each["verdict"]) for each in verdicts[-1:] if "verdict" in each]
+    report = next((run for run in reversed(row.runs) if run.spec.kind == "report"), None)
+    result = (report.result_data() if report else None) or {}
+    lines = [result["verdict"]] if "verdict" in result else []
     steps = {
-        "Read the report": pages[-1].as_uri() if pages else None,
+        "Read the report": (report.path / REPORT_HTML).as_uri() if report else None,
         "See the notebook": row.notebook,
         "Go on in JupyterLab": "make lab" if (home / "Makefile").exists() else "gan-lab lab",
         "Draw more lives": f"gan-lab generate {row.machine_id} --lives 200",
@@ -210,7 +189,4 @@ def what_next(row: Row) -> str:
     return "\n".join(lines)
 
 
-def add_to(group: click.Group) -> None:
-    """Add these commands."""
-    for command in (fleet, demo):
-        group.add_command(command)
+COMMANDS = (fleet, demo)

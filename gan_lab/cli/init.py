@@ -44,6 +44,4 @@ def init(folder: Path) -> None:
     )
 
 
-def add_to(group: click.Group) -> None:
-    """Add this command."""
-    group.add_command(init)
+COMMANDS = (init,)

@@ -9,6 +9,7 @@ import click
 
 from gan_lab.cli.options import config_options, given
 from gan_lab.cli.show import print_json, write_table
+from gan_lab.schema import ImportConfig, PrognoseConfig
 
 
 @click.group(invoke_without_command=True)
@@ -48,21 +49,9 @@ def add(file: Path, replace: bool) -> None:
 @click.command("import")
 @click.argument("machine_id")
 @click.argument("files", nargs=-1, required=True)
-@click.option("--life", help="Column that tells the lives (units, engines, runs) apart.")
-@click.option("--time", help="Column that rises within a life; by default the order of the rows.")
-@click.option("--rul", help="Column of remaining useful life.")
-@click.option("--failure", help="Column that says how, or whether, a life failed.")
-@click.option("--failure-mode", help="Column of failure modes, if --failure only says whether.")
-@click.option(
-    "--columns", help="Columns to keep, separated by commas; by default all that can be used."
-)
-@click.option("--leave-out", help="Columns to leave out, separated by commas.")
-@click.option("--state", help="Column of operating states.")
-@click.option("--life-per-file", is_flag=True, help="Each file is one life.")
-@click.option("--long", help="TAG,TIME,VALUE: columns of a historian's export, to be turned wide.")
+@config_options(ImportConfig)
 @click.option("--cmapss", is_flag=True, help="A table as NASA has it, such as train_FD001.txt.")
 @click.option("--max-rul", type=int, help="With --cmapss: the most that rul says, such as 125.")
-@click.option("--replace", is_flag=True, help="Replace a machine that exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was understood as one object.")
 def import_(
     machine_id: str,
@@ -78,9 +67,6 @@ def import_(
     """
     import gan_lab as lab
 
-    for name in ("columns", "leave_out", "long"):
-        if options[name]:
-            options[name] = options[name].split(",")
     tables: list[Any] = list(files)
     if cmapss:
         from gan_lab.synth.importing.cmapss import ROLES, read_cmapss
@@ -102,7 +88,7 @@ def import_(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write all units to this CSV or Parquet file.",
 )
-@config_options("prognose")
+@config_options(PrognoseConfig)
 @click.option("--json", "as_json", is_flag=True, help="Print a list of the units.")
 def prognose(
     machine_id: str, file: Path, out: Path | None, model_task_id: str | None, as_json: bool
@@ -123,7 +109,4 @@ def prognose(
         click.echo(f"Written to {out}.")
 
 
-def add_to(group: click.Group) -> None:
-    """Add these commands."""
-    for command in (machines, import_, prognose):
-        group.add_command(command)
+COMMANDS = (machines, import_, prognose)

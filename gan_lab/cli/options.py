@@ -8,8 +8,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
-
-from gan_lab.schema import CONFIGS
+from pydantic import BaseModel
 
 Command = Callable[..., Any]
 NAMES = {
@@ -20,63 +19,50 @@ NAMES = {
 }
 
 
-class Share(click.ParamType):
-    """One `NAME=0.3` of a mapping of shares."""
-
-    name = "name=share"
-
-    def convert(self, value: Any, *_: Any) -> tuple[str, float]:
-        """Return the name and the share."""
-        name, _, share = value.partition("=")
-        try:
-            return name, float(share)
-        except ValueError:
-            self.fail(f"Cannot read the share {value!r}: write it as NAME=0.3.")
+def share(text: str) -> tuple[str, float]:
+    """Return the name and the share of one `NAME=0.3`."""
+    name, _, number = text.partition("=")
+    with suppress(ValueError):
+        return name, float(number)
+    raise click.BadParameter(f"Cannot read the share {text!r}: write it as NAME=0.3.")
 
 
-class Asked(click.ParamType):
-    """One condition: `NAME=VALUE`, `NAME=LOW..HIGH` or shares, `NAME=VALUE:0.2,VALUE:0.8`."""
+def condition(text: str) -> tuple[str, Any]:
+    """Return a column and what is asked of it; values stay text, which a model reads.
 
-    name = "column=condition"
-
-    def convert(self, value: Any, *_: Any) -> tuple[str, Any]:
-        """Return the column and what is asked of it; values stay text, which a model reads."""
-        name, _, wanted = value.partition("=")
-        low, between, high = wanted.partition("..")
-        if not wanted:
-            self.fail(f"Cannot read {value!r}: write it as NAME=VALUE, NAME=LOW..HIGH or shares.")
-        if between:
-            return name, (low, high)
-        shares = [part.rpartition(":") for part in wanted.split(",")]
-        with suppress(ValueError):
-            if all(each for each, _, _ in shares):
-                return name, {each: float(share) for each, _, share in shares}
-        return name, wanted
-
-
-class Whole(click.ParamType):
-    """Whole numbers separated by commas."""
-
-    name = "n,n,..."
-
-    def convert(self, value: Any, *_: Any) -> tuple[int, ...]:
-        """Return the numbers."""
-        try:
-            return tuple(int(number) for number in value.split(","))
-        except ValueError:
-            self.fail(f"Cannot read {value!r}: write whole numbers with commas between them.")
+    `NAME=VALUE`, `NAME=LOW..HIGH` or shares, `NAME=VALUE:0.2,VALUE:0.8`.
+    """
+    name, _, wanted = text.partition("=")
+    low, between, high = wanted.partition("..")
+    if not wanted:
+        form = "NAME=VALUE, NAME=LOW..HIGH or shares"
+        raise click.BadParameter(f"Cannot read {text!r}: write it as {form}.")
+    if between:
+        return name, (low, high)
+    shares = [part.rpartition(":") for part in wanted.split(",")]
+    with suppress(ValueError):
+        if all(each for each, _, _ in shares):
+            return name, {each: float(number) for each, _, number in shares}
+    return name, wanted
 
 
-def config_options(kind: str) -> Callable[[Command], Command]:
-    """Add an option for each field of a task's configuration; what is not given is None."""
+def numbers(text: str) -> tuple[int, ...]:
+    """Return whole numbers that are separated by commas."""
+    with suppress(ValueError):
+        return tuple(map(int, text.split(",")))
+    raise click.BadParameter(f"Cannot read {text!r}: write whole numbers with commas between them.")
+
+
+def config_options(model: type[BaseModel]) -> Callable[[Command], Command]:
+    """Add an option for each field of a configuration; what is not given is None."""
 
     def add(command: Command) -> Command:
-        for name, field in reversed(CONFIGS[kind].model_fields.items()):
+        for name, field in reversed(model.model_fields.items()):
             options = _option(field.annotation)
             option = NAMES.get(name, name).replace("_", "-")
             flags = f"--{option}/--no-{option}" if options.get("is_flag") else f"--{option}"
             about = field.description or ""
-            if field.default is not None:
+            if field.default not in (None, False):
                 about += f"  [default: {field.default}]"
             command = click.option(flags, name, default=None, help=about, **options)(command)
         return command
@@ -94,10 +80,13 @@ def _option(annotation: Any) -> dict[str, Any]:
     if origin is Literal:
         return {"type": click.Choice(inner)}
     if origin is dict:
-        kind = Share() if inner[1] is float else Asked()
-        return {"type": kind, "multiple": True, "callback": lambda *given: dict(given[-1])}
+        parse, form = (share, "NAME=SHARE") if inner[1] is float else (condition, "NAME=CONDITION")
+        many = {"multiple": True, "callback": lambda *given: dict(given[-1])}
+        return {"type": parse, "metavar": form, **many}
     if origin is tuple:
-        return {"type": Whole() if Ellipsis in inner else inner}
+        return {"type": numbers, "metavar": "N,N,..."} if Ellipsis in inner else {"type": inner}
+    if origin is list:
+        return {"type": str, "metavar": "NAME,..."}
     return {"is_flag": True} if annotation is bool else {"type": annotation}
 
 

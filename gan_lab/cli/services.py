@@ -118,7 +118,4 @@ def lab(jupyter_options: tuple[str, ...]) -> None:
     os.execve(sys.executable, [*command, *jupyter_options], environment)
 
 
-def add_to(group: click.Group) -> None:
-    """Add these commands."""
-    for command in (up, down, status, lab):
-        group.add_command(command)
+COMMANDS = (up, down, status, lab)

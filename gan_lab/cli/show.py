@@ -59,7 +59,7 @@ def finish(runs: Sequence[Any], detach: bool, as_json: bool, many: bool = False)
         print_json(listed if many else listed[0])
     elif detach:
         for run in runs:
-            click.echo(run.task_id)
+            click.echo(f"{run.task_id} {run.spec.kind}" if many else run.task_id)
     return 0 if detach else outcome(runs, as_json)
 
 
@@ -71,19 +71,16 @@ def outcome(runs: Sequence[Any], as_json: bool) -> int:
         except (TaskFailed, TaskCancelled) as error:
             return refuse(str(error), error.exit_status)
         if not as_json:
-            print_result(run.spec.kind, result or {})
+            print_facts({run.spec.kind: result or {}})
     return 0
 
 
-def print_result(kind: str, result: dict[str, Any]) -> None:
-    """Print a task's result for people."""
-    click.secho(f"{kind}", bold=True)
-    for name, value in result.items():
+def print_facts(facts: dict[str, Any], indent: str = "") -> None:
+    """Print names and values for people, a line each; what is not known is left out."""
+    for name, value in facts.items():
         if isinstance(value, dict):
-            for part, facts in value.items():
-                words = facts.items() if isinstance(facts, dict) else [("", facts)]
-                text = ", ".join(f"{key} {fact}".strip() for key, fact in words)
-                click.echo(f"  {part}: {text}")
-        else:
+            click.echo(f"{indent}{name.replace('_', ' ')}")
+            print_facts(value, indent + "  ")
+        elif value is not None:
             text = ", ".join(map(str, value)) if isinstance(value, list) else value
-            click.echo(f"  {name.replace('_', ' ')}: {text}")
+            click.echo(f"{indent}{name.replace('_', ' '):<{26 - len(indent)}} {text}")

@@ -8,9 +8,9 @@ import click
 
 from gan_lab.cli.fleets import find, show_fleet
 from gan_lab.cli.options import config_options, given, task_options
-from gan_lab.cli.show import finish, outcome, print_json, print_result
+from gan_lab.cli.show import finish, outcome, print_facts, print_json
 from gan_lab.errors import BadParameter
-from gan_lab.schema import Kind
+from gan_lab.schema import CONFIGS, Kind, TrainConfig
 
 
 def _starts(kind: Kind, about: str) -> click.Command:
@@ -18,7 +18,7 @@ def _starts(kind: Kind, about: str) -> click.Command:
 
     @click.command(kind, help=about)
     @click.argument("machine_id")
-    @config_options(kind)
+    @config_options(CONFIGS[kind])
     @task_options
     def start(machine_id: str, detach: bool, as_json: bool, **options: Any) -> int:
         from gan_lab.cluster import submit
@@ -40,7 +40,7 @@ report = _starts(
 
 @click.command()
 @click.argument("machine_id")
-@config_options("train")
+@config_options(TrainConfig)
 @click.option("--report/--no-report", default=True, help="Judge the rows at the end.")
 @task_options
 def pipeline(machine_id: str, report: bool, detach: bool, as_json: bool, **options: Any) -> int:
@@ -89,13 +89,9 @@ def task(task_id: str, as_json: bool) -> int:
     if as_json:
         print_json(now.model_dump(mode="json"))
     else:
-        for name in ("task_id", "status", "progress", "message"):
-            click.echo(f"{name.replace('_', ' '):<12} {getattr(now, name)}")
-        for name, value in now.metadata.items():
-            if value is not None:
-                click.echo(f"{name.replace('_', ' '):<12} {value}")
-        if now.result:
-            print_result("result", now.result)
+        names = ("task_id", "status", "progress", "message")
+        about = {name: getattr(now, name) for name in names} | now.metadata
+        print_facts(about | ({"result": now.result} if now.result else {}))
     return 1 if now.state in ("FAILURE", "REVOKED") else 0
 
 
@@ -160,7 +156,4 @@ def resume(task_id: str | None, everything: bool, detach: bool, as_json: bool) -
     return finish(found, detach, as_json, many=True)
 
 
-def add_to(group: click.Group) -> None:
-    """Add these commands."""
-    for command in (seed, train, generate, report, pipeline, tasks, task, watch, cancel, resume):
-        group.add_command(command)
+COMMANDS = (seed, train, generate, report, pipeline, tasks, task, watch, cancel, resume)

@@ -100,7 +100,4 @@ def clean(older_than: float, yes: bool, as_json: bool) -> None:
     )
 
 
-def add_to(group: click.Group) -> None:
-    """Add these commands."""
-    for command in (logs, doctor, clean):
-        group.add_command(command)
+COMMANDS = (logs, doctor, clean)

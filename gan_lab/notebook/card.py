@@ -17,11 +17,10 @@ from statistics import median
 from typing import NamedTuple
 
 from gan_lab.loss_curve import as_image, loss_curve_svg
-from gan_lab.schema import State, TaskStatus
+from gan_lab.schema import State, TaskStatus, utc_now
 from gan_lab.task_states import TaskState, state_of
 from gan_lab.workspace.loss_history import LossHistory
 from gan_lab.workspace.run_folder import LOSSES, REPORT_HTML, RunFolder
-from gan_lab.workspace.runs import done_runs
 
 FONT = "font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif"
 NUMBERS = "font-variant-numeric:tabular-nums"
@@ -49,69 +48,44 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One moment of a run, read from its folder."""
+    """One moment of a run, read from its folder; `share` of the work is done, 0 to 1.
+
+    `left_s`: seconds to go, by the pace of the last epochs, else by the pace so far; None where
+    nobody knows. `facts`: names and figures worth a glance while it goes and after it.
+    """
 
     run: RunFolder
     status: TaskStatus
     losses: Mapping[str, list[float]]
-    elapsed_s: float
-
-    @property
-    def state(self) -> TaskState:
-        """The state."""
-        return state_of(self.status)
-
-    @property
-    def share(self) -> float:
-        """Progress from 0 to 1."""
-        return share_of(self.status)
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs are recorded."""
-        return len(self.losses["epoch"])
-
-    @property
-    def epochs_to_draw(self) -> int:
-        """For how many epochs the curve has room: those asked for, or needed once it is done."""
-        return self.epochs if self.status.state is State.SUCCESS else self.status.total
-
-    @property
-    def left_s(self) -> float | None:
-        """Seconds to go, by the pace of the last epochs, else by the pace so far."""
-        status = self.status
-        if status.state.final or not 0 < status.current < status.total:
-            return None
-        if self.epochs:
-            recent = median(self.losses["seconds"][-2 * TREND_EPOCHS :])
-            return recent * (status.total - status.current)
-        return self.elapsed_s * (1 - self.share) / self.share
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """What is worth a glance while a run goes and after it: names and figures."""
-        found = {}
-        if self.epochs:
-            found = {
-                "epoch": f"{self.epochs} / {self.status.total}",
-                "loss": number(self.losses["loss"][-1]),
-                "validation": number(self.losses["validation"][-1]),
-                "rows/s": number(median(self.losses["rows_per_second"][-TREND_EPOCHS:])),
-            }
-        found["elapsed"] = clock(self.elapsed_s)
-        found["left"] = "" if self.left_s is None else clock(self.left_s)
-        return {name: figure for name, figure in found.items() if figure}
+    state: TaskState
+    share: float
+    left_s: float | None
+    facts: dict[str, str]
 
 
 def look(run: RunFolder, losses: LossHistory | None = None) -> Snapshot:
     """Read a run's folder as it is now; of losses that were read before, only what is new."""
     losses = LossHistory(run) if losses is None else losses
     losses.update()
-    status, last = run.status(), run.last_event()
-    elapsed_s = (
-        (datetime.fromisoformat(last.timestamp) - _began(run.path)).total_seconds() if last else 0.0
-    )
-    return Snapshot(run, status, losses.columns, elapsed_s)
+    status, last, known = run.status(), run.last_event(), losses.columns
+    now = datetime.fromisoformat(last.timestamp) if last else None
+    elapsed_s = (now - _began(run.path)).total_seconds() if now else 0.0
+    share, left_s, facts = share_of(status), None, {}
+    if not status.state.final and 0 < status.current < status.total:
+        left_s = elapsed_s * (1 - share) / share
+    if known["epoch"]:
+        if left_s is not None:
+            recent_s = median(known["seconds"][-2 * TREND_EPOCHS :])
+            left_s = recent_s * (status.total - status.current)
+        facts = {
+            "epoch": f"{len(losses)} / {status.total}",
+            "loss": number(known["loss"][-1]),
+            "validation": number(known["validation"][-1]),
+            "rows/s": number(median(known["rows_per_second"][-TREND_EPOCHS:])),
+        }
+    facts |= {"elapsed": clock(elapsed_s), "left": "" if left_s is None else clock(left_s)}
+    facts = {name: figure for name, figure in facts.items() if figure}
+    return Snapshot(run, status, known, state_of(status), share, left_s, facts)
 
 
 @lru_cache(maxsize=1000)
@@ -122,9 +96,8 @@ def _began(path: Path) -> datetime:
 
 def show(shot: Snapshot) -> Shown:
     """Return a run as it is shown."""
-    state = shot.state
-    spec, status = shot.run.spec, shot.status
-    left, made = outcome(status) | _quality(shot), files(shot.run, status)
+    state, spec, status = shot.state, shot.run.spec, shot.status
+    left, made, again = outcome(status), files(shot.run, status), take_hold(shot.run)
     head = (
         f'<div style="{FONT};font-size:14px;line-height:22px;display:flex;gap:10px">'
         f"<b>{escape(spec.machine_id)}</b> <span>{spec.kind}</span> "
@@ -134,14 +107,18 @@ def show(shot: Snapshot) -> Shown:
     above = columns(shot.facts) + _message(shot)
     below = columns(left) + _failure(shot)
     opened = f'<div style="{BREAKS}">{links(made, "<br>")}</div>'
-    svg = loss_curve_svg({spec.machine_id: shot.losses}, shot.epochs_to_draw, WIDTH)
+    if not status.state.final:  # a page may be older than what it shows
+        moment = f"As of {utc_now()[:19].replace('T', ' ')} UTC; {again} shows it as it is now."
+        opened += f'<div style="{MUTED};{SMALL}">{escape(moment)}</div>'
+    room = len(shot.losses["epoch"]) if status.state is State.SUCCESS else status.total
+    svg = loss_curve_svg({spec.machine_id: shot.losses}, room, WIDTH)
     full = round(24 * shot.share)
     lines = [
         f"{spec.machine_id} · {spec.kind} · {state.symbol} {state.word}",
         f"{'█' * full}{'░' * (24 - full)} {shot.share:4.0%}  {status.message}",
         *(joined(pairs) for pairs in (shot.facts, left) if pairs),
         *made.values(),
-        f"lab.task('{shot.run.task_id}')",
+        again,
     ]
     return Shown(
         head,
@@ -152,6 +129,11 @@ def show(shot: Snapshot) -> Shown:
         html=page(head, bar(shot.share, state.colour), above, as_image(svg), below, opened),
         text="\n".join(lines),
     )
+
+
+def take_hold(run: RunFolder) -> str:
+    """Return what takes hold of a run again, from any notebook, any day."""
+    return f"lab.task('{run.task_id}')"
 
 
 # ---- words
@@ -194,21 +176,6 @@ def outcome(status: TaskStatus) -> dict[str, str]:
     }
     splits = result.get("file_statistics", {}).items()
     return found | {f"{name} rows": number(split["rows"]) for name, split in splits}
-
-
-def _quality(shot: Snapshot) -> dict[str, str]:
-    """Return the quality figure of what was drawn from a training."""
-    trained = shot.run.spec.kind == "train" and shot.status.state is State.SUCCESS
-    quality = report_on(shot.run).get("quality") if trained else None
-    return {} if quality is None else {"quality": number(quality)}
-
-
-def report_on(training: RunFolder) -> dict[str, float | None]:
-    """Return the figures of the newest report on what was drawn from a training."""
-    for report in done_runs(training.spec.machine_id, "report"):
-        if report.environment().get("model_task_id") == training.task_id:
-            return report.result_data() or {}
-    return {}
 
 
 def files(run: RunFolder, status: TaskStatus) -> dict[str, str]:
@@ -265,8 +232,8 @@ def links(named: Mapping[str, str], between: str = " ") -> str:
 
 def _message(shot: Snapshot) -> str:
     status = shot.status
-    if status.state is State.SUCCESS and 0 < shot.epochs < status.total:
-        message = "Ended before its last epoch: more epochs would not have helped."
+    if status.state is State.SUCCESS and 0 < len(shot.losses["epoch"]) < status.total:
+        message = "Ended before its last epoch: held-out lives were no longer learned better."
     elif status.message.startswith("Epoch") or status.state in (State.SUCCESS, State.FAILURE):
         return ""
     else:

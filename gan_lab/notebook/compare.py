@@ -11,11 +11,11 @@ import pandas as pd
 
 from gan_lab.errors import BadParameter
 from gan_lab.loss_curve import COLOURS, as_image, loss_curve_svg, loss_sentence
-from gan_lab.notebook.card import number, page, report_on
+from gan_lab.notebook.card import number, page
 from gan_lab.notebook.overview import WIDE, html_table
 from gan_lab.task_states import state_of
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import open_run
+from gan_lab.workspace.runs import done_runs, open_run
 
 FIGURES = ("quality", "utility", "utility_of_lives", "memory", "detection")
 
@@ -71,9 +71,9 @@ def _cell(value: Any) -> str:
 def compare(*runs: RunFolder | str) -> Comparison:
     """Lay trainings side by side: losses, what differs in their configurations, quality figures.
 
-    Takes runs or task ids; what is no training is left out. The figures are those of the newest
-    report on each (`gan_lab.schema.ReportResult`). Raises `BadParameter` where none of them is a
-    training, `UnknownTask`.
+    Takes runs or task ids; what is no training is left out. The best validation loss comes first.
+    The figures are those of the newest report on each (`gan_lab.schema.ReportResult`). Raises
+    `BadParameter` where none of them is a training, `UnknownTask`.
     """
     given = [run for one in runs for run in (one if isinstance(one, list | tuple) else [one])]
     opened = [open_run(run) if isinstance(run, str) else run for run in given]
@@ -85,10 +85,20 @@ def compare(*runs: RunFolder | str) -> Comparison:
     differing = _differing([run.spec.config for run in trained])
     rows = [_facts(run, differing) for run in trained]
     table = pd.DataFrame(rows, index=pd.Index([run.task_id[:8] for run in trained], name="run"))
-    losses = {run.task_id[:8]: run.losses().to_dict("list") for run in trained}
+    table = table.sort_values("best validation", kind="stable")
+    known = {run.task_id[:8]: run.losses().to_dict("list") for run in trained}
+    losses = {name: known[name] for name in table.index}  # a line has its row's colour
     alt = "\n".join(itertools.starmap(loss_sentence, losses.items()))
     picture = LossCurves(loss_curve_svg(losses), alt)
     return Comparison(table.dropna(axis=1, how="all"), picture)
+
+
+def report_on(training: RunFolder) -> dict[str, float | None]:
+    """Return the figures of the newest report on what was drawn from a training."""
+    for report in done_runs(training.spec.machine_id, "report"):
+        if report.environment().get("model_task_id") == training.task_id:
+            return report.result_data() or {}
+    return {}
 
 
 def _facts(run: RunFolder, differing: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One machine as a notebook shows it: what is known of it, and every sensor over one life."""
+"""One machine as a notebook shows it: what is known of it, and its sensors over one life."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from gan_lab.notebook.plots import Picture
 
 SHOWN_ROWS = 2_000  # of the life that is simulated where there is no seed table yet
+SHOWN_SENSORS = 8
 
 
 class Machine(catalogue.Machine):
-    """One machine, shown as what is known of it and every sensor over one life.
+    """One machine, shown as what is known of it and its sensors over one life.
 
     The life comes from the seed table, or is simulated where there is none yet. Raises
     `UnknownMachine`.
@@ -53,23 +54,16 @@ class Machine(catalogue.Machine):
         return read_synthetic(self.machine_id, split)
 
     @cached_property
-    def life(self) -> pd.DataFrame:
-        """The life of median length of the seed table; a simulated one where there is none yet."""
-        from gan_lab.notebook.plots import median_life
+    def picture(self) -> Picture:
+        """The life of median length of its seed table; a simulated one where there is none yet."""
+        from gan_lab.notebook.plots import life_with_rul
 
         if self.simulated and not self.has_seed:
             from gan_lab.synth.simulator.simulate import simulate
 
             config = SeedConfig.model_validate({"lives": 1, "rows": SHOWN_ROWS})
-            return simulate(self.profile, config)
-        return median_life(self.seed(), self.roles)
-
-    @cached_property
-    def picture(self) -> Picture:
-        """Every sensor over one life."""
-        from gan_lab.notebook.plots import machine_picture
-
-        return machine_picture(self.profile, self.life)
+            return life_with_rul(simulate(self.profile, config), self.roles, most=SHOWN_SENSORS)
+        return life_with_rul(self.seed(), self.roles, most=SHOWN_SENSORS)
 
     def __repr__(self) -> str:
         lines = [f"{name}: {value}" for name, value in self._facts().items()]
@@ -94,7 +88,7 @@ class Machine(catalogue.Machine):
             "what": f"{made_by} ({profile.category})".strip(),
             "about": profile.description,
             "life": f"{life.mean_h:,.0f} h, spread {life.spread_h:,.0f} h" if life else "",
-            "interval": _interval(profile.interval_s),
+            "interval": f"{profile.interval_s:g} s" if profile.interval_s else "",
             "fails by": _shares(profile.failure_modes),
             "states": _shares(profile.states),
             "sensors": str(len(profile.sensors) or ""),
@@ -107,9 +101,3 @@ machine = Machine  # as a notebook calls it
 
 def _shares(named: dict[str, Any]) -> str:
     return ", ".join(f"{name} {one.share:.0%}" for name, one in named.items())
-
-
-def _interval(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds:g} s"

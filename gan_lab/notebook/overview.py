@@ -66,7 +66,8 @@ def run_line(run: RunFolder) -> Line:
 def show(lines: Sequence[Line], title: str = "", what: str = "runs") -> Shown:
     """Return runs as they are shown: what is at work first, the order within a state stays."""
     lines = sorted(lines, key=lambda line: TASK_STATES.index(line.state))
-    counted, share = summary(lines, what), total_share(lines)
+    counted = summary(lines, what)
+    share = sum(1.0 if line.state.ended else line.share for line in lines) / max(1, len(lines))
     head = f'<div style="font-size:14px;line-height:22px"><b>{escape(title)}</b>{counted}</div>'
     colour = lines[0].state.colour if lines else GREY
     return Shown(
@@ -77,11 +78,6 @@ def show(lines: Sequence[Line], title: str = "", what: str = "runs") -> Shown:
         html=page(head, bar(share, colour), table(lines), width_px=WIDE),
         text="\n".join([f"{title}{counted}", *map(_text, lines[:ROWS_SHOWN])]),
     )
-
-
-def total_share(lines: Sequence[Line]) -> float:
-    """How much of all the work is behind us, from 0 to 1; what failed is behind us too."""
-    return sum(1.0 if line.state.ended else line.share for line in lines) / max(1, len(lines))
 
 
 def summary(lines: Sequence[Line], what: str = "runs") -> str:

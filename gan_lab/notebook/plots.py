@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from gan_lab.loss_curve import TRAINING, VALIDATION
+from gan_lab.loss_curve import TRAINING
 from gan_lab.task_states import GREY
 
 if TYPE_CHECKING:
@@ -28,13 +28,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from gan_lab.schema import Roles
-    from gan_lab.workspace.profiles import Profile
 
-LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), "-.", (0, (7, 2, 1, 2, 1, 2)))
 REAL, SYNTHETIC = GREY, TRAINING
 DPI = 160
 WIDTH = 8.0  # inches; a notebook's column
-LIVES_ASKED = 12
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
@@ -146,11 +143,8 @@ def _shares(axis: Axes, real: pd.Series[Any], synthetic: pd.Series[Any]) -> None
     axis.set_xticks(places, [str(name)[:10] for name in shares.index], fontsize=7)
 
 
-def _key(picture: Picture, words: Sequence[tuple[str, str]], dashed: str = "") -> None:
-    handles = [
-        Line2D([], [], color=colour, linewidth=2.5, label=word, linestyle=LINES[word == dashed])
-        for word, colour in words
-    ]
+def _key(picture: Picture, words: Sequence[tuple[str, str]]) -> None:
+    handles = [Line2D([], [], color=colour, linewidth=2.5, label=word) for word, colour in words]
     legend = {"ncols": len(words), "handlelength": 1.8, "fontsize": 9}
     picture.legend(handles=handles, loc="outside upper left", **legend)
 
@@ -215,45 +209,7 @@ def wearing(table: pd.DataFrame, roles: Roles) -> list[str]:
     sensors = sensors.loc[:, sensors.nunique() > 1]
     if roles.rul is None or roles.life is None:
         return list(sensors.columns)
-    table, sensors = table[table[roles.rul].notna()], sensors[table[roles.rul].notna()]
-    some = table[roles.life].drop_duplicates().head(LIVES_ASKED)
-    within = []
-    for life in some:
-        rows = table[roles.life] == life
-        within.append(sensors[rows].rank().corrwith(table.loc[rows, roles.rul].rank()))
-    strength = sum(corr.abs().fillna(0) for corr in within) / len(within)
+    known = table[table[roles.rul].notna()]
+    ranks = known[[*sensors, roles.rul]].groupby(known[roles.life]).rank(pct=True)
+    strength = ranks[list(sensors)].corrwith(ranks[roles.rul]).abs().fillna(0)
     return list(strength.sort_values(ascending=False, kind="stable").index)
-
-
-def machine_picture(profile: Profile, life: pd.DataFrame) -> Picture:
-    """Draw every sensor over one life, with warning and critical levels as lines."""
-    roles = profile.roles
-    names = [name for name in profile.sensors or life.select_dtypes("number") if name in life]
-    names = [name for name in names if name not in roles.columns] or [life.columns[0]]
-    across = np.linspace(0, 100, len(life))
-    with style():
-        picture, axes = grid(len(names), height=1.25, share_x=True)
-        for axis, name in zip(axes, names, strict=True):
-            axis.plot(across, life[name], color=TRAINING, linewidth=0.8)
-            _levels(axis, profile, name)
-            axis.set_title(name, fontsize=8)
-        axes[-1].set_xlabel(f"share of the {'life' if roles.life else 'rows shown'} (%)")
-        if profile.sensors:
-            words = [("one life", TRAINING), ("warning", GREY), ("critical", VALIDATION)]
-            _key(picture, words, dashed="warning")
-    picture.alt = f"{profile.machine_id}: {len(names)} sensors over one life of {len(life)} rows."
-    return picture
-
-
-def _levels(axis: Axes, profile: Profile, name: str) -> None:
-    sensor = profile.sensors.get(name)
-    if sensor is None:
-        return
-    low, high = axis.get_ylim()
-    levels = (sensor.warning, GREY, LINES[1]), (sensor.critical, VALIDATION, LINES[0])
-    for level, colour, line in levels:
-        if level is not None:
-            axis.axhline(level, color=colour, linestyle=line, linewidth=1)
-            low, high = min(low, level), max(high, level)
-    margin = 0.04 * (high - low)  # a level on the edge would hide behind the axis
-    axis.set_ylim(low - margin, high + margin)

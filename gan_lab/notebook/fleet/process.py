@@ -6,24 +6,20 @@ import logging
 import multiprocessing
 import os
 import shutil
-import stat
 import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
-from gan_lab.errors import GanLabError
 from gan_lab.notebook.fleet.execute import execute_machine
 from gan_lab.notebook.fleet.fleet import Fleet, cancel_tasks
-from gan_lab.notebook.fleet.report import page, report_html
+from gan_lab.notebook.fleet.report import report_page
 from gan_lab.notify import LONG_S, notify
-from gan_lab.schema import utc_now
 from gan_lab.settings import load_settings
 from gan_lab.workspace import fleet_folder
 from gan_lab.workspace.files import write_beside
@@ -32,16 +28,7 @@ from gan_lab.workspace.fleet_folder import FleetFolder, NotebookRecord
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5  # how late a flag or a time limit may be seen
-OVERTIME_S = 30.0  # by which a notebook's process may be late to notice its own time limit
-TERMINATE_S = 8.0  # what its process then has to put its kernel away
-
-
-@dataclass
-class _Running:
-    """One notebook's process and when it must have ended (monotonic seconds)."""
-
-    process: ForkProcess
-    deadline: float
+TERMINATE_S = 8.0  # what a notebook's process has to put its kernel away
 
 
 def main() -> None:
@@ -49,8 +36,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("papermill").setLevel(logging.WARNING)
     folder, at_once = FleetFolder(Path(sys.argv[1])), int(sys.argv[2])
-    sockets = _sockets_folder(folder.fleet_id)
-    os.environ |= {"JUPYTER_RUNTIME_DIR": str(sockets), "GAN_LAB_HOME": str(folder.home)}
+    # The sockets of its kernels need a short path: Linux cuts their names off at 107 characters.
+    sockets = tempfile.mkdtemp(prefix=f"gan-lab-{folder.fleet_id}-")
+    os.environ |= {"JUPYTER_RUNTIME_DIR": sockets, "GAN_LAB_HOME": str(folder.home)}
     try:
         run_notebooks(folder, at_once)
         in_child(write_report, folder)
@@ -59,49 +47,41 @@ def main() -> None:
         shutil.rmtree(sockets, ignore_errors=True)
 
 
-def _sockets_folder(fleet_id: str) -> Path:
-    """Make a folder for the kernels' sockets, whose names Linux cuts off at 107 characters."""
-    folder = Path(tempfile.gettempdir()) / f"gan-lab-{os.getuid()}-{fleet_id}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
-        raise GanLabError(f"{folder} belongs to somebody else: remove it and resume the fleet.")
-    return folder
-
-
 def run_notebooks(folder: FleetFolder, at_once: int) -> None:
     """Execute every notebook that waits, until all have ended or somebody asks to stop."""
-    notebook = Path(folder.plan.notebook)
-    waiting = deque(machine for machine, state in folder.states().items() if state == "waiting")
     import papermill  # noqa: F401  # once for all that are forked
 
+    notebook, limit_s = Path(folder.plan.notebook), folder.plan.time_limit_s or float("inf")
+    waiting = deque(machine for machine, state in folder.states().items() if state == "waiting")
     log.info("fleet %s: %d notebooks, %d at once", folder.fleet_id, len(waiting), at_once)
-    running: dict[str, _Running] = {}
+    running: dict[str, ForkProcess] = {}
+    deadlines: dict[str, float] = {}  # by which a notebook must have ended (monotonic seconds)
     cancelled = False
     while running or (waiting and not folder.stop_requested):
         while waiting and len(running) < at_once and not folder.stop_requested:
             machine_id = waiting.popleft()
-            running[machine_id] = _start(folder, machine_id, notebook)
-        wait([one.process.sentinel for one in running.values()], timeout=LOOK_S)
-        for machine_id in [name for name, one in running.items() if not one.process.is_alive()]:
-            _take_note(folder, machine_id, running.pop(machine_id).process)
+            running[machine_id] = _fork(execute_machine, folder, machine_id, notebook, os.getpid())
+            deadlines[machine_id] = time.monotonic() + limit_s
+            log.info("%s: started as process %s", machine_id, running[machine_id].pid)
+        wait([process.sentinel for process in running.values()], timeout=LOOK_S)
         if folder.stop_requested == "cancel" and not cancelled:
             cancelled = True
-            _cancel(folder, running)
-        _end_overdue(folder, running)
+            soon = time.monotonic() + load_settings().cancel_grace_s
+            deadlines = {name: min(soon, deadline) for name, deadline in deadlines.items()}
+            in_child(cancel_tasks, folder)
+        for machine_id, process in list(running.items()):
+            overdue = process.is_alive() and time.monotonic() > deadlines[machine_id]
+            if overdue:
+                process.terminate()
+                process.join(TERMINATE_S)
+                process.kill()
+                process.join()
+            if not process.is_alive():
+                _put_away(folder, machine_id, running.pop(machine_id), overdue)
     if folder.stop_requested == "cancel":
         in_child(cancel_tasks, folder)  # what a notebook has asked for since
         for machine_id in waiting:
-            never = NotebookRecord(ended=utc_now(), outcome="cancelled", error="It had not begun.")
-            folder.write_record(machine_id, never)
-
-
-def _start(folder: FleetFolder, machine_id: str, notebook: Path) -> _Running:
-    limit_s = folder.plan.time_limit_s
-    process = _fork(execute_machine, folder, machine_id, notebook, os.getpid())
-    log.info("%s: started as process %s", machine_id, process.pid)
-    deadline = time.monotonic() + (limit_s + OVERTIME_S if limit_s else float("inf"))
-    return _Running(process, deadline)
+            folder.write_end(machine_id, NotebookRecord(), "It had not begun.")
 
 
 def _fork(function: Callable[..., None], *arguments: Any) -> ForkProcess:
@@ -119,45 +99,26 @@ def in_child(function: Callable[..., None], *arguments: Any) -> None:
     process.close()
 
 
-def _take_note(folder: FleetFolder, machine_id: str, process: ForkProcess) -> None:
-    """Put away a notebook's process that has ended, and speak for it where it could not."""
+def _put_away(folder: FleetFolder, machine_id: str, process: ForkProcess, overdue: bool) -> None:
+    """Close a notebook's process that has ended, and speak for it where it could not."""
     record = folder.record(machine_id) or NotebookRecord()
     if record.outcome is None:
-        cancelled = folder.stop_requested == "cancel"
-        record.outcome, record.ended = ("cancelled" if cancelled else "failed"), utc_now()
-        how = "Cancelled" if cancelled else f"The notebook's process ended ({process.exitcode})"
-        record.error = f"{how} in cell {record.cell}."
-        folder.write_record(machine_id, record)
+        how = f"The notebook's process ended ({process.exitcode})"
+        if folder.stop_requested == "cancel":
+            how = "Cancelled"
+        elif overdue:
+            how = f"The notebook's {folder.plan.time_limit_s:g} s were over"
+            in_child(cancel_tasks, folder, machine_id)  # else what never ends keeps its worker
+        record = folder.write_end(machine_id, record, f"{how} in cell {record.cell}.")
     log.info("%s: %s %s", machine_id, record.outcome, record.error or "")
     process.close()
-    limit_s = folder.plan.time_limit_s
-    if record.outcome == "failed" and limit_s and record.seconds >= limit_s:
-        in_child(cancel_tasks, folder, machine_id)  # else what never ends keeps its worker
-
-
-def _cancel(folder: FleetFolder, running: dict[str, _Running]) -> None:
-    log.info("cancelling")
-    for one in running.values():
-        one.deadline = min(one.deadline, time.monotonic() + load_settings().cancel_grace_s)
-    in_child(cancel_tasks, folder)
-
-
-def _end_overdue(folder: FleetFolder, running: dict[str, _Running]) -> None:
-    for machine_id, one in running.items():
-        if time.monotonic() > one.deadline:
-            log.warning("%s: does not end by itself, is ended", machine_id)
-            one.process.terminate()
-            one.process.join(TERMINATE_S)
-            if one.process.is_alive():
-                one.process.kill()
 
 
 def write_report(folder: FleetFolder) -> None:
     """Write the fleet's table and its report, as one page."""
     fleet = Fleet(folder)
     write_beside(folder.path / fleet_folder.TABLE, fleet.status().to_csv(index=False))
-    html = page(f"Fleet {folder.fleet_id}", report_html(fleet))
-    write_beside(folder.path / fleet_folder.REPORT_HTML, html)
+    write_beside(folder.path / fleet_folder.REPORT_HTML, report_page(fleet))
 
 
 def tell_the_end(folder: FleetFolder) -> None:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 NOTEBOOK = "notebooks/machine.ipynb"
 KERNEL_BYTES = 400_000_000  # what a notebook's kernel and the process that executes it may need
-KERNELS_PER_CORE = 16  # they wait most of the time
 Which = Literal["unfinished", "failed", "all"]
 
 
@@ -51,17 +51,17 @@ def run_fleet(
             f"at_once={at_once} and time_limit_s={time_limit_s} must be greater than 0."
         )
     check_parameters(path, wanted)
-    fleet_id = new_fleet_id()
-    folder = FleetFolder(runs_folder(settings.home) / fleet_folder.FLEETS / fleet_id)
-    plan = FleetPlan(
-        fleet_id=fleet_id,
-        notebook=str(path),
-        machines=wanted,
-        at_once=at_once,
-        time_limit_s=time_limit_s,
-    )
+    folder = FleetFolder(runs_folder(settings.home) / fleet_folder.FLEETS / new_fleet_id())
     kernels = at_once or kernels_at_once(settings)
-    folder.write_plan(plan)
+    folder.write_plan(
+        FleetPlan(
+            fleet_id=folder.fleet_id,
+            notebook=str(path),
+            machines=wanted,
+            at_once=at_once,
+            time_limit_s=time_limit_s,
+        )
+    )
     return _launch(folder, kernels)
 
 
@@ -110,10 +110,10 @@ def _launch(folder: FleetFolder, kernels: int, again: Collection[str] = ()) -> F
 
 
 def kernels_at_once(settings: Settings) -> int:
-    """Return how many notebooks to run at once: the setting, else what cluster and head can carry.
+    """Return how many notebooks to run at once: the setting, else one more than there are workers,
 
-    One more than the cluster has workers, so that none idles while a notebook draws. Starts or
-    joins the services; raises `ServiceUnreachable`.
+    so that none idles while a notebook draws; fewer where their kernels would not fit in memory.
+    Starts or joins the services; raises `ServiceUnreachable`.
     """
     if settings.fleet_kernels:
         return settings.fleet_kernels
@@ -122,8 +122,7 @@ def kernels_at_once(settings: Settings) -> int:
     from gan_lab.cluster.services import worker_count
 
     carried = psutil.virtual_memory().available // KERNEL_BYTES
-    most = min(carried, KERNELS_PER_CORE * (os.cpu_count() or 1))
-    return max(1, min(worker_count(settings) + 1, most))
+    return max(1, min(worker_count(settings) + 1, carried))
 
 
 # ---- for which machines
@@ -135,31 +134,23 @@ def machines_with_parameters(
     """Return the parameters of each machine's notebook; raises `BadParameter`, `UnknownMachine`."""
     import pandas as pd
 
+    if isinstance(machines, list):
+        return {machine_id: dict(parameters) for machine_id in choose_machines(machines)}
     if isinstance(machines, str | Path):
         try:
             machines = pd.read_csv(machines)
         except (OSError, ValueError) as error:
             raise BadParameter(f"Cannot read the machines from {machines}: {error}.") from None
-    if isinstance(machines, pd.DataFrame):
-        return _from_table(machines, parameters)
-    return {machine_id: dict(parameters) for machine_id in choose_machines(machines)}
-
-
-def _from_table(table: pd.DataFrame, parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    if "machine_id" not in table:
-        raise BadParameter(f"The table of machines has no column machine_id, but {list(table)}.")
-    if (twice := table["machine_id"][table["machine_id"].duplicated()]).any():
-        raise BadParameter(f"The table of machines names {twice.iloc[0]} twice: one row a machine.")
-    choose_machines([str(machine_id) for machine_id in table["machine_id"]])
-    rows = table.convert_dtypes().to_dict("records")
-    given = [{str(n): value for n, value in row.items() if not _empty(value)} for row in rows]
-    return {str(values.pop("machine_id")): parameters | values for values in given}
-
-
-def _empty(cell: Any) -> bool:
-    import pandas as pd
-
-    return bool(pd.api.types.is_scalar(cell) and pd.isna(cell))
+    if "machine_id" not in machines:
+        raise BadParameter(f"The table of machines has no column machine_id: {list(machines)}.")
+    ids = machines["machine_id"].astype(str)
+    if ids.duplicated().any():
+        twice = ids[ids.duplicated()].iloc[0]
+        raise BadParameter(f"The table of machines names {twice} twice: one row a machine.")
+    choose_machines(ids.tolist())
+    given = machines.drop(columns="machine_id").convert_dtypes().astype(object)
+    rows = given.set_axis(ids).iterrows()
+    return {machine_id: parameters | row.dropna().to_dict() for machine_id, row in rows}
 
 
 def choose_machines(patterns: list[str]) -> list[str]:
@@ -197,7 +188,16 @@ def check_parameters(notebook: Path, given: dict[str, dict[str, Any]]) -> None:
             if name not in known:
                 names = ", ".join(known)
                 raise BadParameter(f"{notebook.name} has no parameter {name!r}, but: {names}.")
-            _check_value(f"Parameter {name} of {machine_id}", value, known[name])
+            what, default = f"Parameter {name} of {machine_id} is {value!r}", known[name]
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError):
+                raise BadParameter(
+                    f"{what}, which JSON cannot hold: use numbers, texts, booleans, lists."
+                ) from None
+            number, text = isinstance(default, int | float), isinstance(value, str)
+            if value is not None and default is not None and number == text:
+                raise BadParameter(f"{what}; the notebook's own value is {default!r}.")
 
 
 def notebook_parameters(notebook: Path) -> dict[str, Any]:
@@ -205,31 +205,16 @@ def notebook_parameters(notebook: Path) -> dict[str, Any]:
     import papermill
 
     try:
-        defaults = papermill.inspect_notebook(notebook)
+        found = papermill.inspect_notebook(notebook)
     except Exception as error:
         raise RequestError(f"{notebook} cannot be read as a notebook: {error}.") from None
-    if "machine_id" not in defaults:
+    if "machine_id" not in found:
         raise RequestError(
             f"{notebook.name} has no cell tagged `parameters` that sets machine_id: each notebook "
             "of a fleet is told its machine by that name."
         )
-    return {name: _literal(found["default"]) for name, found in defaults.items()}
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return None
-
-
-def _check_value(what: str, value: Any, default: Any) -> None:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        raise BadParameter(
-            f"{what} is {value!r}, which JSON cannot hold: use numbers, texts, booleans, lists."
-        ) from None
-    number, text = isinstance(default, int | float), isinstance(value, str)
-    if value is not None and default is not None and number == text:
-        raise BadParameter(f"{what} is {value!r}; the notebook's own value is {default!r}.")
+    defaults: dict[str, Any] = dict.fromkeys(found)
+    for name, each in found.items():
+        with suppress(ValueError, SyntaxError):
+            defaults[name] = ast.literal_eval(each["default"])
+    return defaults

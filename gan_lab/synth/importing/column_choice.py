@@ -22,12 +22,14 @@ KINDS = {
     "life": ("whole", "number", "text"),
     "time": ("whole", "number", "date"),
     "rul": ("whole", "number"),
+    "state": ("whole", "text", "bool"),
 }
 """What the column of a part may hold."""
 PARTS = {
     "life": r"(unit|life|engine|asset|machine|experiment|run)([\W_]?(id|no|nr|number))?",
     "time": r"time|date|timestamp|datetime|cycles?|hours?|zeit|t",
     "rul": r"rul|ttf|remaining.*life|time[\W_]to[\W_]failure",
+    "state": r"(operating[\W_]?)?(state|status|mode|phase|regime|zustand|betriebsart)",
 }
 """What the column of a part is often called, before its unit."""
 
@@ -129,7 +131,12 @@ def check_columns(kept: dict[str, Column], roles: Roles, source: str) -> None:
             )
     for part, kinds in KINDS.items():
         if name := getattr(roles, part):
-            _check_part(kept[name], part, kinds, gaps=part == "rul" and roles.life is not None)
+            _check_part(
+                kept[name],
+                part,
+                kinds,
+                gaps=part == "state" or (part == "rul" and roles.life is not None),
+            )
     learned = [c for name, c in kept.items() if name not in (roles.life, roles.time, roles.rul)]
     if learned and all(column.constant and not column.missing for column in learned):
         raise BadTable(

@@ -78,7 +78,9 @@ class Column:
     @property
     def distinct(self) -> int:
         """How many different values there are, of numbers among an even sample of the rows."""
-        return len(np.unique(self.sample)) if self.numeric else len(self.shares)
+        if self.kind == "unusable":
+            return 0
+        return len(np.unique(self.sample)) if self.numeric else self.values.nunique()
 
     @property
     def constant(self) -> bool:
@@ -94,16 +96,6 @@ class Column:
             if np.allclose(self.sample, np.round(self.sample, decimals), rtol=0, atol=1e-10):
                 return decimals
         return 9
-
-    @property
-    def outliers(self) -> int:
-        """Values more than three times the span of the middle 98 % beyond it."""
-        if not len(self.sample):
-            return 0
-        low, high = np.quantile(self.sample, [0.01, 0.99])
-        margin = 3 * (high - low)
-        beyond = (self.values < low - margin) | (self.values > high + margin)
-        return int(beyond.sum()) if margin > 0 else 0
 
 
 def read_column(name: str, given: pd.Series, decimal: str = ".") -> Column:
@@ -126,7 +118,8 @@ def read_column(name: str, given: pd.Series, decimal: str = ".") -> Column:
 
 
 def _read_text(name: str, given: pd.Series, decimal: str) -> Column:
-    texts = pa.array(given.astype(object), pa.string(), from_pandas=True)
+    plain_type = object if given.dtype == "category" else given.dtype
+    texts = pa.array(given.astype(plain_type), pa.string(), from_pandas=True)
     numbers = to_numbers(texts, decimal)
     present, found = texts.drop_null(), len(numbers) - numbers.null_count
     slips, notes, example = len(present) - found, [], (0, "")
@@ -156,7 +149,7 @@ def _read_text(name: str, given: pd.Series, decimal: str) -> Column:
     forms = [form for form in DATE_FORMATS if _dates(stripped[:1], form) is not None]
     forms = [form for form in forms if _dates(stripped, form) is not None]
     if not forms:
-        return Column(name, "text", plain, example, _alike(name, present))
+        return Column(name, "text", plain, example)
     if len(forms) > 1 and forms[0] != "ISO8601":
         notes.append(f"{name!r} was read as {forms[0]}; days and months may be swapped.")
     if ZONE.search(example[1]):
@@ -164,19 +157,6 @@ def _read_text(name: str, given: pd.Series, decimal: str) -> Column:
     dates = _dates(texts.to_pandas().str.strip(), forms[0])
     assert dates is not None
     return Column(name, "date", dates, example, notes)
-
-
-def _alike(name: str, present: pa.Array) -> list[str]:
-    """Say which texts differ by upper case and blanks alone."""
-    forms: dict[str, list[str]] = {}
-    for text in present.unique().to_pylist():
-        forms.setdefault(text.strip().casefold(), []).append(text)
-    return [
-        f"{name!r} has {' and '.join(map(repr, alike))}: they stay apart; write them alike in the "
-        "file if they mean the same."
-        for alike in forms.values()
-        if len(alike) > 1
-    ]
 
 
 def to_numbers(values: pa.Array, decimal: str) -> pa.Array:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gan_lab.errors import BadParameter, BadTable
-from gan_lab.schema import Roles
+from gan_lab.schema import ImportConfig, Roles, validated
 from gan_lab.synth.importing.column_choice import (
     check_columns,
     choose_columns,
@@ -34,62 +34,43 @@ from gan_lab.workspace.tables import seed_path
 from gan_lab.workspace.units import guess_unit
 
 MIN_ROWS, MAX_STATES = 10, 30
-COMPARED_ROWS = 400_000
-FALLS = 0.3  # correlation with the remaining useful life
-STATE = re.compile(
-    r"(^|[\W_])(state|status|mode|phase|process|regime|zustand|betriebsart)([\W_]|$)", re.IGNORECASE
-)
 
 
 def import_table(
-    machine_id: str,
-    files: Sequence[Path | str | pd.DataFrame],
-    *,
-    life: str | None = None,
-    time: str | None = None,
-    rul: str | None = None,
-    failure: str | None = None,
-    failure_mode: str | None = None,
-    state: str | None = None,
-    columns: Sequence[str] | None = None,
-    leave_out: Sequence[str] = (),
-    life_per_file: bool = False,
-    long: Sequence[str] | None = None,
-    replace: bool = False,
+    machine_id: str, files: Sequence[Path | str | pd.DataFrame], **options: Any
 ) -> ImportSummary:
     """Make a machine of the user's own files, or data frames, and say what was understood.
 
-    `life`, `time`, `rul`, `failure`, `failure_mode`, `state` name columns and may all be left out;
-    without `time` the order of the rows counts. With `failure` and `life` but no `rul`, a column
-    `rul` is made: what is left, in the unit of the time (hours for dates, else rows), until each
-    failed life ends; it is missing where a life has not failed. `failure` is the failure mode too
-    where it is the same all life long and no `failure_mode` is named.
-    `columns` takes only these; `leave_out` takes all but these; `life_per_file` makes each file a
-    life; `long` names the tag, time and value columns of a historian's export, turned wide. Writes
-    `data/seed/<id>.parquet` and `data/machines/<id>.yaml`, or nothing. Raises `BadParameter` on an
-    id in use (unless `replace`) or an unknown column, `BadTable` on files that cannot be used.
-    The files are read into memory: `TooMuchMemory` where that is not free.
+    The options are those of `gan_lab.schema.ImportConfig`; without `time` the order of the rows
+    counts. With `failure` and `life` but no `rul`, a column `rul` is made: what is left, in the
+    unit of the time (hours for dates, else rows), until each failed life ends; it is missing where
+    a life has not failed. `failure` is the failure mode too where it is the same all life long and
+    no `failure_mode` is named. Writes `data/seed/<id>.parquet` and `data/machines/<id>.yaml`, or
+    nothing. Raises `BadParameter` on an id in use (unless `replace`) or an unknown column,
+    `BadTable` on files that cannot be used. The files are read into memory: `TooMuchMemory` where
+    that is not free.
     """
-    check_unused(machine_id, replace)
-    if long is not None and len(long) != 3:
-        raise BadParameter(f"long={','.join(long)!r}: name three columns, TAG,TIME,VALUE.")
+    config = validated(ImportConfig, options, "import")
+    check_unused(machine_id, config.replace)
     if not files:
         raise BadParameter("Name at least one file to import.")
+    failure, long = config.failure, config.long
     roles = Roles(
-        life=life or ("life" if life_per_file else None), time=time or (long[1] if long else None),
-        rul=rul, state=state, failure_mode=failure_mode or failure,
-    )  # fmt: skip
+        life=config.life or ("life" if config.life_per_file else None),
+        time=config.time or (long[1] if long else None),
+        rul=config.rul,
+        state=config.state,
+        failure_mode=config.failure_mode or failure,
+    )
     sources = [read_source(Path(f) if isinstance(f, str) else f) for f in files]
-    facts = _read_columns(sources, long, roles.life, life_per_file)
-    parts = [*roles.columns, *([failure] if failure and failure_mode else [])]
-    left_out = choose_columns(facts, parts, columns, leave_out)
+    facts = _read_columns(sources, long, roles.life, config.life_per_file)
+    parts = [*roles.columns, *([failure] if failure and config.failure_mode else [])]
+    left_out = choose_columns(facts, parts, config.columns, config.leave_out or [])
     kept = {name: column for name, column in facts.items() if name not in left_out}
     check_columns(kept, roles, sources[0].name)
     notes = [note for source in sources for note in source.notes]
     notes += notes_on(kept) + propose_parts(facts, roles)
     read = pd.DataFrame({name: column.values for name, column in kept.items()})
-    if repeated := int(read.head(COMPARED_ROWS).duplicated().sum()):
-        notes.append(f"Rows that repeat an earlier row: {repeated}.")
     table, roles, notes_on_lives = settle_lives(read, roles, failure)
     notes += notes_on_lives
     if len(table.columns) > len(kept):  # with a rul or lives made
@@ -153,15 +134,12 @@ def profile_from(
     machine_id: str, kept: dict[str, Column], roles: Roles, imported: Imported
 ) -> Profile:
     """Make a profile of what the columns hold."""
-    rul = kept[roles.rul].sample if roles.rul else np.empty(0)
-    learned = [column for name, column in kept.items() if name not in roles.columns]
     sensors = {
-        column.name: _sensor(column, rul)
-        for column in learned
-        if column.numeric and not column.constant
+        name: _sensor(column)
+        for name, column in kept.items()
+        if name not in roles.columns and column.numeric and not column.constant
     }
-    found = [c for c in kept.values() if c.kind in ("text", "whole") and STATE.search(c.name)]
-    levels = (kept[roles.state] if roles.state else found[0]).shares if roles.state or found else {}
+    levels = kept[roles.state].shares if roles.state else {}
     few = 2 <= len(levels) <= MAX_STATES
     states = {name: OperatingState(share=share) for name, share in levels.items()} if few else {}
     date = roles.time is not None and kept[roles.time].kind == "date"
@@ -171,20 +149,11 @@ def profile_from(
     )  # fmt: skip
 
 
-def _sensor(column: Column, rul: np.ndarray) -> Sensor:
-    """A sensor whose levels are the quantiles of 95 and 99 %, none where they are the same.
-
-    Of 5 and 1 % where it falls with the remaining useful life.
-    """
-    values = column.sample
-    falls = len(values) == len(rul) and np.corrcoef(values, rul)[0, 1] > FALLS
-    quantiles = [0.5, 0.05, 0.01] if falls else [0.5, 0.95, 0.99]
-    typical, warning, critical = np.quantile(values, quantiles, method="nearest").tolist()
-    apart = len({typical, warning, critical}) == 3
+def _sensor(column: Column) -> Sensor:
+    """A sensor with the range and the median of its column; whose limits these are, nobody said."""
     unit, group = guess_unit(column.name)
     return Sensor(
-        unit=unit, group=group, minimum=column.minimum, typical=typical, maximum=column.maximum,
-        warning=warning if apart else None, critical=critical if apart else None,
-        decimals=0 if column.kind == "whole" else column.decimals,
-        source="quantiles of the imported table",
+        unit=unit, group=group, minimum=column.minimum, typical=float(np.median(column.sample)),
+        maximum=column.maximum, decimals=0 if column.kind == "whole" else column.decimals,
+        source="range and median of the imported table",
     )  # fmt: skip

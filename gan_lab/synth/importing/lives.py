@@ -25,12 +25,11 @@ def settle_lives(
     notes: list[str] = []
     in_order = sort_rows(table, roles)
     if in_order is not table:
-        table = in_order
         notes.append("The rows were not in the order of life and time: they are now.")
+    table = in_order
     if failure and roles.rul is None and (roles.life or roles.time):
         table, roles = _with_rul(table, roles, failure, notes)
-    lives = table[roles.life] if roles.life else pd.Series("", index=table.index)
-    unit, names = pd.factorize(lives)
+    unit, names = pd.factorize(table[roles.life] if roles.life else np.zeros(len(table)))
     if roles.rul:
         _check_falls(table[roles.rul], unit, names, roles)
     if roles.life and roles.failure_mode:
@@ -42,20 +41,20 @@ def settle_lives(
             )
         if (modes > 1).any():  # a flag of the row in which a life fails
             roles = roles.model_copy(update={"failure_mode": None})
-    if roles.life:
-        notes += _notes_on_lives(table, roles, unit, names)
+    if roles.life and roles.rul:
+        notes += _notes_on_ends(table[roles.rul], unit, names)
     return table, roles, notes
 
 
 def sort_rows(table: pd.DataFrame, roles: Roles) -> pd.DataFrame:
     """Return the rows by life (in the order of the first rows) and time: the table if they are."""
-    keys = pd.DataFrame(index=table.index)
-    if roles.life:
-        keys["life"] = pd.factorize(table[roles.life])[0]
+    keys = [np.zeros(len(table))]
     if roles.time:
-        keys["time"] = table[roles.time]
-    order = keys.sort_values(list(keys), kind="stable").index if len(keys.columns) else keys.index
-    return table if order.is_monotonic_increasing else table.loc[order].reset_index(drop=True)
+        keys.append(pd.factorize(table[roles.time], sort=True)[0])
+    if roles.life:
+        keys.append(pd.factorize(table[roles.life])[0])
+    order = np.lexsort(keys)  # the last key counts most, and equal rows stay as they are
+    return table if (np.diff(order) > 0).all() else table.iloc[order].reset_index(drop=True)
 
 
 def _check_falls(rul: pd.Series, unit: np.ndarray, names: pd.Index, roles: Roles) -> None:
@@ -69,28 +68,20 @@ def _check_falls(rul: pd.Series, unit: np.ndarray, names: pd.Index, roles: Roles
         )
 
 
-def _notes_on_lives(
-    table: pd.DataFrame, roles: Roles, unit: np.ndarray, names: pd.Index
-) -> list[str]:
+def _notes_on_ends(rul: pd.Series, unit: np.ndarray, names: pd.Index) -> list[str]:
     notes = []
-    rows = np.bincount(unit)
-    if roles.rul:
-        known = np.bincount(unit, table[roles.rul].notna())
-        unknown, gaps = names[known == 0], names[(known > 0) & (known < rows)]
-        if len(unknown):
-            notes.append(
-                f"Lives without a rul: {len(unknown)} of {len(names)}, such as {unknown[0]}. "
-                "Their end counts as unknown; synthetic lives of their kind have no rul either."
-            )
-        if len(gaps):
-            notes.append(
-                f"Lives whose rul is missing in some rows: {len(gaps)}, such as {gaps[0]}. Their "
-                "last known rul says when they end."
-            )
-    if (single := names[rows == 1]).size:
-        notes.append(f"Lives of only one row: {len(single)}, such as {single[0]}.")
-    if roles.time and (repeats := table.duplicated([roles.life, roles.time]).sum()):
-        notes.append(f"Rows with the time of the row before them: {repeats}.")
+    rows, known = np.bincount(unit), np.bincount(unit, rul.notna())
+    unknown, gaps = names[known == 0], names[(known > 0) & (known < rows)]
+    if len(unknown):
+        notes.append(
+            f"Lives without a rul: {len(unknown)} of {len(names)}, such as {unknown[0]}. "
+            "Their end counts as unknown; synthetic lives of their kind have no rul either."
+        )
+    if len(gaps):
+        notes.append(
+            f"Lives whose rul is missing in some rows: {len(gaps)}, such as {gaps[0]}. Their "
+            "last known rul says when they end."
+        )
     return notes
 
 

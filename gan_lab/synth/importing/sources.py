@@ -129,51 +129,55 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path, head: bytes) -> Source:
-    """Read the rows; those with a wrong number of fields go, unless they are more than 1 %."""
+    """Read the rows below the heading, every cell as text."""
     encoding = _encoding(path, head)
     lines = _lines(path, head, encoding)
     separator = _separator(lines)
     rows = list(csv.reader(lines, delimiter=separator))
     first = list(map(len, rows)).index(mode(len(row) for row in rows if row))
     names = _names(path, rows[first])
-    notes = []
-    if first:
-        notes.append(f"{path.name} has {first} lines before its heading: left out.")
-    wrong: list[pa_csv.InvalidRow] = []
+    above = f"{path.name} has {first} lines before its heading: left out."
+    read = pa_csv.ReadOptions(
+        skip_rows=first + 1, column_names=names, encoding=encoding.removesuffix("-sig"),
+        use_threads=False,
+    )  # fmt: skip
+    quotes = any('"' in line for line in lines)
+    parse = pa_csv.ParseOptions(delimiter=separator, newlines_in_values=quotes)
+    table, notes = _read_rows(path, read, parse)
+    frame = table.to_pandas(types_mapper={pa.string(): TEXT}.get)
+    decimal = _decimal(rows[first + 1 :], separator)
+    return Source(path.name, frame, True, decimal, [above, *notes] if first else notes)
+
+
+def _read_rows(
+    path: Path, read: pa_csv.ReadOptions, parse: pa_csv.ParseOptions
+) -> tuple[pa.Table, list[str]]:
+    """Read the rows; those with a wrong number of fields go, unless they are more than 1 %."""
+    names, wrong = read.column_names, list[pa_csv.InvalidRow]()
 
     def skip(row: pa_csv.InvalidRow) -> str:
         wrong.append(row)
         return "skip"
 
+    parse.invalid_row_handler = skip
+    as_text = pa_csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()),
+        null_values=list(MISSING), strings_can_be_null=True,
+    )  # fmt: skip
     try:
-        table = pa_csv.read_csv(
-            path,
-            read_options=pa_csv.ReadOptions(
-                skip_rows=first + 1, column_names=names, encoding=encoding.removesuffix("-sig"),
-                use_threads=False,
-            ),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=separator, newlines_in_values=any('"' in line for line in lines),
-                invalid_row_handler=skip,
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()),
-                null_values=list(MISSING), strings_can_be_null=True,
-            ),
-        )  # fmt: skip
+        table = pa_csv.read_csv(path, read, parse, as_text)
     except pa.ArrowException as error:
         raise BadTable(f"{path} cannot be read as a table ({_first_line(error)}).") from None
-    if wrong:
-        read = table.num_rows + len(wrong)
-        what = (
-            f"{len(wrong)} of {read} rows of {path.name} do not have {len(names)} fields (the "
-            f"first has {wrong[0].actual_columns})"
-        )
-        if len(wrong) > max(1, 0.01 * read):
-            raise BadTable(f"{what}: export it again, with text in quotes.")
-        notes.append(f"{what}: left out.")
-    frame = table.to_pandas(types_mapper={pa.string(): TEXT}.get)
-    return Source(path.name, frame, True, _decimal(rows[first + 1 :], separator), notes)
+    if not wrong:
+        return table, []
+    rows = table.num_rows + len(wrong)
+    what = (
+        f"{len(wrong)} of {rows} rows of {path.name} do not have {len(names)} fields (the first "
+        f"has {wrong[0].actual_columns})"
+    )
+    if len(wrong) > max(1, 0.01 * rows):
+        raise BadTable(f"{what}: export it again, with text in quotes.")
+    return table, [f"{what}: left out."]
 
 
 def _lines(path: Path, head: bytes, encoding: str) -> list[str]:

@@ -21,7 +21,6 @@ class ColumnSummary(Message):
     minimum: float | None = None
     maximum: float | None = None
     distinct: int = 0
-    outliers: int = 0
     note: str = ""
 
 
@@ -39,11 +38,8 @@ class ImportSummary(Message):
     def __str__(self) -> str:
         lives = f" in {self.lives} lives" if self.lives is not None else ""
         lines = [f"{self.machine_id}: {self.rows} rows{lives}, {len(self.columns)} columns."]
-        table = pd.DataFrame([column.model_dump() for column in self.columns]).map(_cell)
-        table = table.loc[:, (table != "").any()]
-        rows = [list(table.columns), *table.to_numpy().tolist()]
-        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-        lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        table = pd.DataFrame([column.model_dump(exclude_defaults=True) for column in self.columns])
+        lines.append(table.to_string(index=False, justify="left", na_rep="", float_format="%.6g"))
         lines += [f"Left out: {name!r}: {why}" for name, why in self.left_out.items()]
         return "\n".join([*lines, *self.notes])
 
@@ -56,7 +52,7 @@ def summarise(column: Column, roles: Roles) -> ColumnSummary:
     return ColumnSummary(
         name=column.name, type=column.kind, role=parts.get(column.name, ""),
         unit=guess_unit(column.name)[0], missing=column.missing, minimum=column.minimum,
-        maximum=column.maximum, distinct=column.distinct, outliers=column.outliers,
+        maximum=column.maximum, distinct=column.distinct,
         note="constant" if column.constant else "",
     )  # fmt: skip
 
@@ -64,18 +60,6 @@ def summarise(column: Column, roles: Roles) -> ColumnSummary:
 def notes_on(kept: dict[str, Column]) -> list[str]:
     """Return what a user should know of the columns, a sentence each."""
     notes = [note for column in kept.values() for note in column.notes]
-    firsts: dict[bytes, str] = {}
-    for name, column in kept.items():
-        if column.numeric and not column.constant:
-            first = firsts.setdefault(column.sample.tobytes(), name)
-            if first != name:
-                notes.append(f"{name!r} repeats {first!r}.")
     if constant := [name for name, column in kept.items() if column.constant]:
         notes.append(f"Always the same: {', '.join(constant)}.")
     return notes
-
-
-def _cell(value: object) -> str:
-    if value is None or value != value or (value == 0 and not isinstance(value, float)):
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
