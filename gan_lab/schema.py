@@ -118,6 +118,17 @@ class ImportConfig(Message):
     )  # fmt: skip
     replace: bool = Field(False, description="Replace a machine that exists")
 
+    @property
+    def roles(self) -> Roles:
+        """Which column plays which part; `failure` is the failure mode where no other is."""
+        return Roles(
+            life=self.life or ("life" if self.life_per_file else None),
+            time=self.time or (self.long[1] if self.long else None),
+            rul=self.rul,
+            state=self.state,
+            failure_mode=self.failure_mode or self.failure,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:

@@ -54,24 +54,17 @@ def import_table(
     check_unused(machine_id, config.replace)
     if not files:
         raise BadParameter("Name at least one file to import.")
-    failure, long = config.failure, config.long
-    roles = Roles(
-        life=config.life or ("life" if config.life_per_file else None),
-        time=config.time or (long[1] if long else None),
-        rul=config.rul,
-        state=config.state,
-        failure_mode=config.failure_mode or failure,
-    )
+    roles = config.roles
     sources = [read_source(Path(f) if isinstance(f, str) else f) for f in files]
-    facts = _read_columns(sources, long, roles.life, config.life_per_file)
-    parts = [*roles.columns, *([failure] if failure and config.failure_mode else [])]
+    facts = _read_columns(sources, config.long, roles.life, config.life_per_file)
+    parts = [*roles.columns, *([config.failure] if config.failure and config.failure_mode else [])]
     left_out = choose_columns(facts, parts, config.columns, config.leave_out or [])
     kept = {name: column for name, column in facts.items() if name not in left_out}
     check_columns(kept, roles, sources[0].name)
     notes = [note for source in sources for note in source.notes]
     notes += notes_on(kept) + propose_parts(facts, roles)
     read = pd.DataFrame({name: column.values for name, column in kept.items()})
-    table, roles, notes_on_lives = settle_lives(read, roles, failure)
+    table, roles, notes_on_lives = settle_lives(read, roles, config.failure)
     notes += notes_on_lives
     if len(table.columns) > len(kept):  # with a rul or lives made
         kept = {name: read_column(name, table[name]) for name in table}
