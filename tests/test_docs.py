@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -70,15 +71,20 @@ def test_python_calls_what_there_is(page: Path) -> None:
                 if called is not None:  # else it goes on, as in lab.train(...).result()
                     names = {each.arg: None for each in node.keywords if each.arg}
                     inspect.signature(called).bind(*node.args, **names)
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("gan_lab"):
+                module = import_module(str(node.module))
+                assert [each.name for each in node.names if not hasattr(module, each.name)] == []
 
 
 @each_page
-def test_targets_benchmarks_settings_and_files_exist(page: Path) -> None:
+def test_targets_benchmarks_preloads_settings_and_files_exist(page: Path) -> None:
     text = page.read_text()
     targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.M))
     assert set(re.findall(r"`make ([a-z-]+)`", text)) <= targets
     benches = set(re.findall(r"python -m bench\.(\w+)", text))
     assert [name for name in benches if not (ROOT / "bench" / f"{name}.py").exists()] == []
+    preloads = re.findall(r"--preload ([\w.]+)", text)
+    assert [name for name in preloads if not hasattr(import_module(name), "dask_setup")] == []
     settings = {f"GAN_LAB_{name.upper()}" for name in Settings.model_fields}
     assert set(re.findall(r"GAN_LAB_\w+", text)) <= settings | FOR_TESTS
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
