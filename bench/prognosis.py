@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,11 +20,12 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from bench.lives import CAP, DATA
 from gan_lab.schema import Roles, TrainConfig
-from gan_lab.synth.lives.prognosis.scores import nasa, scores
+from gan_lab.synth.lives.prognosis.scores import scores
 from gan_lab.synth.lives.sequential import SequentialTVAE
+from gan_lab.synth.report.windows import windows
 
 ROLES = Roles(life="unit", time="cycle", rul="rul")
-WINDOW, FOLDS = 30, 5
+FOLDS = 5
 LEVELS = np.arange(1, 200) / 200
 Floats = NDArray[np.float64]
 SHOWN = ("rmse", "mae", "crps", "coverage_90", "width_90")
@@ -67,7 +67,7 @@ def judge(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, list[float]]:
     )  # fmt: skip
     capped = np.minimum(truth, CAP)
     return {
-        "ours": figures(capped, answer.capped(CAP).quantiles),
+        "ours": figures(capped, np.minimum(answer.quantiles, CAP)),
         "ours, uncapped": figures(truth, answer.quantiles),
         "boosted trees": figures(capped, boosted(train, test, CAP)),
         "boosted trees, uncapped": figures(truth, boosted(train, test, np.inf)),
@@ -82,42 +82,27 @@ def figures(truth: Floats, quantiles: Floats) -> list[float]:
 
 def boosted(train: pd.DataFrame, test: pd.DataFrame, cap: float) -> Floats:
     """Return quantiles for the last window of each test engine."""
-    windows, life, target = windows_of(train)
-    target = np.minimum(target, cap)
-    asked = windows_of(test, last=True)[0]
-    fold = np.searchsorted(np.unique(life), life) % min(FOLDS, len(np.unique(life)))
+    columns = [name for name in train if str(name).startswith(("sensor", "setting"))]
+    seen, asked = (windows(t, ROLES, columns, most=len(t)) for t in (train, test))
+    assert seen.rul is not None
+    target = np.minimum(seen.rul, cap)
+    last = asked.features[np.r_[np.diff(asked.life) != 0, True]]  # of each test engine
+    fold = seen.life % min(FOLDS, seen.life.max() + 1)
     errors, answers = [], []
     for number in np.unique(fold):
-        model = HistGradientBoostingRegressor(random_state=0)
-        model.fit(windows[fold != number], target[fold != number])
-        errors.append(target[fold == number] - model.predict(windows[fold == number]))
-        answers.append(model.predict(asked))
+        mine, model = fold == number, HistGradientBoostingRegressor(random_state=0)
+        model.fit(seen.features[~mine], target[~mine])
+        errors.append(target[mine] - model.predict(seen.features[mine]))
+        answers.append(model.predict(last))
     spread = np.quantile(np.concatenate(errors), LEVELS)
     return np.clip(np.mean(answers, axis=0)[:, None] + spread, 0, cap)
 
 
-def windows_of(table: pd.DataFrame, last: bool = False) -> tuple[Floats, Any, Floats]:
-    """Return statistics of windows of 30 rows, their engine, and the remaining life at the end of
-    each; a life that is shorter begins with its first row as often as is needed."""
-    sensors = [name for name in table if str(name).startswith(("sensor", "setting"))]
-    time_ = np.arange(WINDOW) - (WINDOW - 1) / 2
-    rows, lives, left = [], [], []
-    for unit, life in table.groupby("unit"):
-        values = life[sensors].to_numpy(np.float64)
-        short = max(WINDOW - len(values), 0)
-        values = np.concatenate([np.repeat(values[:1], short, axis=0), values])
-        views = np.lib.stride_tricks.sliding_window_view(values, WINDOW, axis=0)
-        ends = life["rul"].to_numpy(np.float64)[-len(views) :]
-        if last:
-            views, ends = views[-1:], ends[-1:]
-        slope = (views * time_).sum(axis=2) / (time_**2).sum()
-        moves = np.abs(np.diff(views, axis=2)).mean(axis=2)
-        rows.append(
-            np.hstack([views.mean(axis=2), views.std(axis=2), slope, views[:, :, -1], moves])
-        )
-        lives += [unit] * len(ends)
-        left.append(ends)
-    return np.concatenate(rows), np.array(lives), np.concatenate(left)
+def nasa(truth: Floats, answer: Floats) -> float:
+    """Return the sum of the PHM08 score in cycles, which charges a late warning more than an early
+    one (Saxena et al. 2008)."""
+    late = answer - truth
+    return float(np.sum(np.where(late < 0, np.exp(-late / 13), np.exp(late / 10)) - 1))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from gan_lab.synth.lives.prognosis.remaining_life import (
     WearReader,
     combinations,
 )
-from gan_lab.synth.lives.prognosis.running import Running
+from gan_lab.synth.lives.prognosis.running import Running, answer_unit
 
 if TYPE_CHECKING:
     from gan_lab.synth.lives.model import LivesModel
@@ -46,6 +46,7 @@ class Asked:
     def __post_init__(self) -> None:
         model, facts = self.model, self.model.record.facts
         self.left_out = facts["prognosis"]
+        self.unit, self.rate = answer_unit(model.table)
         prior = facts["life_length"]
         self.length = LifeLength(np.array(prior["mean"]), prior["spread"], prior["freedom"])
         self.seen = np.array(facts["lengths"])
@@ -101,23 +102,6 @@ class Asked:
         own = next(iter(evidence.values())).ages
         return _Answer(own, posterior, list(evidence))
 
-    @property
-    def rate(self) -> float:
-        """How much of the answer's unit a mean step is."""
-        rul, time = self.model.table.rul, self.model.table.time
-        if rul is not None:
-            return rul.rate
-        return time.mean_step / (3600.0 if time.is_date else 1.0)
-
-    @property
-    def unit(self) -> str:
-        """The name of the answer's unit: that of the time where remaining life counts it too."""
-        rul, time = self.model.table.rul, self.model.table.time
-        hours = time.mean_step / (3600.0 if time.is_date else 1.0)
-        if not np.isclose(self.rate, hours, rtol=1e-3):
-            return str(rul.name if rul is not None else time.name)
-        return "hours" if time.is_date else str(time.name or "rows")
-
     def _of(self, unit: int) -> slice:
         starts = next(iter(self.blocks.values())).starts
         return slice(int(starts[unit]), int(starts[unit + 1]))
@@ -137,7 +121,7 @@ class Asked:
         kept = self if len(self.running.units) <= KEPT_UNITS else None
         return Prognosis(
             index, ages * self.rate, quantiles * self.rate, health, self.unit, modes,
-            ["; ".join(each) for each in remarks], _scaled(self.left_out["figures"], self.rate),
+            ["; ".join(each) for each in remarks], self.left_out["figures"],
             kept,
         )  # fmt: skip
 
@@ -164,13 +148,3 @@ class _Answer:
         left = self.posterior.remaining
         share = left / (left + self.ages[:, None] + 1e-9)
         return np.asarray((self.posterior.probability.sum(axis=1) * share).sum(axis=1))
-
-
-def _scaled(figures: dict[str, Any], rate: float) -> dict[str, Any]:
-    """Return figures of lives left out in the answer's unit."""
-    in_unit = ("rmse", "mae", "crps", "width", "interval_score")
-    return {
-        name: _scaled(value, rate) if isinstance(value, dict)
-        else value * rate if name.startswith(in_unit) else value
-        for name, value in figures.items()
-    }  # fmt: skip

@@ -26,7 +26,7 @@ from gan_lab.synth.lives.prognosis.remaining_life import (
     WearReader,
     combinations,
 )
-from gan_lab.synth.lives.prognosis.running import Running
+from gan_lab.synth.lives.prognosis.running import Running, answer_unit
 from gan_lab.synth.lives.prognosis.scores import scores
 from gan_lab.synth.lives.training_lives import TrainingLives
 
@@ -88,7 +88,7 @@ def leave_lives_out(
             able = running.able(life, groups)
             evidence = {c: reader.evidence(blocks[c], life, ages) for c in able}
             cases.append(_Case(evidence, able, reader.lengths, prior, length[life] - ages))
-    return _calibrated(cases)
+    return _calibrated(cases, answer_unit(lives.table)[1])
 
 
 def nothing_left_out() -> LeftOut:
@@ -112,9 +112,12 @@ class _Case:
         return Posterior.of(self.evidence, self.lengths, self.prior, self.shares, weights)
 
 
-def _calibrated(cases: list[_Case]) -> LeftOut:
+def _calibrated(cases: list[_Case], rate: float) -> LeftOut:
     """Choose the temper of the best score, or the lowest one that is as good within a standard
-    error of lives (Breiman et al. 1984): an answer that is too wide does less harm."""
+    error of lives (Breiman et al. 1984): an answer that is too wide does less harm.
+
+    A mean step is `rate` of the unit of answers, which figures are in.
+    """
     by_temper = np.array(
         [[case.posterior(t).log_score(case.truth).mean() for case in cases] for t in TEMPERS]
     )
@@ -126,8 +129,8 @@ def _calibrated(cases: list[_Case]) -> LeftOut:
     temper = TEMPERS[chosen]
     misfits = [min(each.misfit()[-1] for each in case.evidence.values()) for case in cases]
     shares = (np.arange(99) + 1) / 100
-    quantiles = np.concatenate([case.posterior(temper).quantiles(shares) for case in cases])
-    truth = np.concatenate([case.truth for case in cases])
+    quantiles = rate * np.concatenate([case.posterior(temper).quantiles(shares) for case in cases])
+    truth = rate * np.concatenate([case.truth for case in cases])
     part = np.tile(np.array(AGES), len(cases))
     figures: dict[str, Any] = {**scores(truth, quantiles), "lives": len(cases)}
     figures["temper"] = temper

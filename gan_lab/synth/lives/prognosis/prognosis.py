@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from gan_lab.synth.lives.packed import Floats
 LEVELS = np.arange(1, 200) / 200  # of the quantiles that are kept
 
 
-@dataclass
+@dataclass(repr=False)
 class Prognosis:
     """What is believed of the remaining life of units, one row a unit.
 
@@ -33,7 +33,7 @@ class Prognosis:
     modes: pd.DataFrame
     remarks: list[str]
     figures: dict[str, Any]
-    source: Any = field(default=None, repr=False)
+    source: Any = None
 
     def __len__(self) -> int:
         return len(self.units)
@@ -70,10 +70,6 @@ class Prognosis:
         found = [np.interp(span, np.r_[0.0, line], levels) for line in self.quantiles]
         return self._series(np.array(found), f"fails within {span:g} {self.unit}")
 
-    def capped(self, most: float) -> Prognosis:
-        """Return the same with no remaining life above `most`, as benchmarks cap it."""
-        return replace(self, quantiles=np.minimum(self.quantiles, most))
-
     def to_frame(self, coverage: float = 0.9) -> pd.DataFrame:
         """Return one row a unit, in the order of the units given: age, mean, median and interval of
         the remaining life, health, the failure mode that is likeliest, and remarks."""
@@ -109,11 +105,8 @@ class Prognosis:
         """What answers of this model were worth for lives that it had not seen, in a sentence."""
         return worth_sentence(self.figures, self.unit)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.to_frame().sort_values("median").head(20).to_string()
-
-    def _repr_html_(self) -> str:
-        return urgency_table(self)
 
     def _asked(self) -> Any:
         if self.source is None:
@@ -133,43 +126,14 @@ class Prognosis:
         return pd.Series(values, index=self.units, name=name)
 
 
-def urgency_table(prognosis: Prognosis, most: int = 20) -> str:
-    """Return an HTML table of the units that fail first, with a bar of each 90 % interval."""
-    from html import escape
-
-    frame = prognosis.to_frame().sort_values("median").head(most)
-    longest = max(float(frame["upper"].max()), 1e-9)
-    rows = []
-    for unit, line in frame.iterrows():
-        start, width = (100 * line[name] / longest for name in ("lower", "upper"))
-        mark = 100 * line["median"] / longest
-        bar = (
-            '<svg width="160" height="12" viewBox="0 0 100 8" preserveAspectRatio="none">'
-            f'<rect x="{start:.1f}" y="2" width="{max(width - start, 1):.1f}" height="4" '
-            f'fill="#1f77b4" opacity=".35"/><rect x="{mark:.1f}" y="0" width="1" height="8" '
-            'fill="#1f77b4"/></svg>'
-        )
-        cells = [
-            escape(str(unit)), f"{line['age']:.4g}", f"{line['median']:.3g}",
-            f"{line['lower']:.3g} to {line['upper']:.3g}", bar, f"{line['health']:.0%}",
-            escape(line["remarks"]),
-        ]  # fmt: skip
-        rows.append("".join(f"<td>{cell}</td>" for cell in cells))
-    heads = ("unit", "age", "median left", "90 % interval", "", "life left", "remarks")
-    head = "".join(f"<th>{name}</th>" for name in heads)
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    more = f"<p>{len(prognosis) - most} more units.</p>" if len(prognosis) > most else ""
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"{table}{more}<p>{escape(prognosis.worth)}</p>"
-
-
 def worth_sentence(figures: dict[str, Any], unit: str) -> str:
     """Say what answers of this model were worth for lives that it had not seen."""
     if not figures.get("lives"):
         return "No life could be left out: how good these answers are is not known."
     late = figures["late"]
+    held, held_late = (f"{100 * each['coverage_90']:.0f} %" for each in (figures, late))
     return (
         f"Ages and remaining lives in {unit}. From {figures['lives']} lives left out of the fit: "
         f"mean error {figures['mae']:.3g}, in the last third of life {late['mae']:.3g}; 90 % "
-        f"intervals held {figures['coverage_90']:.0%}, in the last third {late['coverage_90']:.0%}."
+        f"intervals held {held}, in the last third {held_late}."
     )

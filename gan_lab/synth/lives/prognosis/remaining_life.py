@@ -8,13 +8,13 @@ say of a fixed grid of lengths are sums, which grow row by row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
 from gan_lab.synth.lives.degradation_curve import (
@@ -162,7 +162,8 @@ class WearReader:
         share = self.curve.level_share.double()
         odds = share / (1 - share)
         for end in upto:
-            for part in _slices(before, int(end)):
+            for first in range(before, int(end), CHUNK_BLOCKS):
+                part = slice(first, min(first + CHUNK_BLOCKS, int(end)))
                 both = self._loadings(blocks, mine.start + part.start, mine.start + part.stop)
                 weighted = both * known[part][None, :, None, :]
                 sums += weighted.sum(dim=1)
@@ -268,23 +269,8 @@ def combinations(table: LifeTable, counts: Ints) -> dict[int, float]:
 
 
 def interpolate(values: Floats, lengths: Floats, wanted: Floats) -> Floats:
-    """Return values (entries, lengths) at wanted lengths (entries, n), by cubic convolution on the
-    geometric grid (Keys 1981); beyond its ends as there."""
-    place = np.log(wanted / lengths[0]) / np.log(lengths[1] / lengths[0])
-    place = place.clip(0, len(lengths) - 1)
-    left = np.minimum(place.astype(np.int64), len(lengths) - 2)
-    s = place - left
-    knots = [
-        np.take_along_axis(values, (left + k).clip(0, len(lengths) - 1), axis=1)
-        for k in (-1, 0, 1, 2)
-    ]
-    weights = (
-        (-0.5 * s + s**2 - 0.5 * s**3), (1 - 2.5 * s**2 + 1.5 * s**3),
-        (0.5 * s + 2 * s**2 - 1.5 * s**3), (-0.5 * s**2 + 0.5 * s**3),
-    )  # fmt: skip
-    return np.asarray(sum(w * k for w, k in zip(weights, knots, strict=True)))
-
-
-def _slices(start: int, stop: int) -> Iterator[slice]:
-    for first in range(start, stop, CHUNK_BLOCKS):
-        yield slice(first, min(first + CHUNK_BLOCKS, stop))
+    """Return values (entries, lengths) at wanted lengths (entries, n) by a cubic spline over the
+    logarithm of the length; beyond its ends as there."""
+    log, at = np.log(lengths), np.log(wanted.clip(lengths[0], lengths[-1]))
+    lines = zip(values, at, strict=True)
+    return np.stack([CubicSpline(log, line)(each) for line, each in lines])

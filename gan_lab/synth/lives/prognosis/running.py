@@ -83,6 +83,17 @@ class Running:
         return self.lives.elapsed[self.packed.starts[1:] - 1]
 
 
+def answer_unit(table: LifeTable) -> tuple[str, float]:
+    """Return the unit of ages and remaining lives, and how much of it a mean step is: that of the
+    column of remaining life where there is one, else that of time."""
+    rul, time = table.rul, table.time
+    passed = time.mean_step / (3600.0 if time.is_date else 1.0)
+    rate = passed if rul is None else rul.rate
+    if not np.isclose(rate, passed, rtol=1e-3):
+        return str(rul.name if rul is not None else time.name), rate
+    return ("hours" if time.is_date else str(time.name or "rows")), rate
+
+
 def _seconds(table: LifeTable, frame: pd.DataFrame, packed: Packed) -> Floats:
     """Return the time of each row; rows are counted where the table has no column of time."""
     name = table.time.name

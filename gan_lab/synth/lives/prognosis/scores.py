@@ -16,13 +16,6 @@ def crps(truth: Floats, quantiles: Floats) -> Floats:
     return np.asarray(2 * ((below - levels) * (quantiles - truth[:, None])).mean(axis=1))
 
 
-def nasa(truth: Floats, answer: Floats) -> float:
-    """Return the sum of the PHM08 score in cycles, which charges a late warning more than an early
-    one (Saxena et al. 2008)."""
-    late = answer - truth
-    return float(np.sum(np.where(late < 0, np.exp(-late / 13), np.exp(late / 10)) - 1))
-
-
 def interval_score(truth: Floats, lower: Floats, upper: Floats, coverage: float) -> Floats:
     """Return width and penalty of each interval (Gneiting and Raftery 2007)."""
     missed = np.maximum(lower - truth, 0) + np.maximum(truth - upper, 0)
@@ -50,17 +43,3 @@ def scores(truth: Floats, quantiles: Floats) -> dict[str, float]:
             interval_score(truth, lower, upper, coverage).mean()
         )
     return found
-
-
-def alpha_lambda(truth: Floats, median: Floats, alpha: float = 0.2) -> float:
-    """Return the share of answers within alpha of the truth (Saxena et al. 2010), at whatever part
-    of life these were asked for."""
-    return float((np.abs(median - truth) <= alpha * truth).mean())
-
-
-def prognostic_horizon(truth: Floats, median: Floats, within: float) -> float:
-    """Return how long before its end a unit's answers are, and stay, within so much of the truth
-    (Saxena et al. 2010), 0 where they never do; `truth` and `median` of one unit, in order."""
-    off = np.flatnonzero(np.abs(median - truth) > within)
-    first = 0 if not len(off) else int(off[-1]) + 1
-    return float(truth[first]) if first < len(truth) else 0.0

@@ -136,9 +136,3 @@ def test_a_fit_that_is_stopped_learns_no_prognosis_and_one_that_is_cancelled_end
     )
     answer = stopped.prognose(cut(NEW[NEW["unit"] < 103])[0])
     assert "No life could be left out" in answer.worth
-
-
-def test_a_table_of_urgency_escapes_names(model: SequentialTVAE) -> None:
-    running, _ = cut(NEW[NEW["unit"] < 104])
-    page = model.prognose(running.assign(unit="<b>" + running["unit"].astype(str)))._repr_html_()
-    assert "&lt;b&gt;101" in page and "<b>101" not in page

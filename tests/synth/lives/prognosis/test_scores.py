@@ -20,13 +20,6 @@ def test_crps_of_a_point_is_the_error_and_of_a_normal_its_formula() -> None:
     assert scores.crps(np.array([z]), normal)[0] == pytest.approx(known, rel=0.02)
 
 
-def test_nasa_charges_late_answers_more() -> None:
-    truth = np.array([50.0])
-    assert scores.nasa(truth, truth) == 0
-    assert scores.nasa(truth, truth + 10) == pytest.approx(np.e - 1)
-    assert scores.nasa(truth, truth - 13) == pytest.approx(np.e - 1)
-
-
 def test_interval_score_adds_what_was_missed() -> None:
     found = scores.interval_score(np.array([5.0, 12.0]), np.zeros(2), np.full(2, 10.0), 0.9)
     assert found == pytest.approx([10, 10 + 20 * 2])
@@ -39,11 +32,3 @@ def test_coverage_is_counted() -> None:
     assert found["coverage_50"] == pytest.approx(0.5, abs=0.03)
     assert found["width_90"] == pytest.approx(2 * 1.645, rel=0.01)
     assert found["rmse"] == pytest.approx(1, abs=0.03)
-
-
-def test_horizon_begins_where_answers_stay_within() -> None:
-    truth = np.array([40.0, 30, 20, 10, 0])
-    answers = truth + np.array([0, 20, 3, -4, 2])
-    assert scores.prognostic_horizon(truth, answers, 5) == 20
-    assert scores.prognostic_horizon(truth, truth + 9, 5) == 0
-    assert scores.alpha_lambda(truth[:4], answers[:4]) == pytest.approx(2 / 4)
