@@ -18,7 +18,7 @@ _HOMES = {
     "train": "gan_lab.notebook.run",
     "generate": "gan_lab.notebook.run",
     "pipeline": "gan_lab.notebook.run",
-    "prognose": "gan_lab.cluster.prognosis",
+    "prognose": "gan_lab.notebook.prognosis",
     "prognose_task": "gan_lab.notebook.run",
     "task": "gan_lab.notebook.run",
     "tasks": "gan_lab.cluster.submit",

@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 def prognose(
     machine_id: str, running: pd.DataFrame | str | Path, model_task_id: str | None = None
 ) -> Prognosis:
-    """Answer how long units that still run will last, by a machine's model of lives.
-
-    `running` is a table (DataFrame, or the path of a CSV or Parquet file) under the machine's own
-    column names: all rows so far of one unit or of many. Readings may be missing, columns absent.
-    A hundred units of 200 rows take about a second; `prognose_task` answers for many thousands.
-    Raises `UnknownMachine`, `NoModel`, `BadTable`, and `BadParameter` where the model is one of
-    rows.
-    """
+    """Answer in this process; see `gan_lab.prognose`."""
     machine = Machine(machine_id)
     model = load_lives_model(training_run(machine.machine_id, model_task_id))
     return model.prognose(read_running(running))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from nbconvert.exporters import HTMLExporter
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Lab, run_all, saved, screenshot
+from tests.browser.conftest import SCREENSHOTS, Lab, run_all, saved, screenshot
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +29,7 @@ SMALLER = {
         '{"epochs": epochs}': '{"epochs": epochs, "seed_rows": 1_500, "train_rows": 600, '
         '"val_rows": 100, "test_rows": 100, "report": False}',
     },
+    "05-how-long": {"epochs=60": "epochs=20"},
 }
 ENDED = """() => {
   const {content} = window.jupyterapp.shell.currentWidget;
@@ -55,6 +57,21 @@ def test_a_lesson_runs_on_a_fresh_machine_and_needs_no_kernel_to_be_read(
     assert "data:image/" in html
     if name == "04-fleet":
         papermill_left_as_much(lab)
+    if name == "05-how-long":
+        fans_can_be_read_without_a_kernel(page, html)
+
+
+def fans_can_be_read_without_a_kernel(page: Page, html: str) -> None:
+    """Point at a fan chart of an exported notebook, in a page of its own."""
+    exported = page.context.new_page()
+    exported.set_content(html, wait_until="domcontentloaded")
+    expect(exported.locator(".bk-Figure")).to_have_count(2)
+    exported.locator(".bk-Figure").first.hover()
+    expect(
+        exported.get_by_text(re.compile(r"90 % interval \d")).first
+    ).to_be_visible()  # its tooltip
+    exported.screenshot(path=SCREENSHOTS / "05-how-long-exported.png", full_page=True)
+    exported.close()
 
 
 def smaller(lab: Lab, name: str) -> str:

@@ -1,0 +1,93 @@
+"""A prognosis as a notebook shows it: the most urgent unit first, and fans of what may come."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gan_lab.errors import BadParameter
+from gan_lab.notebook.fan_chart import FanChart
+from gan_lab.notebook.prognosis import Prognosis
+from gan_lab.schema import TrainConfig
+from gan_lab.synth.lives.sequential import SequentialTVAE
+from gan_lab.workspace.profiles import Profile, Sensor
+from tests.synth.lives.prognosis.conftest import CONFIG, ROLES, cut, lives
+
+RUNNING, LEFT = cut(lives(6, seed=5, first=50))
+
+
+@pytest.fixture(scope="module")
+def answer() -> Prognosis:
+    config = TrainConfig(**CONFIG.model_dump() | {"epochs": 6})
+    found = SequentialTVAE.fit(lives(12, seed=1), ROLES, config).prognose(RUNNING)
+    heat = Sensor(unit="degC", minimum=0, typical=60, maximum=90)
+    profile = Profile(machine_id="press", roles=ROLES, sensors={"heat": heat})
+    return Prognosis(**vars(found), rows=RUNNING, profile=profile)
+
+
+def test_the_table_begins_with_what_fails_first_and_escapes_names(answer: Prognosis) -> None:
+    named = replace(answer, units="<b>" + answer.units.astype(str))
+    page = named._repr_html_()
+    order = answer.median.sort_values().index
+    assert [page.index(f"&lt;b&gt;{unit}") for unit in order] == sorted(
+        page.index(f"&lt;b&gt;{unit}") for unit in order
+    )
+    assert answer.worth in page and "left (hour)" in page
+
+
+def test_remaining_life_is_drawn_over_age_with_its_true_end(answer: Prognosis) -> None:
+    unit = LEFT.index[2]
+    chart = answer.plot(unit, truth=LEFT[unit])
+    assert chart.axes == (f"age of unit {unit} (hour)", "remaining life (hour)")
+    history = answer.history(unit)
+    np.testing.assert_allclose(chart.middle, history.median)
+    assert chart.known is not None
+    _, ages, left = chart.known
+    assert ages[-1] == history.ages[-1] + LEFT[unit] and left[-1] == 0
+    lower, upper = chart.bands["90 % interval"]
+    assert (lower <= chart.middle).all() and (chart.middle <= upper).all()
+    assert answer.plot().alt.startswith(f"Remaining life of unit {answer.median.idxmin()}")
+
+
+def test_a_sensor_goes_on_where_its_past_ends_in_its_unit(answer: Prognosis) -> None:
+    unit = LEFT.index[0]
+    chart = answer.plot_futures("heat", unit, n=30)
+    assert chart.axes == ("hour", "heat (degC)")
+    assert chart.known is not None and chart.ends is not None
+    past = RUNNING[RUNNING["unit"] == unit]
+    np.testing.assert_array_equal(chart.known[2], past["heat"])
+    assert chart.x[0] == past["hour"].max() + 1
+    assert len(chart.ends[0]) == 30
+    with pytest.raises(BadParameter, match="vibration"):
+        answer.plot_futures("haet", unit)
+
+
+def test_dates_stay_dates_on_the_axis(answer: Prognosis) -> None:
+    days = np.arange("2026-01-01", "2026-01-04", dtype="datetime64[D]").astype("datetime64[ns]")
+    one = np.ones(3)
+    chart = FanChart(days, one, {"all": (one, one)}, ("day", "y"), "A line.")
+    assert type(chart.plot().xaxis[0]).__name__ == "DatetimeAxis"
+    assert chart.hover()[0] == "2026-01-01 00:00:00: 1; all 1 to 1"
+
+
+def test_a_chart_is_a_picture_where_scripts_do_not_run(answer: Prognosis) -> None:
+    bundle = answer.plot()._repr_mimebundle_()
+    before, script = bundle["text/html"].split("<script>")
+    assert f'<img alt="{bundle["text/plain"]}"' in before
+    assert "http" not in script.replace("http://www.w3.org", "")
+    assert bundle["image/png"].startswith(b"\x89PNG")
+
+
+def test_what_was_answered_for_too_many_units_cannot_be_drawn(answer: Prognosis) -> None:
+    with pytest.raises(BadParameter, match="ask again"):
+        replace(answer, source=None, rows=None).plot()
+
+
+def test_no_row_is_lost_where_the_table_is_not_sorted(answer: Prognosis) -> None:
+    mixed = replace(answer, rows=RUNNING.sample(frac=1, random_state=0))
+    first, second = (each.plot_futures("heat", n=5) for each in (answer, mixed))
+    assert first.known is not None and second.known is not None
+    pd.testing.assert_series_equal(pd.Series(first.known[2]), pd.Series(second.known[2]))
