@@ -33,7 +33,6 @@ from gan_lab.synth.report.windows import (
     Windows,
     acf_error,
     sensors,
-    shuffled_lives,
     window_c2st,
     window_r2,
     window_width,
@@ -258,6 +257,23 @@ def in_its_own_process(
     found: tuple[pd.DataFrame, dict[str, Any]] = here.recv()
     process.join()
     return found
+
+
+def shuffled_lives(table: pd.DataFrame, roles: Roles, seed: int = 0) -> pd.DataFrame:
+    """Return the real rows, each with its own rul, but of lives they do not belong to.
+
+    What drawing rows one by one could reach at best: rows of about the same rul change places.
+    """
+    rows = table.sort_values([c for c in (roles.life, roles.time) if c], kind="stable")
+    other = [name for name in rows.columns if name not in (roles.life, roles.time, roles.rul)]
+    age = rows.groupby(roles.life).cumcount().to_numpy(np.float64)
+    key = rows[roles.rul].to_numpy(np.float64) if roles.rul else age
+    rng = np.random.default_rng(seed)
+    taken = np.empty(len(rows), dtype=np.int64)
+    taken[np.argsort(key, kind="stable")] = np.lexsort((rng.random(len(rows)), key))
+    result = rows.copy()
+    result[other] = rows[other].iloc[taken].to_numpy()
+    return result.astype({name: rows[name].dtype for name in other})
 
 
 def levelled(case: Case) -> pd.DataFrame:

@@ -491,9 +491,10 @@ class TaskStatus(Message):
 class ReportResult(Message):
     """What `report` leaves: its verdict, and the figures that models are compared by.
 
-    `quality`: SDMetrics' score, 0 to 1. `utility`, `utility_of_lives`: R2 (average precision for a
-    failure) on held-out real rows and windows. `memory`: the largest share of rows, windows or
-    lives nearer to training than to held-out ones (0.5: none). `detection`: AUC (0.5: cannot).
+    `quality`: mean of SDMetrics' column scores, 0 to 1. `utility`, `utility_of_lives`: R2 (average
+    precision for a failure) on held-out real rows and windows. `memory`: the largest share of rows,
+    windows or lives nearer to training than to held-out ones (0.5: none). `detection`: AUC (0.5:
+    cannot).
     `report_path`: the page; the same for programs is `report.json` beside it.
     """
 

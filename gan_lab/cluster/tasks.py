@@ -191,6 +191,7 @@ def _lives_in(chunk: pd.DataFrame, roles: Roles) -> int:
 
 
 def _report(work: Work) -> dict[str, Any]:
+    from gan_lab.cluster.held_out import judge_held_out
     from gan_lab.synth.report.evaluate import evaluate
     from gan_lab.synth.report.page import render_html
     from gan_lab.workspace import tables
@@ -211,9 +212,11 @@ def _report(work: Work) -> dict[str, Any]:
     train, holdout = tables.split_holdout(seed, profile.roles, options.holdout, options.seed)
     conditions = ", ".join(f"{name} {value}" for name, value in drawn.get("conditions", {}).items())
     record_environment(work, model_task_id=trained.task_id, conditions=conditions)
-    synthetic = tables.read_synthetic(machine_id)
+    synthetic, model = tables.read_synthetic(machine_id), load_model(trained)
+    told = judge_held_out(model, holdout) if hasattr(model, "prognose") else None
     report = evaluate(
         synthetic, train, holdout, profile.roles, profile, config.seed, Steps(work), conditions,
+        told,
     )  # fmt: skip
     work.check()
     work.say("writing", 99, 100, "Writing the report")

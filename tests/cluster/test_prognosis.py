@@ -54,6 +54,19 @@ def test_the_same_answer_in_python_as_a_task_and_on_the_command_line(
     assert [row["unit"] for row in json.loads(listed.output)] == truth.index.tolist()
 
 
+def test_the_report_says_what_answers_for_held_out_lives_are_worth(press: str) -> None:
+    lab.generate(press, rows=600, report=False).result(timeout=200)
+    view = lab.report(press)
+    told = view.report.prognosis
+    assert told is not None and told.lives == 2 and told.unit == "hour"
+    assert told.error is not None and told.error < 15 and 0 <= (told.held or 0) <= 1
+    for fan in told.fans:
+        assert fan.age[-1] < fan.end and fan.median[-1] < 12
+        assert all(low <= high for low, high in zip(fan.low, fan.high, strict=True))
+    page = view.path.read_text()
+    assert "of 2 lives that it has never seen" in page and f">{told.fans[0].life}</b>" in page
+
+
 def test_rows_cannot_be_asked_and_a_machine_without_model_says_so(
     press: str, tmp_path: Path
 ) -> None:

@@ -10,11 +10,12 @@ import pandas as pd
 from pydantic import Field
 
 from gan_lab.schema import Message, Roles, utc_now
-from gan_lab.synth.report.compared_tables import compare
-from gan_lab.synth.report.detection import Detection, detection
+from gan_lab.synth.report.compared_tables import Figure, compare
+from gan_lab.synth.report.detection import detection
 from gan_lab.synth.report.fidelity import Fidelity, fidelity
 from gan_lab.synth.report.physics import Physics, physics
 from gan_lab.synth.report.privacy import Privacy, privacy
+from gan_lab.synth.report.prognosis import HeldOutPrognosis
 from gan_lab.synth.report.utility import Task, utility
 from gan_lab.synth.report.verdict import Verdict, judge
 from gan_lab.synth.report.windows import LifeFigures, life_figures
@@ -39,7 +40,8 @@ class QualityReport(Message):
     life_figures: LifeFigures | None
     privacy: Privacy
     physics: Physics
-    detection: Detection
+    detection: Figure
+    prognosis: HeldOutPrognosis | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
 
     @property
@@ -48,11 +50,11 @@ class QualityReport(Message):
         task, lives = self.utility[0] if self.utility else None, self.life_figures
         shares = [each.share for each in self.privacy.memory.values() if each.share is not None]
         return {
-            "quality": self.fidelity.synthetic.overall,
+            "quality": self.fidelity.synthetic,
             "utility": task.scores.get("synthetic", {}).get(task.metric) if task else None,
             "utility_of_lives": lives.r2.get("synthetic") if lives else None,
             "memory": max(shares, default=None),
-            "detection": self.detection.auc,
+            "detection": self.detection,
         }
 
 
@@ -65,10 +67,12 @@ def evaluate(
     seed: int = 0,
     on_step: OnStep | None = None,
     conditions: str = "",
+    prognosis: HeldOutPrognosis | None = None,
 ) -> QualityReport:
     """Judge synthetic rows against rows the model has seen (`train`) and has not (`holdout`).
 
-    `conditions` are those that the rows were drawn under, in words. `on_step(share done, what comes
+    `conditions` are those that the rows were drawn under, in words; `prognosis` is what the model
+    said of the held-out lives. `on_step(share done, what comes
     next)` is called before each part. The same tables and seed give the same figures. Raises
     `BadTable` where the tables cannot be compared.
     """
@@ -111,5 +115,6 @@ def evaluate(
         privacy=memory,
         physics=laws,
         detection=apart,
+        prognosis=prognosis,
         seconds=seconds,
     )

@@ -1,37 +1,19 @@
-"""Fidelity: how alike the columns are, one by one and in pairs, scored as SDMetrics 0.32 does.
-
-SDMetrics walks columns and pairs in pandas. Here a pair of numbers is an entry of a correlation
-matrix and any other pair a joint count, which takes a hundredth of the time; a test holds the two
-to the same figures.
-"""
+"""Fidelity: how alike the columns are, one by one, scored as SDMetrics 0.32 does."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
 
 from gan_lab.schema import Message
-from gan_lab.synth.report.compared_tables import Array, Figure, Kind, Sides
+from gan_lab.synth.report.compared_tables import Figure, Kind, Sides
 
 HISTOGRAM_BINS = 24
-SHOWN_LEVELS, SHOWN_PAIRS = 12, 20
-MIN_CORRELATION = 0.5  # SDMetrics leaves out pairs that are hardly tied in the real rows:
-MIN_ASSOCIATION = 0.3  # below this Pearson correlation, or this Cramer's V
+SHOWN_LEVELS = 12
 Kinds = dict[str, Kind]
-
-
-class Scores(Message):
-    """SDMetrics' scores of one table against the held-out rows, 0 to 1."""
-
-    overall: Figure
-    shapes: Figure
-    pairs: Figure
 
 
 class Histogram(Message):
@@ -55,21 +37,13 @@ class ColumnFit(Message):
     histogram: Histogram
 
 
-class PairFit(Message):
-    """One pair of columns that belongs together in the real rows, and SDMetrics' score of it."""
-
-    columns: tuple[str, str]
-    score: Figure
-    real_score: Figure
-
-
 class Fidelity(Message):
-    """Columns and pairs, the worst first."""
+    """Mean scores of the columns, 0 to 1, of synthetic and of training rows; each column, the worst
+    first."""
 
-    synthetic: Scores
-    real: Scores
+    synthetic: Figure
+    real: Figure
     columns: list[ColumnFit]
-    pairs: list[PairFit]
 
 
 def fidelity(sides: Sides) -> Fidelity:
@@ -77,8 +51,6 @@ def fidelity(sides: Sides) -> Fidelity:
     kinds, held = sides.kinds, sides.holdout
     tables = {"synthetic": sides.synthetic, "real": sides.train}
     shapes = {side: shape_scores(held, table, kinds) for side, table in tables.items()}
-    pairs = {side: pair_scores(held, table, kinds) for side, table in tables.items()}
-    scores = {side: _scores(shapes[side], pairs[side]) for side in tables}
     columns = [
         ColumnFit(
             name=name,
@@ -91,21 +63,10 @@ def fidelity(sides: Sides) -> Fidelity:
         )
         for name, kind in kinds.items()
     ]
-    fits = [
-        PairFit(columns=pair, score=score, real_score=pairs["real"].get(pair))
-        for pair, score in pairs["synthetic"].items()
-    ]
+    mean = {side: pd.Series(scores).mean() for side, scores in shapes.items()}
     return Fidelity(
-        synthetic=scores["synthetic"],
-        real=scores["real"],
-        columns=sorted(columns, key=lambda c: (c.score or 0) - (c.real_score or 0)),
-        pairs=sorted(fits, key=lambda p: (p.score or 0) - (p.real_score or 0))[:SHOWN_PAIRS],
+        **mean, columns=sorted(columns, key=lambda c: (c.score or 0) - (c.real_score or 0))
     )
-
-
-def _scores(shapes: dict[str, float], pairs: dict[tuple[str, str], float]) -> Scores:
-    parts = pd.Series([pd.Series(shapes).mean(), pd.Series(pairs, dtype=float).mean()])
-    return Scores(overall=parts.mean(), shapes=parts[0], pairs=parts[1])
 
 
 def shape_scores(real: pd.DataFrame, drawn: pd.DataFrame, kinds: Kinds) -> dict[str, float]:
@@ -129,74 +90,6 @@ def shape_scores(real: pd.DataFrame, drawn: pd.DataFrame, kinds: Kinds) -> dict[
             seen = np.where(seen == 0, 1e-6, seen)  # as SDMetrics does
             scores[name] = 1 - 0.5 * float(np.abs(ours / ours.sum() - seen / seen.sum()).sum())
     return scores
-
-
-def pair_scores(
-    real: pd.DataFrame, drawn: pd.DataFrame, kinds: Kinds
-) -> dict[tuple[str, str], float]:
-    """Return SDMetrics' score of each pair of columns that are tied in the real rows.
-
-    1 less half the distance of two correlations, or half the sum of differences in share of two
-    joint counts, for which numbers are cut into ten bins.
-    """
-    numbers = [name for name, kind in kinds.items() if kind == "number"]
-    place = {name: number for number, name in enumerate(numbers)}
-    varying = (real[numbers].nunique() != 1) & (drawn[numbers].nunique() != 1)
-    seen, ours = (table[numbers].corr().to_numpy() for table in (real, drawn))
-    codes = dict(_codes(real, drawn, kinds)) if len(numbers) < len(kinds) else {}
-    scores = {}
-    for one, other in combinations(kinds, 2):
-        if one in place and other in place:
-            at = place[one], place[other]
-            if varying[one] and varying[other] and abs(seen[at]) > MIN_CORRELATION:
-                scores[one, other] = 1 - abs(seen[at] - ours[at]) / 2
-        elif one in codes and other in codes:
-            scores[one, other] = _joint_score(codes[one], codes[other])
-    return {pair: float(score) for pair, score in scores.items() if not np.isnan(score)}
-
-
-Codes = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]
-
-
-def _codes(real: pd.DataFrame, drawn: pd.DataFrame, kinds: Kinds) -> Iterator[tuple[str, Codes]]:
-    """Yield each column as whole numbers: real, drawn, and how many there are at most.
-
-    Numbers by ten bins of each table's own, as SDMetrics cuts them; not where they cannot be cut.
-    """
-    for name, kind in kinds.items():
-        if kind == "category":
-            levels = pd.factorize(pd.concat([real[name], drawn[name]]), use_na_sentinel=False)
-            yield name, (levels[0][: len(real)], levels[0][len(real) :], len(levels[1]))
-            continue
-        try:
-            binned = [
-                np.digitize(table[name], np.histogram_bin_edges(table[name].dropna()))
-                for table in (real, drawn)
-            ]
-        except ValueError:  # too narrow for ten bins
-            continue
-        yield name, (binned[0], binned[1], 12)
-
-
-def _joint_score(one: Codes, other: Codes) -> float:
-    shape = one[2], other[2]
-    seen, ours = (
-        np.bincount(a * shape[1] + b, minlength=shape[0] * shape[1])
-        for a, b in zip(one[:2], other[:2], strict=True)
-    )
-    if _association(seen.reshape(shape).astype(np.float64)) <= MIN_ASSOCIATION:
-        return np.nan
-    return 1 - float(np.abs(seen / seen.sum() - ours / ours.sum()).sum()) / 2
-
-
-def _association(count: Array) -> float:
-    """Return Cramer's V; 0 where one column has a single value."""
-    count = count[count.any(axis=1)][:, count.any(axis=0)]
-    if min(count.shape) < 2:
-        return 0.0
-    expected = np.outer(count.sum(axis=1), count.sum(axis=0)) / count.sum()
-    spread = ((count - expected) ** 2 / expected).sum() / count.sum()
-    return float(np.sqrt(spread / (min(count.shape) - 1)))
 
 
 def _histogram(real: pd.Series[Any], drawn: pd.Series[Any], kind: Kind) -> Histogram:

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from gan_lab.synth.report import thresholds as limits
 from gan_lab.synth.report.fidelity import ColumnFit
-from gan_lab.synth.report.physics import OutOfRange, Physics, Relation, Tail
+from gan_lab.synth.report.physics import Physics, Relation, Tail
 from gan_lab.synth.report.privacy import Memory, Privacy
 from gan_lab.synth.report.sentences import Finding, amount, finding, listed, percent
 from gan_lab.synth.report.thresholds import AGAINST, PREDICTABLE, THRESHOLDS, Level
@@ -19,26 +19,21 @@ from gan_lab.synth.report.windows import LifeFigures
 MAX_FINDINGS = 5  # of one kind; the tables of the report have them all
 
 
-def _columns_beyond(
-    kind: str, excess: dict[str, float], figures: Callable[[str], dict[str, Any]]
-) -> Iterator[Finding]:
-    """Yield a finding for the columns of each level; `figures` are those of the worst of them."""
-    by_level: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(excess, key=lambda name: -excess[name]):
-        by_level[THRESHOLDS[kind].level(excess[name])].append(name)
+def _columns_beyond(kind: str, found: list[tuple[str, float, dict[str, Any]]]) -> Iterator[Finding]:
+    """Yield a finding for the columns of each level, with the figures of the worst of them; `found`
+    are columns, excesses and figures."""
+    by_level: dict[str, list[tuple[str, float, dict[str, Any]]]] = defaultdict(list)
+    for each in sorted(found, key=lambda each: -each[1]):
+        by_level[THRESHOLDS[kind].level(each[1])].append(each)
     for level in AGAINST:
-        if names := by_level[level]:
-            worst = names[0]
-            yield finding(level, kind, names, excess[worst], of=_of(names), **figures(worst))
+        if some := by_level[level]:
+            names, (_, excess, figures) = [name for name, _, _ in some], some[0]
+            yield finding(level, kind, names, excess, of=_of(names), **figures)
 
 
 def _of(names: list[str]) -> str:
     """Say which of several columns a figure is of."""
     return f" of {names[0]}" if len(names) > 1 else ""
-
-
-def _beyond_real(each: Any) -> float:
-    return float((each.synthetic or 0.0) - (each.real or 0.0))
 
 
 def _shares(each: Any) -> dict[str, str]:
@@ -50,14 +45,16 @@ def _shares(each: Any) -> dict[str, str]:
 
 def of_physics(physics: Physics) -> Iterator[Finding]:
     """What no machine would do."""
-    yield from _ranges(physics.ranges)
+    ranges = [
+        (
+            each.column,
+            float((each.synthetic or 0.0) - (each.real or 0.0)),
+            {"span": each.of, "low": each.low or 0.0, "high": each.high or 0.0, **_shares(each)},
+        )
+        for each in physics.ranges
+    ]
+    yield from _columns_beyond("outside", ranges)
     yield from _tails(physics.tails)
-    steps = {each.column: each for each in physics.steps}
-    yield from _columns_beyond(
-        "steps",
-        {name: _beyond_real(each) for name, each in steps.items()},
-        lambda worst: {"limit": steps[worst].limit or 0.0, **_shares(steps[worst])},
-    )
     for lost in physics.missing_levels:
         if (lost.chance or 0) < limits.RARE_CHANCE:
             level: Level = "bad" if (lost.real or 0) >= limits.COMMON_LEVEL else "care"
@@ -67,32 +64,6 @@ def of_physics(physics: Physics) -> Iterator[Finding]:
     level = THRESHOLDS["rising_rul"].level(ours - max(real))
     if level in AGAINST:
         yield finding(level, "rising_rul", value=ours - max(real), share=percent(ours))
-
-
-SPANS = {
-    "profile": "its measuring range",
-    "imported table": "the range of the imported table",
-    "real rows": "what real rows span and a tenth",
-}
-
-
-def _ranges(ranges: list[OutOfRange]) -> Iterator[Finding]:
-    within = {}
-    for each in ranges:
-        times = max(each.factor, 1 / each.factor) if each.factor else 0.0
-        if THRESHOLDS["unit"].level(times) == "bad":
-            size = "large" if (each.factor or 0) > 1 else "small"
-            yield finding("bad", "unit", [each.column], each.factor, times=times, size=size)
-        else:
-            within[each.column] = each
-
-    def figures(worst: str) -> dict[str, Any]:
-        each = within[worst]
-        ends = {"low": each.low or 0.0, "high": each.high or 0.0}
-        return {"span": SPANS[each.of], **ends, **_shares(each)}
-
-    excess = {name: _beyond_real(each) for name, each in within.items()}
-    yield from _columns_beyond("outside", excess, figures)
 
 
 def _tails(tails: list[Tail]) -> Iterator[Finding]:
@@ -191,12 +162,6 @@ def of_task(task: Task) -> Iterator[Finding]:
         )
         figures: dict[str, Any] = {"ours": ours, "real": real, "error": off, "real_error": real_off}
         yield finding(level, "utility", names, loss, advice=advice, **figures, **about)
-        other = scores.get("interpolation")
-        if other is not None and other > ours + limits.HELPS:
-            worse: Level = "care" if other > ours + THRESHOLDS["r2_loss"].care else "note"
-            figures = {"other": other, "ours": ours}
-            kind = "beaten_by_interpolation"
-            yield finding(worse, kind, names, other - ours, **figures, **about)
         if both is not None:
             change = both - real
             effect = "add them" if change > limits.HELPS else "adding them changes little"
@@ -207,16 +172,11 @@ def of_task(task: Task) -> Iterator[Finding]:
 
 def of_lives(lives: LifeFigures) -> Iterator[Finding]:
     """What a model sees that looks at windows of rows."""
-    real, ours, mixed = (lives.r2.get(name) for name in ("real", "synthetic", "shuffled"))
+    real, ours = lives.r2.get("real"), lives.r2.get("synthetic")
     if real is not None and ours is not None and real >= PREDICTABLE:
         level = THRESHOLDS["r2_loss"].level(real - ours)
         advice = (WORSE_THAN_MEAN if ours < 0 else "") + ADVICE[level]
-        figures: dict[str, Any] = {
-            "width": lives.width,
-            "ours": ours,
-            "real": real,
-            "mixed": mixed or 0.0,
-        }
+        figures: dict[str, Any] = {"width": lives.width, "ours": ours, "real": real}
         yield finding(level, "windows", value=real - ours, advice=advice, **figures)
     off, real_off = (
         max((each for each in lives.acf.get(side, []) if each is not None), default=0.0)
@@ -225,18 +185,14 @@ def of_lives(lives: LifeFigures) -> Iterator[Finding]:
     level = THRESHOLDS["acf"].level(off - real_off)
     if level in AGAINST:
         yield finding(level, "acf", value=off - real_off, ours=off, real=real_off)
-    yield from of_detection(lives.c2st.get("synthetic"), "window_detection", "windows", [])
+    yield from of_detection(lives.c2st, "window_detection", "windows")
 
 
-def of_detection(
-    auc: float | None, kind: str, what: str, giveaways: list[str]
-) -> Iterator[Finding]:
+def of_detection(auc: float | None, kind: str, what: str) -> Iterator[Finding]:
     """Whether a classifier tells these rows, or windows, from real ones."""
     level = THRESHOLDS["detection"].level(auc)
     if level in AGAINST:
-        by = f", mostly by {listed(giveaways)}" if giveaways else ""
-        figures: dict[str, Any] = {"auc": auc or 0.0, "what": what, "by": by}
-        yield finding(level, kind, giveaways, auc, sentence="detection", **figures)
+        yield finding(level, kind, value=auc, sentence="detection", auc=auc or 0.0, what=what)
 
 
 # ---- privacy
@@ -290,7 +246,7 @@ def _listed_memory(memory: dict[str, Memory]) -> str:
 # ---- fidelity
 
 
-def column_excess(column: ColumnFit) -> float:
+def _column_excess(column: ColumnFit) -> float:
     """Return the share of rows that would have to move beyond twice what training rows need."""
     ours = 1 - (column.score if column.score is not None else 1.0)
     real = 1 - (column.real_score if column.real_score is not None else 1.0)
@@ -300,12 +256,10 @@ def column_excess(column: ColumnFit) -> float:
 
 def of_shapes(columns: list[ColumnFit]) -> Iterator[Finding]:
     """The columns that are not distributed as in real rows."""
-    of = {column.name: column for column in columns}
-
-    def figures(worst: str) -> dict[str, Any]:
-        found = of[worst]
-        missing, real = percent(found.missing), percent(found.missing_real)
+    found = []
+    for each in columns:
+        missing, real = percent(each.missing), percent(each.missing_real)
         gaps = "" if missing == real else f", {missing} are missing ({real} of the real rows)"
-        return {"share": percent(1 - (1.0 if found.score is None else found.score)), "gaps": gaps}
-
-    yield from _columns_beyond("shape", {n: column_excess(c) for n, c in of.items()}, figures)
+        share = percent(1 - (1.0 if each.score is None else each.score))
+        found.append((each.name, _column_excess(each), {"share": share, "gaps": gaps}))
+    yield from _columns_beyond("shape", found)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from gan_lab.synth.report import detection, privacy, utility, windows
 from gan_lab.synth.report.sentences import HEADLINES, percent
 from gan_lab.synth.report.thresholds import THRESHOLDS
 from gan_lab.synth.report.utility import CONTESTANTS, Task
@@ -15,7 +14,8 @@ from gan_lab.synth.report.utility import CONTESTANTS, Task
 if TYPE_CHECKING:
     from gan_lab.synth.report.evaluate import QualityReport
     from gan_lab.synth.report.fidelity import ColumnFit
-    from gan_lab.synth.report.physics import Curve, Physics
+    from gan_lab.synth.report.physics import Curve
+    from gan_lab.synth.report.prognosis import Fan
 
 WIDTH, HEIGHT = 240, 110
 MARKS = {"good": "●", "care": "▲", "bad": "■", "note": "○"}  # for who cannot see the colours
@@ -25,12 +25,6 @@ METRICS = {
     "rmse": "RMSE",
     "ap": "average precision",
     "f1": "F1 (macro)",
-}
-LIMITS = {
-    "learn": utility.MAX_ROWS,
-    "windows": windows.MAX_LEARNED,
-    "detect": detection.MAX_POINTS,
-    "near": privacy.MAX_QUERIES,
 }
 DARK = """:root { color-scheme: light dark } body { margin: 0 }
 @media (prefers-color-scheme: dark) { body { background: #14181c } .gl-report { --ink: #e4e8ec;
@@ -62,16 +56,15 @@ def render_fragment(report: QualityReport) -> str:
         headlines=HEADLINES,
         varying=[column for column in report.fidelity.columns if not _constant(column)],
         constant=[column.name for column in report.fidelity.columns if _constant(column)],
-        extremes=_extremes(report.physics),
         names=METRICS,
         contestants=CONTESTANTS,
         thresholds=THRESHOLDS,
-        limits={name: f"{most:,}" for name, most in LIMITS.items()},
         metrics=_metrics,
         number=number,
         percent=percent,
         bar=_bar,
-        fan=_fan,
+        wear=_wear,
+        prognosis=_prognosis,
         picture=_picture,
     )
 
@@ -89,8 +82,8 @@ def _tiles(report: QualityReport) -> list[tuple[str, str, str, str]]:
     tiles = [
         (
             "Quality",
-            number(fit.synthetic.overall),
-            number(fit.real.overall),
+            number(fit.synthetic),
+            number(fit.real),
             "SDMetrics, 1 is best;",
         )
     ]
@@ -106,10 +99,8 @@ def _tiles(report: QualityReport) -> list[tuple[str, str, str, str]]:
         view, worst = max(report.privacy.memory.items(), key=lambda item: item[1].share or 0)
         said = f"of {view} nearer to seen than unseen ones;"
         tiles.append(("Memory", percent(worst.share), "50 %", said))
-    auc, real = report.detection.auc, report.detection.real
-    if auc is not None:
-        compared = "" if real is None else number(real, 2)
-        tiles.append(("Detection", number(auc, 2), compared, "AUC of a classifier, 0.5 is blind;"))
+    if (auc := report.detection) is not None:
+        tiles.append(("Detection", number(auc, 2), "", "AUC of a classifier, 0.5 is blind"))
     return tiles
 
 
@@ -117,22 +108,6 @@ def _constant(column: ColumnFit) -> bool:
     """Whether all rows, real and synthetic, lie in one place."""
     shares = column.histogram
     return max(shares.real, default=1.0) == max(shares.synthetic, default=1.0) == 1.0
-
-
-def _extremes(physics: Physics) -> list[tuple[str, list[Any]]]:
-    """The figures of each column that a machine bounds, the columns farthest from real first."""
-    upper, lower = (
-        {t.column: t for t in physics.tails if t.end == end} for end in ("upper", "lower")
-    )
-    steps = {s.column: s for s in physics.steps}
-    ranges = {r.column: r for r in physics.ranges}
-    parts: list[dict[str, Any]] = [ranges, upper, lower, *([steps] if steps else [])]
-
-    def far(found: Any) -> float:
-        return abs((found.synthetic or 0) - (found.real or 0)) if found else 0.0
-
-    rows = [(name, [part.get(name) for part in parts]) for name in ranges]
-    return sorted(rows, key=lambda row: -max(map(far, row[1])))
 
 
 def _metrics(task: Task) -> list[str]:
@@ -182,30 +157,51 @@ def _picture(column: ColumnFit) -> Markup:
     return _figure(column.name, note, bars, (low, high), f"Distribution of {column.name}")
 
 
-def _fan(curve: Curve) -> Markup:
+def _wear(curve: Curve) -> Markup:
     """Quantile bands over remaining useful life, failure on the right."""
-    known = [v for band in (*curve.real, *curve.synthetic) for v in band if v is not None]
+    most = max(value for value in curve.rul if value is not None) or 1.0
+    age = [most - (rul or 0.0) for rul in curve.rul]
+    series = [("--real", age, curve.real), ("--ours", age, curve.synthetic)]
+    what = f"{curve.column} over remaining useful life"
+    return _bands(curve.column, None, series, (f"{most:.0f} left", "failure"), what)
+
+
+def _prognosis(fan: Fan, unit: str) -> Markup:
+    """What was believed of the remaining life over the age, and the truth."""
+    truth = [fan.end - fan.age[0], 0.0]
+    series = [
+        ("--ours", fan.age, [fan.low, fan.median, fan.high]),
+        ("--real", [fan.age[0], fan.end], [truth, truth, truth]),
+    ]
+    ends, what = ("first rows", f"end at {fan.end:.5g} {unit}"), f"Remaining life of {fan.life}"
+    return _bands(fan.life, f"0 to {max(*truth, *fan.high):.4g} {unit} left", series, ends, what)
+
+
+def _bands(
+    name: str, note: str | None, series: list[Any], ends: tuple[str, str], what: str
+) -> Markup:
+    """Series of colour, x, and lower end, middle and upper end of a band."""
+    known = [v for _, _, band in series for line in band for v in line if v is not None]
     if not known:
         return Markup("")
     low, high = min(known), max(known)
+    right = max(max(x) for _, x, _ in series) or 1.0
     floor, span = HEIGHT - 16, (high - low) or 1.0
-    most = max(value for value in curve.rul if value is not None) or 1.0
 
-    def points(band: list[Any]) -> list[str]:
+    def points(x: list[float], line: list[Any]) -> list[str]:
         return [
-            f"{WIDTH * (1 - (rul or 0.0) / most):.1f},{4 + (floor - 8) * (high - v) / span:.1f}"
-            for rul, v in zip(curve.rul, band, strict=True)
+            f"{WIDTH * at / right:.1f},{4 + (floor - 8) * (high - v) / span:.1f}"
+            for at, v in zip(x, line, strict=True)
             if v is not None
         ]
 
     parts = []
-    for bands, colour in ((curve.real, "--real"), (curve.synthetic, "--ours")):
-        area = " ".join([*points(bands[0]), *reversed(points(bands[2]))])
-        middle = " ".join(points(bands[1]))
+    for colour, x, band in series:
+        lower, middle, upper = (points(x, line) for line in band)
+        area = " ".join([*lower, *reversed(upper)])
         parts.append(f'<polygon points="{area}" style="fill:var({colour});opacity:.22"/>')
+        line = " ".join(middle)
         parts.append(
-            f'<polyline points="{middle}" style="fill:none;stroke:var({colour});stroke-width:2"/>'
+            f'<polyline points="{line}" style="fill:none;stroke:var({colour});stroke-width:2"/>'
         )
-    note = f"{low:.6g} to {high:.6g}"
-    what = f"{curve.column} over remaining useful life"
-    return _figure(curve.column, note, parts, (f"{most:.0f} left", "failure"), what)
+    return _figure(name, note or f"{low:.6g} to {high:.6g}", parts, ends, what)

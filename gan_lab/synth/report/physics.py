@@ -1,4 +1,4 @@
-"""Physics: tails, ranges, rates of change, relations, wear, categories that are missing."""
+"""Physics: tails, ranges, relations, wear, categories that are missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from gan_lab.synth.report.compared_tables import Array, Figure, Sides
 
 TAIL = 0.02  # each tail is the outermost 2 % of the training rows
 TAIL_LIVES = 5  # a tail that fewer lives reach is not known well enough to be judged
-FAST = 0.999  # a step above this quantile of the training rows' steps is fast
 CURVE_POINTS, CURVES = 16, 6
 MIN_PAIRS, MIN_GAP = 20, 0.1  # pairs that a report lists, and those that it lists beyond them
 
@@ -30,24 +29,14 @@ class Tail(Message):
 class OutOfRange(Message):
     """Shares of rows outside a range.
 
-    `of`: the measuring range in the profile (`profile`), the range that the profile of an imported
-    machine has from its table (`imported table`), else what the real rows span (`real rows`).
+    `of`: the measuring range in the profile, the range that the profile of an imported machine has
+    from its table, or what the real rows span and a tenth, in words.
     """
 
     column: str
     low: Figure
     high: Figure
     of: str
-    synthetic: Figure
-    real: Figure
-    factor: Figure
-
-
-class Steps(Message):
-    """Shares of changes from one row to the next beyond `limit`, the fastest 0.1 % in training."""
-
-    column: str
-    limit: Figure = None
     synthetic: Figure
     real: Figure
 
@@ -96,7 +85,6 @@ class Physics(Message):
 
     tails: list[Tail]
     ranges: list[OutOfRange]
-    steps: list[Steps]
     relations: list[Relation]
     missing_levels: list[MissingLevel]
     rising_rul: dict[str, Figure]
@@ -118,7 +106,6 @@ def physics(sides: Sides) -> Physics:
             for name in numbers
             if name != sides.roles.rul and not _counts_on(sides, name, changes)
         ],
-        steps=[_steps(changes, name) for name in varying if changes],
         relations=relations,
         missing_levels=[m for name in sides.columns("category") for m in _missing(sides, name)],
         rising_rul=_rising_rul(changes, sides.roles.rul),
@@ -165,34 +152,13 @@ def _range(sides: Sides, name: str) -> OutOfRange:
     real, profile = sides.real[name], sides.profile
     if profile and name in profile.sensors:
         low, high = profile.sensors[name].minimum, profile.sensors[name].maximum
-        of = "imported table" if profile.imported else "profile"
+        of = "the range of the imported table" if profile.imported else "its measuring range"
     else:
         margin = (real.max() - real.min()) / 10
-        low, high, of = real.min() - margin, real.max() + margin, "real rows"
+        low, high = real.min() - margin, real.max() + margin
+        of = "what real rows span and a tenth"
     ours, theirs = (((each < low) | (each > high)).mean() for each in (sides.synthetic[name], real))
-    factor = _factor(sides.synthetic[name], real)
-    return OutOfRange(
-        column=name, low=low, high=high, of=of, synthetic=ours, real=theirs, factor=factor
-    )
-
-
-def _factor(ours: pd.Series[float], real: pd.Series[float]) -> float | None:
-    """How many times as large a column is; None where its middle and its end do not agree."""
-    sizes = [each.abs().quantile([0.5, 0.95]).to_numpy() for each in (ours, real)]
-    if not (np.isfinite(sizes).all() and np.min(sizes) > 0):
-        return None
-    middle, end = sizes[0] / sizes[1]
-    return float(middle) if 0.5 < middle / end < 2 else None
-
-
-def _steps(changes: dict[str, pd.DataFrame], name: str) -> Steps:
-    size = {key: table[name].dropna().abs() for key, table in changes.items()}
-    if min(map(len, size.values())) == 0:
-        return Steps(column=name, synthetic=None, real=None)
-    limit = size["train"].quantile(FAST)
-    fast = {key: (each > limit).mean() for key, each in size.items()}
-    real = max(fast["train"], fast["holdout"])
-    return Steps(column=name, limit=limit, synthetic=fast["synthetic"], real=real)
+    return OutOfRange(column=name, low=low, high=high, of=of, synthetic=ours, real=theirs)
 
 
 def _gap(ours: Array | float, real: Array | float, holdout: Array | float) -> Array:

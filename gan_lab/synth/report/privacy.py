@@ -41,16 +41,11 @@ class Privacy(Message):
     copies_real: Figure
     near_copies: Figure
     near_copies_real: Figure = NEAR
-    distance: dict[str, Figure]
     memory: dict[str, Memory]
 
 
 def privacy(sides: Sides, synthetic: pd.DataFrame, train: pd.DataFrame) -> Privacy:
-    """Look for copies in the whole `synthetic` table, for neighbours in the sides' part of it.
-
-    `distance`: median distance to the closest training row, in standard deviations, of synthetic
-    and of held-out rows.
-    """
+    """Look for copies in the whole `synthetic` table, for neighbours in the sides' part of it."""
     points, rng = encoded(sides), np.random.default_rng(sides.seed)
     seen = points["train"][some(len(points["train"]), MAX_POINTS, rng)]
     ours, held = (
@@ -65,7 +60,6 @@ def privacy(sides: Sides, synthetic: pd.DataFrame, train: pd.DataFrame) -> Priva
         copies_real=_copied(sides.holdout, train, sides),
         near_copies=close,
         near_copies_real=close_real,
-        distance={"synthetic": np.median(ours), "holdout": np.median(held)},
         memory={name: memory for name, memory in views.items() if memory is not None},
     )
 
@@ -76,23 +70,19 @@ def encoded(sides: Sides) -> dict[str, Points]:
     A missing number stands at the mean, with a flag beside it. Another category counts as much as
     a standard deviation.
     """
-    parts: dict[str, list[Array]] = {name: [] for name in sides.tables}
-    for name, kind in sides.kinds.items():
-        columns = {key: table[name] for key, table in sides.tables.items()}
-        if kind == "number":
-            centre, scale = sides.train[name].mean(), sides.train[name].std()
-            scale = scale if scale > 1e-12 * max(abs(centre), 1.0) else 1.0
-            gaps = any(column.isna().any() for column in columns.values())
-            for key, column in columns.items():
-                value = ((column - centre) / scale).clip(-1e6, 1e6)
-                parts[key].append(value.fillna(0.0).to_numpy())
-                if gaps:
-                    parts[key].append(value.isna().to_numpy(np.float64))
-        else:
-            for level in pd.concat(columns.values()).dropna().unique():
-                for key, column in columns.items():
-                    parts[key].append((column == level).to_numpy(np.float64) / np.sqrt(2))
-    return {key: np.stack(each, axis=1).astype(np.float32) for key, each in parts.items()}
+    tables = pd.concat(sides.tables.values(), ignore_index=True)
+    names, seen = sides.columns("number"), sides.train
+    centre, scale = seen[names].mean(), seen[names].std()
+    scale = scale.where(scale > 1e-12 * centre.abs().clip(lower=1.0), 1.0)
+    values = ((tables[names] - centre) / scale).clip(-1e6, 1e6)
+    gaps = tables[names].isna()
+    one_hot = tables[sides.columns("category")]
+    if len(one_hot.columns):
+        one_hot = pd.get_dummies(one_hot.astype("category"), dtype=float)
+    parts = values.fillna(0.0), gaps.loc[:, gaps.any()], one_hot.astype(float) / np.sqrt(2)
+    points = np.concatenate([part.to_numpy(np.float32) for part in parts], axis=1)
+    ends = np.cumsum([len(table) for table in sides.tables.values()])[:-1]
+    return dict(zip(sides.tables, np.split(points, ends), strict=True))
 
 
 def _nearest(query: npt.NDArray[Any], among: npt.NDArray[Any]) -> tuple[Array, Units]:

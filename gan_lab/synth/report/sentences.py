@@ -24,12 +24,8 @@ SENTENCES = {
     "no_lives": "These rows form no lives: do not train sequence models on them. A sequential "
     "model draws lives.",
     # what a machine can do
-    "unit": "{columns} is about {times:,.0f} times as {size} as in the real rows: a unit is mixed "
-    "up. Bring both tables to the same unit.",
     "outside": "{columns}: {share} of the rows{of} lie outside {span} ({low:.6g} to "
     "{high:.6g}), of the real rows {real}. Drop these rows before use.",
-    "steps": "{columns}: {share} of the steps{of} from row to row are larger than "
-    "{limit:.4g}, of the real steps {real}. Do not derive rates of change from these columns.",
     "missing_level": "{columns} is never {case!r}, as {share} of the real rows are: these rows say "
     "nothing about that case. Add real rows of it.",
     "tail_lost": "{columns}: the {end} tail is missing. {share} of the rows{of} are {side} "
@@ -53,17 +49,14 @@ SENTENCES = {
     "constant_target": "{target} does not vary in these rows: nothing can be learned about it.",
     "utility": "A model of {target} trained on these rows reaches {metric} {ours:.2f}{error} on "
     "held-out real rows, trained on real rows {real:.2f}{real_error}.{advice}",
-    "beaten_by_interpolation": "Interpolated real rows (SMOTE) teach {target} better, row by row: "
-    "{metric} {other:.2f} against {ours:.2f}. Prefer them where you need no lives.",
     "augmentation": "Trained on real and synthetic rows together, a model of {target} reaches "
     "{metric} {both:.3f}, on real rows alone {real:.3f}: {advice}.",
     "windows": "A model of remaining useful life that sees {width} rows at a time reaches R2 "
-    "{ours:.2f} on held-out lives when trained on these lives, {real:.2f} on real ones and "
-    "{mixed:.2f} on real rows with their lives mixed up.{advice}",
+    "{ours:.2f} on held-out lives when trained on these lives, {real:.2f} on real ones.{advice}",
     "acf": "Autocorrelation is off by {ours:.2f} on average, between real lives by {real:.2f}: "
     "courses in time are rougher or smoother than real ones. Do not train on slopes or trends.",
     "detection": "Detection AUC {auc:.2f} (0.5 is blind): a classifier tells these {what} from "
-    "real ones{by}. Test what you train on them on real {what} too.",
+    "real ones. Test what you train on them on real {what} too.",
     # what the model remembers
     "copies": "{share} of the rows are training rows to the last digit, of held-out rows {real} "
     "are. Drop these copies before you share the table.",

@@ -42,18 +42,9 @@ _TABLE = (
         "and held-out rows (0 to 2). At 0.5 a clear relation is gone or was invented.",
     ),
     (
-        "unit", 9.0, 9.0,
-        "Typical size against the real one, as a factor: ten or more is a matter of units.",
-    ),
-    (
         "outside", 0.002, 0.02,
         "Share of rows outside the range beyond the real share: outside a measuring range a sensor "
         "reports nothing. Two in a hundred would fail any plausibility check.",
-    ),
-    (
-        "steps", 0.01, 0.1,
-        "Share of changes faster than all but 0.1 % of real ones, beyond the real share: ten and a "
-        "hundred times as many as there should be.",
     ),
     (
         "rising_rul", 0.001, 0.01,

@@ -1,4 +1,4 @@
-"""Utility: train on synthetic rows, test on held-out real ones, beside simpler ways to get rows."""
+"""Utility: train on synthetic rows, test on held-out real ones, beside real rows."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from gan_lab.synth.report.compared_tables import Figure, Points, Sides, some
 
 MAX_ROWS = 10_000  # of each table that trees learn from; twice as many move R2 by about 0.01
 LEAK = 0.95  # a rare flag that goes with one answer so often is part of the answer
-NEIGHBOURS, NEIGHBOURHOOD = 5, 1_000  # of a row, among so many of its class
-TENTHS = 10  # a number is interpolated within its tenths, as a class would be
 
 CONTESTANTS = {
     "real": "real training rows",
     "synthetic": "synthetic rows",
     "both": "real and synthetic rows together",
-    "interpolation": "interpolated real rows (SMOTE)",
 }
 TargetKind = Literal["rul", "failure_mode", "failure", "column"]
 Rows = tuple[Points, Points]  # features and target
@@ -93,7 +90,6 @@ def _task(sides: Sides, target: str, kind: TargetKind) -> Task:
         "real": real,
         "synthetic": ours,
         "both": (np.concatenate([real[0], ours[0]]), np.concatenate([real[1], ours[1]])),
-        "interpolation": interpolate(real, category, number, rng),
     }
     learn = _regression if number else _classification
     shares = np.sort(np.unique(held[1], return_counts=True)[1] / len(held[1]))
@@ -127,38 +123,6 @@ def _part_of_the_answer(sides: Sides, target: str) -> list[str]:
         if len(share) and share.index[0] != commonest.index[0] and share.iloc[0] >= LEAK:
             found.append(name)
     return found
-
-
-def interpolate(given: Rows, category: list[bool], number: bool, rng: np.random.Generator) -> Rows:
-    """Return as many rows, each between a real row and a near one: SMOTE (Chawla et al. 2002).
-
-    Within the classes of the target, or the tenths of a number, so that row and answer stay
-    together. A category is that of either row. What one could have done without a model.
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    group = given[1]
-    if number:
-        ranks = np.argsort(np.argsort(group, kind="stable"), kind="stable")
-        group = (ranks * TENTHS // len(ranks)).astype(np.float32)
-    points = np.column_stack(given)
-    scale = np.nanstd(points, axis=0)
-    near = np.nan_to_num((points - np.nanmean(points, axis=0)) / np.where(scale > 0, scale, 1))
-    partner = np.arange(len(points))
-    for each in np.unique(group):
-        rows = rng.permutation(np.flatnonzero(group == each))
-        for part in np.array_split(rows, -(-len(rows) // NEIGHBOURHOOD)):
-            count = min(NEIGHBOURS, len(part) - 1)
-            if count:
-                search = NearestNeighbors(n_neighbors=count).fit(near[part])
-                nearest = search.kneighbors(return_distance=False)
-                chosen = rng.integers(count, size=len(part))
-                partner[part] = part[nearest[np.arange(len(part)), chosen]]
-    share = rng.random((len(points), 1)).astype(np.float32)
-    made = points + share * (points[partner] - points)
-    whole = np.array([*category, not number])
-    made[:, whole] = np.where(share < 0.5, points, points[partner])[:, whole]
-    return made[:, :-1], made[:, -1]
 
 
 def _regression(given: Rows, held: Rows, category: list[bool]) -> dict[str, float]:

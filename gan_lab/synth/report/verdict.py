@@ -7,7 +7,6 @@ from typing import Literal
 
 from gan_lab.schema import Message
 from gan_lab.synth.report.compared_tables import Sides
-from gan_lab.synth.report.detection import Detection
 from gan_lab.synth.report.fidelity import ColumnFit, Fidelity
 from gan_lab.synth.report.findings import (
     of_detection,
@@ -50,7 +49,7 @@ def judge(
     lives: LifeFigures | None,
     privacy: Privacy,
     physics: Physics,
-    detection: Detection,
+    detection: float | None,
     sides: Sides,
     conditions: str = "",
 ) -> Verdict:
@@ -65,7 +64,7 @@ def judge(
         *of_privacy(privacy, bool(few)),
         *of_shapes(fidelity.columns),
         *of_relations(physics.relations),
-        *of_detection(detection.auc, "detection", "rows", list(detection.giveaways)[:3]),
+        *of_detection(detection, "detection", "rows"),
     ]
     if conditions:
         found = [_excused(each) for each in found]

@@ -27,15 +27,15 @@ MIN_LIVES = 4  # fewer cannot be halved
 class LifeFigures(Message):
     """What a model that looks at windows of rows would see.
 
-    Each for `synthetic` and `shuffled` (real rows, lives mixed up), and for `real` (training lives)
-    but for the two-sample test, where real lives reach 0.5 by definition.
+    Each for `synthetic` and `real` (training) lives; `c2st`, the AUC of a classifier between
+    synthetic and held-out windows, is None where there are too few lives.
     """
 
     width: int
     r2: dict[str, Figure]
     acf: dict[str, list[Figure]]
     lags: list[int]
-    c2st: dict[str, Figure]
+    c2st: Figure
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,7 @@ def life_figures(sides: Sides) -> LifeFigures | None:
     if roles.life is None or sides.loose or not columns:
         return None
     width = window_width(sides.train, roles)
-    mixed = shuffled_lives(sides.train, roles, sides.seed)
-    tables = {"real": sides.train, "synthetic": sides.synthetic, "shuffled": mixed}
+    tables = {"real": sides.train, "synthetic": sides.synthetic}
     views = {name: windows(t, roles, columns, width) for name, t in tables.items()}
     held = windows(sides.holdout, roles, columns, width)
     every = [*views.values(), held]
@@ -76,11 +75,7 @@ def life_figures(sides: Sides) -> LifeFigures | None:
         lags=list(LAGS),
         acf={name: acf_error(sides.holdout, t, roles, columns) for name, t in tables.items()},
         r2={n: window_r2(view, held, sides.seed) for n, view in views.items() if can_predict},
-        c2st={
-            name: window_c2st(held, views[name], sides.seed)
-            for name in ("synthetic", "shuffled")
-            if enough
-        },
+        c2st=window_c2st(held, views["synthetic"], sides.seed) if enough else None,
     )
 
 
@@ -173,7 +168,7 @@ def window_r2(synthetic: Windows, real: Windows, seed: int = 0, most: int = MAX_
 def window_c2st(real: Windows, other: Windows, seed: int = 0, most: int = MAX_COMPARED) -> float:
     """Return the AUC of trees that tell real windows from others; 0.5 is perfect."""
     sides = [(each.features, each.life) for each in (real, other)]
-    area, _ = two_sample_test(sides[0], sides[1], seed, most=most)
+    area = two_sample_test(sides[0], sides[1], seed, most=most)
     return 0.5 if area is None else area
 
 
@@ -214,23 +209,6 @@ def life_summary(table: pd.DataFrame, roles: Roles, columns: list[str]) -> Windo
         [mean.reshape(len(rows), -1), np.sqrt(spread), np.log(rows)[:, None]], axis=1
     )
     return Windows(features.astype(np.float32), None, np.arange(len(rows)))
-
-
-def shuffled_lives(table: pd.DataFrame, roles: Roles, seed: int = 0) -> pd.DataFrame:
-    """Return the real rows, each with its own rul, but of lives they do not belong to.
-
-    What drawing rows one by one could reach at best: rows of about the same rul change places.
-    """
-    rows = table.sort_values([c for c in (roles.life, roles.time) if c], kind="stable")
-    other = [name for name in rows.columns if name not in (roles.life, roles.time, roles.rul)]
-    age = _position(np.unique(rows[roles.life], return_inverse=True)[1].astype(np.int64))
-    key = rows[roles.rul].to_numpy(np.float64) if roles.rul else age.astype(np.float64)
-    rng = np.random.default_rng(seed)
-    taken = np.empty(len(rows), dtype=np.int64)
-    taken[np.argsort(key, kind="stable")] = np.lexsort((rng.random(len(rows)), key))
-    result = rows.copy()
-    result[other] = rows[other].iloc[taken].to_numpy()
-    return result.astype({name: rows[name].dtype for name in other})
 
 
 def _position(life: Units) -> Units:

@@ -7,7 +7,6 @@ import pandas as pd
 
 from gan_lab.schema import Roles
 from gan_lab.synth.report.compared_tables import compare
-from gan_lab.synth.report.detection import Detection
 from gan_lab.synth.report.fidelity import fidelity
 from gan_lab.synth.report.physics import physics
 from gan_lab.synth.report.privacy import privacy
@@ -51,9 +50,8 @@ def verdict(
 ) -> Verdict:
     """The verdict on all that needs no training of models: quick enough to be asked often."""
     sides = compare(*tables, roles, profile, seed=0)
-    silent = Detection(auc=None, real=None, giveaways={})
     memory = privacy(sides, tables[0], tables[1])
-    return judge(fidelity(sides), [], None, memory, physics(sides), silent, sides, conditions)
+    return judge(fidelity(sides), [], None, memory, physics(sides), None, sides, conditions)
 
 
 def accused(found: Verdict) -> dict[str, set[str]]:

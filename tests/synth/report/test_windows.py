@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.lives import shuffled_lives
 from gan_lab.schema import Roles
 from gan_lab.synth.report.windows import (
     acf_error,
     autocorrelation,
     sensors,
-    shuffled_lives,
     window_c2st,
     window_r2,
     window_width,
