@@ -17,8 +17,8 @@ import pytest
 
 import gan_lab as lab
 from gan_lab.cli import cli
+from gan_lab.notebook.prognosis import Prognosis
 from gan_lab.settings import Settings
-from gan_lab.synth.lives.prognosis.prognosis import Prognosis
 from tests.conftest import ROOT
 
 PAGES = [
