@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from gan_lab.task_states import BY_NAME, STATUS_NAMES
 from gan_lab.wire.connection import answers, redis_url
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import run_in, run_paths, runs_folder
+
+log = logging.getLogger(__name__)
 
 QueueState = Literal["waiting", "executing"] | None  # of a key; None: unknown to the scheduler
 
@@ -59,7 +62,10 @@ class RunIndex:
         """Refresh for ever, while somebody asks; in a thread of its own."""
         while True:
             if time.monotonic() - self._read_at < READ_WITHIN_S:
-                self.refresh()
+                try:
+                    self.refresh()
+                except Exception:  # a disk that does not answer; it may pass
+                    log.exception("The table of runs cannot be made just now")
             time.sleep(REFRESH_EVERY_S)
 
     def refresh(self) -> None:
