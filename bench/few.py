@@ -34,9 +34,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from bench.lives import CAP, DATA
-from bench.prognosis import ROLES, windows_of
+from bench.prognosis import ROLES
 from gan_lab.schema import TrainConfig
 from gan_lab.synth.lives.sequential import SequentialTVAE
+from gan_lab.synth.report.windows import windows
 
 Floats = NDArray[np.float64]
 Sample = tuple[Floats, Floats]  # windows (n, features) and the remaining life at the end of each
@@ -116,9 +117,9 @@ def sources(lives: pd.DataFrame, draw: int) -> Iterator[tuple[str, Sample]]:
 
 def error(learner: Any, sample: Sample, test: Floats, truth: Floats, seed: int) -> float:
     """Return the RMSE of a learner on the test windows, in cycles."""
-    windows, left = sample
+    given, left = sample
     some = np.random.default_rng(seed).permutation(len(left))[:MAX_WINDOWS]
-    answer = np.clip(learner.fit(windows[some], left[some]).predict(test), 0, CAP)
+    answer = np.clip(learner.fit(given[some], left[some]).predict(test), 0, CAP)
     return float(np.sqrt(((answer - truth) ** 2).mean()))
 
 
@@ -193,8 +194,12 @@ def picture(found: pd.DataFrame, path: Path) -> None:
 
 
 def _windows(table: pd.DataFrame, last: bool = False) -> Sample:
-    windows, _, left = windows_of(table, last)
-    return windows, np.minimum(left, CAP)
+    """Return all windows of 30 rows, or the last one of each unit."""
+    columns = [name for name in table if str(name).startswith(("sensor", "setting"))]
+    found = windows(table, ROLES, columns, most=len(table))
+    assert found.rul is not None
+    kept = np.r_[np.diff(found.life) != 0, True] if last else slice(None)
+    return found.features[kept].astype(np.float64), np.minimum(found.rul[kept], CAP)
 
 
 def _warped(lives: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
@@ -210,20 +215,18 @@ def _warped(lives: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 def _interpolated(real: Sample, copies: int, rng: np.random.Generator) -> Sample:
     """Return windows between a window and one of its five nearest neighbours, and their target."""
-    windows, left = real
-    scaled = (windows - windows.mean(axis=0)) / (windows.std(axis=0) + 1e-9)
+    given, left = real
+    scaled = (given - given.mean(axis=0)) / (given.std(axis=0) + 1e-9)
     near = NearestNeighbors(n_neighbors=6).fit(scaled).kneighbors(scaled, return_distance=False)
     a = np.repeat(np.arange(len(left)), copies)
     b = near[a, rng.integers(1, 6, size=len(a))]
     share = rng.random(len(a))
-    return windows[a] + share[:, None] * (windows[b] - windows[a]), left[a] + share * (
-        left[b] - left[a]
-    )
+    return given[a] + share[:, None] * (given[b] - given[a]), left[a] + share * (left[b] - left[a])
 
 
 def _joined(*samples: Sample) -> Sample:
-    windows, left = zip(*samples, strict=True)
-    return np.concatenate(windows), np.concatenate(left)
+    given, left = zip(*samples, strict=True)
+    return np.concatenate(given), np.concatenate(left)
 
 
 if __name__ == "__main__":
