@@ -30,6 +30,7 @@ exclude_patterns = ["_build", "reference/generated"]
 default_role = "code"  # single backticks in docstrings
 autodoc_typehints = "none"
 nb_execution_mode = "off"
+nb_execution_in_temp = True  # one of them writes a file
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
