@@ -181,9 +181,9 @@ def picture(found: pd.DataFrame, path: Path) -> None:
         for size, times in worth(mine).items():
             if size <= 20:
                 rmse = mine[(mine["source"] == SOURCES[4]) & (mine["lives"] == size)]["rmse"].mean()
-                axis.annotate(f"worth {size * times:.0f}", (size, rmse), xytext=(0, -14),
+                axis.annotate(f"as {size * times:.0f} real", (size, rmse), xytext=(0, -14),
                               textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
-        axis.set(xscale="log", xlabel="real failures to learn from", title=name)
+        axis.set(xscale="log", xlim=(4.2, 95), xlabel="failures to learn from", title=name)
         axis.set_xticks(sorted(mine["lives"].unique()), sorted(mine["lives"].unique()))
         axis.minorticks_off()
         axis.grid(alpha=0.3)
