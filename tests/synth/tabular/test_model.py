@@ -162,7 +162,7 @@ def test_a_model_file_of_another_format_is_refused(
     with monkeypatch.context() as before:
         before.setattr("gan_lab.synth.network.model_file.FORMAT", 1)
         model.save(tmp_path / "model")
-    with pytest.raises(BadParameter, match="has format 1; this version reads 13"):
+    with pytest.raises(BadParameter, match="has format 1; this version reads"):
         TabularTVAE.load(tmp_path / "model")
 
 
