@@ -60,7 +60,7 @@ def test_a_report_that_is_there_is_shown(
     view = report(MACHINE)
     assert judged.verdict.headline in repr(view)
     assert all(escape(finding.text) in view._repr_html_() for finding in judged.verdict.findings)
-    assert view.data["fidelity"]["synthetic"]["overall"] == judged.figures["quality"]
+    assert view.data["fidelity"]["synthetic"] == judged.figures["quality"]
     assert view.path.read_text() == render_html(judged)
 
 
