@@ -141,7 +141,7 @@ def test_jupyterlab_opens_on_the_workspaces_cluster_in_our_layout(
     expect(row).to_contain_text(re.compile(r"\d+ / 100000"))
     expect(row.locator("td").nth(10)).to_have_text(re.compile(r"\d"))  # time left
     # Bokeh draws a page when its connection to the scheduler stands.
-    expect(frame(page, "/individual-workers").locator(".bk-DataTable")).to_be_visible()
+    expect(frame(page, "/individual-workers").locator(".bk-DataTable").first).to_be_visible()
     frame(page, "/individual-task-stream").locator("canvas").first.wait_for()
     screenshot(page, "jupyterlab-layout")
     subprocess.run(cancel, env=lab.env, check=True)
