@@ -47,3 +47,9 @@ def record(bare: Path) -> Record:
         return run
 
     return record
+
+
+@pytest.fixture
+def run(record: Record) -> RunFolder:
+    """A seed table's task that is recorded and has not begun."""
+    return record(request("seed", rows=10))

@@ -17,11 +17,6 @@ from .conftest import Record, request
 
 
 @pytest.fixture
-def run(record: Record) -> RunFolder:
-    return record(request("seed", rows=10))
-
-
-@pytest.fixture
 def settings(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("GAN_LAB_RETRIES", "1")
     monkeypatch.setenv("GAN_LAB_RETRY_PAUSE_S", "0")

@@ -13,13 +13,6 @@ from gan_lab.errors import BadTable, TaskCancelled
 from gan_lab.settings import Settings, load_settings
 from gan_lab.workspace.run_folder import RunFolder
 
-from .conftest import Record, request
-
-
-@pytest.fixture
-def run(record: Record) -> RunFolder:
-    return record(request("seed", rows=10))
-
 
 @pytest.fixture
 def settings(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Settings:

@@ -96,7 +96,8 @@ class LifeTable:
             try:
                 rul, remaining = RulColumn.fit(table[roles.rul], elapsed, packed)
             except BadTable:  # one in time is usual; else it may count rows
-                time.wears_by_rows, elapsed = True, packed.age.astype(np.float64)
+                time.wears_by_rows = True
+                elapsed = time.elapsed(steps, packed)
                 rul, remaining = RulColumn.fit(table[roles.rul], elapsed, packed)
         parts = ColumnRoles(table, roles, packed)
         unknown = np.isnan(remaining[ends])

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gan_lab.synth.lives.packed import Floats, Ints
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
 
 MAX_LIVES = 5_000  # that the mixture is fitted to
 PRIOR_LIVES = 3.0  # of a condition, presumed to be like all lives
@@ -72,8 +76,6 @@ def shrunk_covariance(values: Floats) -> Floats:
 def _mixture(scores: Floats) -> tuple[Floats, Floats, Floats]:
     """Return shares, means and covariances of the components: lives that wear in different ways,
     though no label says so, are groups of their own."""
-    from sklearn.mixture import GaussianMixture
-
     lives, size = scores.shape
     if lives < 2:
         return np.ones(1), scores.mean(0)[None], np.zeros((1, size, size))
@@ -81,16 +83,22 @@ def _mixture(scores: Floats) -> tuple[Floats, Floats, Floats]:
         scores = np.random.default_rng(0).choice(scores, MAX_LIVES, replace=False)
     if lives >= MIXTURE_LIVES and scores.std(axis=0).max() > 1e-6:
         spread = scores.std(axis=0) + 1e-9
-        fits = [
-            GaussianMixture(k, covariance_type="tied", reg_covar=1e-3, n_init=10, random_state=0)
-            .fit(scores / spread)
-            for k in range(1, MAX_COMPONENTS + 1)
-        ]  # fmt: skip
-        bic = [fit.bic(scores / spread) for fit in fits]
-        best = 0
-        while best + 1 < len(bic) and bic[best] - bic[best + 1] > MIN_BIC_GAIN:
-            best += 1
-        if best:
-            found, covariance = fits[best], fits[best].covariances_ * np.outer(spread, spread)
-            return found.weights_, found.means_ * spread, np.repeat(covariance[None], best + 1, 0)
+        found = _tied_mixture(scores / spread, 1)
+        for components in range(2, MAX_COMPONENTS + 1):
+            more = _tied_mixture(scores / spread, components)
+            if found.bic(scores / spread) - more.bic(scores / spread) <= MIN_BIC_GAIN:
+                break
+            found = more
+        if (count := found.n_components) > 1:
+            covariance = found.covariances_ * np.outer(spread, spread)
+            return found.weights_, found.means_ * spread, np.repeat(covariance[None], count, 0)
     return np.ones(1), scores.mean(0)[None], shrunk_covariance(scores)[None]
+
+
+def _tied_mixture(scores: Floats, components: int) -> GaussianMixture:
+    """Fit so many components that share one covariance."""
+    from sklearn.mixture import GaussianMixture
+
+    return GaussianMixture(
+        components, covariance_type="tied", reg_covar=1e-3, n_init=10, random_state=0
+    ).fit(scores)
