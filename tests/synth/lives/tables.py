@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from gan_lab.schema import Roles, TrainConfig
+from gan_lab.synth.lives.prognosis import left_out
 from gan_lab.synth.lives.sequential import SequentialTVAE
+from gan_lab.synth.network.training import OnCheckpoint, OnEpoch
 
 ROLES = Roles(life="unit", time="t", rul="rul")
 MACHINE_ROLES = Roles(
@@ -19,9 +22,22 @@ SMALL = TrainConfig(
 )
 
 
-def fit(table: pd.DataFrame, roles: Roles = ROLES, **changed: object) -> SequentialTVAE:
-    """Fit a small model; `changed` are fields of its configuration."""
-    return SequentialTVAE.fit(table, roles, SMALL.model_copy(update=changed))
+def fit(
+    table: pd.DataFrame,
+    roles: Roles = ROLES,
+    on_epoch: OnEpoch | None = None,
+    resume: bytes | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
+    **changed: object,
+) -> SequentialTVAE:
+    """Fit a small model; `changed` are fields of its configuration.
+
+    One life judges its prognosis, which takes most of such a fit and which nothing drawn asks for.
+    """
+    config = SMALL.model_copy(update=changed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(left_out, "MAX_JUDGED", 1)
+        return SequentialTVAE.fit(table, roles, config, on_epoch, resume, on_checkpoint)
 
 
 def draw(model: SequentialTVAE, **request: Any) -> pd.DataFrame:

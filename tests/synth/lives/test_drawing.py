@@ -9,7 +9,6 @@ import pytest
 from gan_lab.synth.lives.sequential import SequentialTVAE
 from tests.synth.lives.tables import (
     MACHINE_ROLES,
-    SMALL,
     draw,
     fit,
     simple_lives,
@@ -65,7 +64,7 @@ def test_rare_words_are_of_each_seed_its_own() -> None:
 
 def test_a_single_life(table: pd.DataFrame) -> None:
     one = table[table["machine"] == 105]
-    drawn = draw(SequentialTVAE.fit(one, MACHINE_ROLES, SMALL), lives=3)
+    drawn = draw(fit(one, MACHINE_ROLES), lives=3)
     assert drawn["machine"].tolist() == np.repeat([1, 2, 3], len(one)).tolist()
 
 
@@ -73,5 +72,5 @@ def test_lives_of_one_row(table: pd.DataFrame) -> None:
     short = pd.concat(
         [table[table["machine"] < 110], table[table["machine"] >= 110].groupby("machine").tail(1)]
     )
-    drawn = draw(SequentialTVAE.fit(short, MACHINE_ROLES, SMALL), lives=50)
+    drawn = draw(fit(short, MACHINE_ROLES), lives=50)
     assert drawn.groupby("machine").size().min() == 1

@@ -26,21 +26,25 @@ from tests.synth.lives.tables import (
 )
 
 
-@pytest.mark.parametrize("interrupted", [2, 3, 5])
-def test_resumed_training_draws_the_same_rows(table: pd.DataFrame, interrupted: int) -> None:
+@pytest.fixture(scope="module")
+def whole(table: pd.DataFrame) -> tuple[SequentialTVAE, dict[int, bytes]]:
+    """A training that nothing interrupts, and its checkpoints by epoch."""
     states: dict[int, bytes] = {}
-    whole = SequentialTVAE.fit(
-        table,
-        MACHINE_ROLES,
-        SMALL,
-        on_checkpoint=lambda epoch, state: states.update({epoch: state()}),
-    )
-    resumed = SequentialTVAE.fit(table, MACHINE_ROLES, SMALL, resume=states[interrupted])
-    assert [e.epoch for e in resumed.history] == [e.epoch for e in whole.history]
+    model = fit(table, MACHINE_ROLES, on_checkpoint=lambda n, state: states.update({n: state()}))
+    return model, states
+
+
+@pytest.mark.parametrize("interrupted", [2, 3, 5])
+def test_resumed_training_draws_the_same_rows(
+    table: pd.DataFrame, whole: tuple[SequentialTVAE, dict[int, bytes]], interrupted: int
+) -> None:
+    model, states = whole
+    resumed = fit(table, MACHINE_ROLES, resume=states[interrupted])
+    assert [e.epoch for e in resumed.history] == [e.epoch for e in model.history]
     same = pd.testing.assert_frame_equal
-    same(draw(whole, rows=200), draw(resumed, rows=200), check_exact=True)
+    same(draw(model, rows=200), draw(resumed, rows=200), check_exact=True)
     with pytest.raises(BadParameter, match="another table"):
-        SequentialTVAE.fit(table.iloc[:-1], MACHINE_ROLES, SMALL, resume=states[interrupted])
+        fit(table.iloc[:-1], MACHINE_ROLES, resume=states[interrupted])
 
 
 @pytest.mark.slow
@@ -48,12 +52,12 @@ def test_training_resumed_around_the_return_to_the_best_weights_is_the_same(
     table: pd.DataFrame,
 ) -> None:
     """Held-out lives have it that the curve goes back to what it was some epochs ago."""
-    config, states = SMALL.model_copy(update={"epochs": 80}), dict[int, bytes]()
+    states: dict[int, bytes] = {}
 
     def keep(epoch: int, state: Callable[[], bytes]) -> None:
         states[epoch] = state()
 
-    whole = SequentialTVAE.fit(table, MACHINE_ROLES, config, on_checkpoint=keep)
+    whole = fit(table, MACHINE_ROLES, on_checkpoint=keep, epochs=80)
     numbers = {epoch: unpack(state, "The checkpoint")[1] for epoch, state in states.items()}
     back = next(
         epoch
@@ -62,7 +66,7 @@ def test_training_resumed_around_the_return_to_the_best_weights_is_the_same(
     )
     assert numbers[back]["numbers"]["best_epoch"] < back
     for interrupted in (back - 1, back, back + 1):
-        resumed = SequentialTVAE.fit(table, MACHINE_ROLES, config, resume=states[interrupted])
+        resumed = fit(table, MACHINE_ROLES, resume=states[interrupted], epochs=80)
         assert resumed.curve.level_share.any()
         for name, weights in whole.curve.state_dict().items():
             assert torch.equal(weights, resumed.curve.state_dict()[name]), name
@@ -77,7 +81,7 @@ def test_training_computes_on_one_thread_however_many_there_are(table: pd.DataFr
 
     torch.set_num_threads(2)
     try:
-        SequentialTVAE.fit(table, MACHINE_ROLES, SMALL, on_epoch=look)
+        fit(table, MACHINE_ROLES, on_epoch=look)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
@@ -91,7 +95,7 @@ def test_epochs_are_numbered_through_both_phases_and_can_be_stopped(table: pd.Da
         said.append(epoch)
         return epoch.epoch == 4
 
-    model = SequentialTVAE.fit(table, MACHINE_ROLES, SMALL, stop_at_four)
+    model = fit(table, MACHINE_ROLES, stop_at_four)
     assert [epoch.epoch for epoch in said] == [1, 2, 3, 4]
     assert all(epoch.epochs == 6 and np.isfinite(epoch.loss) for epoch in said)
     assert len(draw(model, rows=100)) == 100
@@ -99,21 +103,19 @@ def test_epochs_are_numbered_through_both_phases_and_can_be_stopped(table: pd.Da
 
 @pytest.mark.slow
 def test_held_out_lives_decide(table: pd.DataFrame) -> None:
-    many = SMALL.model_copy(update={"epochs": 2000})
-    model = SequentialTVAE.fit(table, MACHINE_ROLES, many)
+    model = fit(table, MACHINE_ROLES, epochs=2000)
     assert len(model.history) < 1000
     assert "held-out lives decided" in " ".join(model.notes())
 
 
 def test_a_checkpoint_belongs_to_the_roles_too() -> None:
-    table, states = simple_lives(), []
+    table, states = simple_lives(), list[bytes]()
     table["mode"] = of_each(table, np.array(["a", "b"])[np.arange(24) % 2])
     roles = ROLES.model_copy(update={"failure_mode": "mode"})
-    SequentialTVAE.fit(table, roles, SMALL, on_checkpoint=lambda _, state: states.append(state()))
+    fit(table, roles, lambda _: True, on_checkpoint=lambda _, state: states.append(state()))
     for left_out in ("rul", "failure_mode"):
         with pytest.raises(BadParameter, match="belongs to another table or configuration"):
-            other = roles.model_copy(update={left_out: None})
-            SequentialTVAE.fit(table, other, SMALL, resume=states[-1])
+            fit(table, roles.model_copy(update={left_out: None}), resume=states[-1])
 
 
 def test_held_out_lives_are_asked_in_both_phases() -> None:
@@ -132,7 +134,7 @@ def test_what_is_told_of_a_life_is_not_who_it_is() -> None:
     w = fitting.effects.mean.numpy()
     between = np.abs(w[mode].mean(axis=0) - w[~mode].mean(axis=0)).max()
     assert between < 0.5 * w.std(axis=0).max()
-    drawn = draw(SequentialTVAE.fit(rows, roles, SMALL), lives=200)
+    drawn = draw(fit(rows, roles), lives=200)
     levels = drawn.groupby("unit").agg({"mode": "first", "heat": "mean"})
     seen = rows.groupby("unit").agg({"mode": "first", "heat": "mean"})
     for kind in "ab":

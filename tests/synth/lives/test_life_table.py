@@ -15,7 +15,6 @@ from gan_lab.synth.lives.sequential import SequentialTVAE
 from tests.synth.lives.tables import (
     MACHINE_ROLES,
     ROLES,
-    SMALL,
     draw,
     fit,
     of_each,
@@ -24,28 +23,52 @@ from tests.synth.lives.tables import (
 )
 
 
-@pytest.mark.parametrize("name", ["rows", "left", "start"])
-def test_a_column_may_be_called_anything(name: str) -> None:
-    table = simple_lives()
-    table[name] = of_each(table, np.arange(24) * 37.5 + 500) + (
-        table["t"] if name == "start" else 0
-    )
-    drawn = draw(fit(table), lives=5)
+@pytest.fixture(scope="module")
+def odd() -> pd.DataFrame:
+    """Lives with columns of many kinds, some of which are lacking or have a name of our own."""
+    table, rng, lives = simple_lives(48), np.random.default_rng(0), np.arange(48)
+    table["rows"] = of_each(table, lives * 37.5 + 500)
+    table["left"] = table["rows"] / 2
+    table["start"] = table["rows"] + table["t"]
+    built = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(lives * 9, "D"))
+    table["built"] = of_each(table, built.where(lives % 3 > 0).to_numpy())
+    table["offset"] = of_each(table, np.where(lives % 3 == 1, np.nan, lives / 7))
+    table["serial"] = of_each(table, np.array([f"no {n}" for n in lives]))
+    table["site"] = of_each(table, np.array(["north", "south"])[lives % 2])
+    used = pd.Series((rng.random(len(table)) < 0.3).astype(int)).groupby(table["unit"]).cumsum()
+    table["fuel"] = 100 - used
+    table["stock"] = (table["fuel"] - table["fuel"].min()).astype("uint16")
+    table["to_go"] = 3 * table["rul"]
+    table["pad"] = (12 - 0.049 * used).round(3)
+    table["failed"] = table["rul"] == 0
+    table["heat"] += 9 * table["failed"]  # as a setting would
+    found = np.where(table["unit"] % 3 == 0, "smoke", "noise")
+    table["found"] = np.where(table["rul"] <= 2, found, None)
+    return table
+
+
+@pytest.fixture(scope="module")
+def odd_model(odd: pd.DataFrame) -> SequentialTVAE:
+    return fit(odd)
+
+
+@pytest.fixture(scope="module")
+def drawn(odd_model: SequentialTVAE) -> pd.DataFrame:
+    return draw(odd_model, lives=60)
+
+
+def test_a_column_may_be_called_anything(odd: pd.DataFrame, drawn: pd.DataFrame) -> None:
     assert (drawn.groupby("unit").size() == 40).all()
     assert (drawn.groupby("unit")["rul"].last() == 0).all()
     assert drawn["t"].between(0, 39).all()
-    assert drawn[name].between(table[name].min(), table[name].max()).all()
+    for name in ("rows", "left", "start"):
+        assert drawn[name].between(odd[name].min(), odd[name].max()).all()
 
 
-def test_a_number_of_a_life_that_some_lives_lack() -> None:
-    table = simple_lives(30)
-    built = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(30) * 9, "D"))
-    built[::3] = pd.NaT
-    table["built"] = of_each(table, built.to_numpy())
-    table["offset"] = of_each(table, np.where(np.arange(30) % 3 == 1, np.nan, np.arange(30) / 7))
-    drawn = draw(fit(table), lives=60).groupby("unit")[["built", "offset"]]
-    assert (drawn.nunique(dropna=False) == 1).all(axis=None)
-    assert drawn.first().isna().mean().tolist() == pytest.approx([1 / 3, 1 / 3], abs=0.05)
+def test_a_number_of_a_life_that_some_lives_lack(drawn: pd.DataFrame) -> None:
+    each = drawn.groupby("unit")[["built", "offset"]]
+    assert (each.nunique(dropna=False) == 1).all(axis=None)
+    assert each.first().isna().mean().tolist() == pytest.approx([1 / 3, 1 / 3], abs=0.05)
 
 
 def test_a_category_that_some_lives_lack() -> None:
@@ -59,33 +82,32 @@ def test_a_category_that_some_lives_lack() -> None:
     assert gone.mean() == pytest.approx(0.25 + 0.75 * 0.1, abs=0.05)
 
 
-def test_what_is_used_up_only_falls() -> None:
-    table, rng = simple_lives(), np.random.default_rng(0)
-    used = pd.Series((rng.random(len(table)) < 0.3).astype(int)).groupby(table["unit"]).cumsum()
-    table["fuel"] = 100 - used
-    table["stock"] = (table["fuel"] - table["fuel"].min()).astype("uint16")
-    table["to_go"] = 3 * table["rul"]
-    table["pad"] = (12 - 0.049 * used).round(3)
-    model = fit(table)
-    assert [(t.name, t.counter) for t in model.table.sensors[1:]] == [
-        ("fuel", True), ("stock", True), ("to_go", False), ("pad", True),
-    ]  # fmt: skip
-    drawn = draw(model, lives=60)
+def test_what_is_used_up_only_falls(
+    odd: pd.DataFrame, odd_model: SequentialTVAE, drawn: pd.DataFrame
+) -> None:
+    counters = {column.name for column in odd_model.table.sensors if column.counter}
+    assert counters & {"fuel", "stock", "pad", "to_go"} == {"fuel", "stock", "pad"}
     assert drawn["stock"].dtype == "uint16"
     assert (drawn["pad"] == drawn["pad"].round(3)).all()
-    assert drawn["fuel"].min() >= table["fuel"].min()
+    assert drawn["fuel"].min() >= odd["fuel"].min()
     falls = drawn["fuel"].groupby(drawn["unit"]).diff().dropna()
     assert set(falls) == {-1, 0}
     assert falls.mean() == pytest.approx(-0.3, abs=0.05)
 
 
-def test_a_name_of_each_life_tells_the_networks_nothing() -> None:
-    table = simple_lives()
-    table["serial"] = of_each(table, np.array([f"no {n}" for n in range(24)]))
-    table["site"] = of_each(table, np.array(["north", "south"])[np.arange(24) % 2])
-    model = fit(table)
-    assert [model.table.conditions.groups[group].name for group in model.table.inputs] == ["site"]
-    assert set(draw(model, lives=10)["serial"]) <= set(table["serial"])
+def test_a_name_of_each_life_tells_the_networks_nothing(
+    odd: pd.DataFrame, odd_model: SequentialTVAE, drawn: pd.DataFrame
+) -> None:
+    table = odd_model.table
+    told = [table.conditions.groups[group].name for group in table.inputs]
+    assert "site" in told and "serial" not in told
+    assert set(drawn["serial"]) <= set(odd["serial"])
+
+
+def test_what_tells_that_a_life_has_ended_is_told_there_only(drawn: pd.DataFrame) -> None:
+    assert (drawn["failed"] == (drawn["rul"] == 0)).all()
+    assert (drawn["found"].notna() == (drawn["rul"] <= 2)).all()
+    assert (drawn["found"].dropna() == "smoke").mean() == pytest.approx(1 / 3, abs=0.15)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +154,7 @@ def test_tables_without_a_role(table: pd.DataFrame, dropped: list[str]) -> None:
 def test_lives_of_numbers_alone_or_of_words_alone(table: pd.DataFrame, kept: list[str]) -> None:
     fewer = table[["machine", "rul", *kept]]
     roles = Roles(life="machine", rul="rul")
-    drawn = draw(SequentialTVAE.fit(fewer, roles, SMALL), lives=60)
+    drawn = draw(fit(fewer, roles), lives=60)
     for name in kept:
         assert drawn[name].isna().mean() == pytest.approx(fewer[name].isna().mean(), abs=0.03)
         if drawn[name].dtype.kind in "if":
@@ -164,7 +186,7 @@ def test_what_cannot_be_modelled_is_refused_by_name(
         wrong[column] = wrong[column].astype(float)
         wrong.loc[3, column] = values
     with pytest.raises(BadTable, match=named):
-        SequentialTVAE.fit(wrong, MACHINE_ROLES, SMALL)
+        fit(wrong, MACHINE_ROLES)
 
 
 @pytest.mark.parametrize("kept", [["mode"], ["state"], ["mode", "size"]])
@@ -177,7 +199,7 @@ def test_a_table_may_have_no_number_to_learn(kept: list[str]) -> None:
         state="state" if "state" in kept else None,
     )  # fmt: skip
     table = table[["unit", "t", "rul", *kept]]
-    drawn = draw(SequentialTVAE.fit(table, roles, SMALL), lives=5)
+    drawn = draw(fit(table, roles), lives=5)
     assert list(drawn) == list(table) and (drawn.groupby("unit")["rul"].last() == 0).all()
 
 
@@ -218,23 +240,10 @@ def test_a_rul_that_counts_rows_falls_by_rows_however_long_each_took() -> None:
 def test_capped_and_censored_lives(table: pd.DataFrame) -> None:
     cut = table[(table["machine"] % 2 == 0) | (table["rul"] > 10)].copy()
     cut["rul"] = cut["rul"].clip(upper=25)
-    drawn = draw(SequentialTVAE.fit(cut, MACHINE_ROLES, SMALL), lives=100)
+    drawn = draw(fit(cut, MACHINE_ROLES), lives=100)
     assert drawn["rul"].max() == 25
     ends = drawn.groupby("machine")["rul"].last()
     assert (ends > 5).mean() == pytest.approx(0.5, abs=0.15)
-
-
-def test_what_tells_that_a_life_has_ended_is_told_there_only() -> None:
-    table = simple_lives()
-    table["failed"] = table["rul"] == 0
-    table["heat"] += 9 * table["failed"]  # as a setting would
-    table["found"] = np.where(
-        table["rul"] <= 2, np.where(table["unit"] % 3 == 0, "smoke", "noise"), None
-    )
-    drawn = draw(fit(table), lives=60)
-    assert (drawn["failed"] == (drawn["rul"] == 0)).all()
-    assert (drawn["found"].notna() == (drawn["rul"] <= 2)).all()
-    assert (drawn["found"].dropna() == "smoke").mean() == pytest.approx(1 / 3, abs=0.15)
 
 
 def test_a_code_of_the_last_row_goes_with_the_failure_mode() -> None:

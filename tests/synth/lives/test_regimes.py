@@ -11,7 +11,6 @@ from gan_lab.errors import BadParameter
 from gan_lab.schema import TrainConfig
 from gan_lab.synth.lives.packed import Packed
 from gan_lab.synth.lives.regimes import find_regimes, levels_of
-from gan_lab.synth.lives.sequential import SequentialTVAE
 from gan_lab.synth.lives.training_lives import TrainingLives
 from tests.synth.lives.tables import MACHINE_ROLES, SMALL
 
@@ -67,15 +66,14 @@ def test_a_further_column_must_explain_more() -> None:
     assert len(np.unique(regime)) == 6
 
 
-@pytest.mark.slow
 def test_regimes_are_found_and_can_be_overruled(table: pd.DataFrame) -> None:
     fewer = table.drop(columns=["state"])
     roles = MACHINE_ROLES.model_copy(update={"state": None})
-    assert SequentialTVAE.fit(fewer, roles, SMALL).table.regime_columns == ["speed"]
+    assert TrainingLives(fewer, roles, SMALL).table.regime_columns == ["speed"]
     none = SMALL.model_copy(update={"regimes": "none"})
-    assert SequentialTVAE.fit(fewer, roles, none).table.regimes == 1
+    assert TrainingLives(fewer, roles, none).table.regimes == 1
     with pytest.raises(BadParameter, match="'heat' cannot make the regimes"):
-        SequentialTVAE.fit(fewer, roles, SMALL.model_copy(update={"regimes": "heat"}))
+        TrainingLives(fewer, roles, SMALL.model_copy(update={"regimes": "heat"}))
 
 
 def test_levels_are_found_in_noisy_settings_and_not_in_a_load() -> None:

@@ -34,7 +34,7 @@ def test_gaps_come_as_often_and_in_such_runs(model: SequentialTVAE, table: pd.Da
 
 def test_unequal_steps(table: pd.DataFrame) -> None:
     thinned = table.sample(frac=0.7, random_state=0).sort_index()
-    drawn = draw(SequentialTVAE.fit(thinned, MACHINE_ROLES, SMALL), lives=50)
+    drawn = draw(fit(thinned, MACHINE_ROLES), lives=50)
     steps = drawn.groupby("machine")["time"].diff().dropna().dt.total_seconds() / 3600
     real = thinned.groupby("machine")["time"].diff().dropna().dt.total_seconds() / 3600
     assert set(steps) <= set(real)

@@ -8,17 +8,12 @@ import pytest
 
 from gan_lab.schema import Roles
 from gan_lab.synth.lives.packed import Packed
-from gan_lab.synth.lives.sequential import SequentialTVAE
-from tests.synth.lives.tables import (
-    MACHINE_ROLES,
-    SMALL,
-    draw,
-)
+from tests.synth.lives.tables import MACHINE_ROLES, draw, fit
 
 
 @pytest.mark.slow
 def test_wear_shows_in_the_lives_that_are_drawn(table: pd.DataFrame) -> None:
-    model = SequentialTVAE.fit(table, MACHINE_ROLES, SMALL.model_copy(update={"epochs": 120}))
+    model = fit(table, MACHINE_ROLES, epochs=120)
     drawn = draw(model, lives=100)
     for rows in (table, drawn):
         hot = rows[rows["rul"] < 3].groupby("failure_mode")["heat"].mean()
@@ -34,8 +29,8 @@ def test_lives_differ_in_categories() -> None:
     shares = np.where(np.arange(30) % 2, 0.85, 0.15).repeat(40)
     table = pd.DataFrame({"unit": np.arange(1200) // 40, "door": rng.random(1200) < shares})
     table["heat"] = rng.normal(size=1200)
-    config = SMALL.model_copy(update={"epochs": 80, "early_stopping": False})
-    drawn = draw(SequentialTVAE.fit(table, Roles(life="unit"), config), lives=60)
+    model = fit(table, Roles(life="unit"), epochs=80, early_stopping=False)
+    drawn = draw(model, lives=60)
     spread, real = (rows.groupby("unit")["door"].mean().std() for rows in (drawn, table))
     assert spread == pytest.approx(real, rel=0.2)
 
@@ -46,7 +41,7 @@ def test_what_scatters_more_the_more_it_is_worn() -> None:
     rows = pd.DataFrame({"unit": packed.life, "t": packed.age, "rul": 99 - packed.age})
     rows["rough"] = (1 + 6 * worn) * rng.normal(size=len(rows))  # no level: a mean of 0 throughout
     rows["heat"] = 5 * worn + rng.normal(size=len(rows))
-    model = SequentialTVAE.fit(rows, Roles(life="unit", time="t", rul="rul"), SMALL)
+    model = fit(rows)
     drawn = draw(model, lives=60)
     late, early = (
         [t[t["rul"].between(*span)]["rough"].std() for t in (drawn, rows)]

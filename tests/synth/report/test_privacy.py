@@ -53,10 +53,17 @@ def test_of_equal_rows_none_is_nearer() -> None:
     assert found.low < 0.5 < found.high  # type: ignore[operator]
 
 
-@pytest.mark.parametrize(("lives", "held"), [(16, 4), (80, 20)])
-def test_the_verdict_does_not_turn_on_the_draw(lives: int, held: int) -> None:
-    """No second real sample in twenty is accused, and every planted memory is found."""
-    for seed in range(20):
+@pytest.mark.parametrize(
+    ("lives", "held", "seeds"),
+    [
+        (16, 4, range(4)),
+        pytest.param(16, 4, range(4, 20), marks=pytest.mark.slow),
+        pytest.param(80, 20, range(12), marks=pytest.mark.slow),
+    ],
+)
+def test_the_verdict_does_not_turn_on_the_draw(lives: int, held: int, seeds: range) -> None:
+    """No second real sample is accused, and every planted memory is found."""
+    for seed in seeds:
         drawn, train, holdout = three(seed, (lives, lives, held))
         alike = figures((drawn, train, holdout)).memory
         planted = figures((noisy(train, 0.2, seed), train, holdout)).memory
@@ -64,6 +71,7 @@ def test_the_verdict_does_not_turn_on_the_draw(lives: int, held: int) -> None:
         assert max(each.low or 0 for each in planted.values()) > 0.5, seed
 
 
+@pytest.mark.slow
 def test_thousands_of_lives_are_judged_in_seconds() -> None:
     tables = wearing(300, 0, 12), wearing(2_100, 1, 12), wearing(400, 2, 12)
     start = time.perf_counter()

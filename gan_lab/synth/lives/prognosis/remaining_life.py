@@ -272,5 +272,6 @@ def interpolate(values: Floats, lengths: Floats, wanted: Floats) -> Floats:
     """Return values (entries, lengths) at wanted lengths (entries, n) by a cubic spline over the
     logarithm of the length; beyond its ends as there."""
     log, at = np.log(lengths), np.log(wanted.clip(lengths[0], lengths[-1]))
-    lines = zip(values, at, strict=True)
-    return np.stack([CubicSpline(log, line)(each) for line, each in lines])
+    piece = (np.searchsorted(log, at, side="right") - 1).clip(0, len(log) - 2)
+    coefficients = CubicSpline(log, values, axis=1).c[:, piece, np.arange(len(at))[:, None]]
+    return np.asarray(sum(c * (at - log[piece]) ** (3 - k) for k, c in enumerate(coefficients)))
