@@ -147,11 +147,14 @@ def test_what_is_not_ours_is_not_shown_and_what_is_damaged_is(tmp_path: Path) ->
     assert told.startswith(f"{damaged.path / 'result.json'} is damaged: ")
 
 
-def test_who_looks_gets_the_last_table_at_once_and_soon_the_next(tmp_path: Path) -> None:
+def test_who_looks_gets_the_last_table_at_once_and_soon_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_index, "REFRESH_EVERY_S", 0.02)
     (first,) = make_history(tmp_path, 1, ("success",))
     index = RunIndex(load_settings(), nobody)
+    assert not index.look().complete  # at once, before a thread has read the folders
     threading.Thread(target=index.keep_fresh, daemon=True).start()
-    assert not index.look().complete  # at once, while a thread reads the folders
     until(lambda: index.look().complete)
     assert [row["task_id"] for row in index.look().rows] == [first.task_id]
     spec = first.spec.model_copy(update={"task_id": "11111111-2222-3333-4444-555555555555"})

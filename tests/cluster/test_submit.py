@@ -33,12 +33,12 @@ from gan_lab.schema import (
     configure,
 )
 from gan_lab.settings import load_settings
-from gan_lab.synth.lives.sequential import SequentialTVAE
 from gan_lab.synth.simulator.simulate import simulate
 from gan_lab.wire.follow import follow
 from gan_lab.workspace.profiles import load_profile
 from gan_lab.workspace.run_folder import MODEL, RunFolder
 from gan_lab.workspace.runs import all_runs, create_run
+from tests.synth.lives.tables import fit
 
 SMALL = {"model": "tabular", "batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
 MACHINE = "motor_abb_m3bp_002"
@@ -49,7 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """The run of a small training of lives that is done."""
     profile = load_profile(MACHINE)
     config = TrainConfig(epochs=4, compress_dims=(16,), decompress_dims=(16,))
-    model = SequentialTVAE.fit(simulate(profile, SeedConfig(rows=2000)), profile.roles, config)
+    model = fit(simulate(profile, SeedConfig(rows=2000)), profile.roles, config)
     spec = TaskSpec(
         task_id=str(uuid.uuid4()), kind="train", machine_id=MACHINE, config=config.model_dump()
     )

@@ -11,18 +11,16 @@ import pytest
 from gan_lab.errors import BadParameter
 from gan_lab.notebook.fan_chart import FanChart
 from gan_lab.notebook.prognosis import Prognosis
-from gan_lab.schema import TrainConfig
-from gan_lab.synth.lives.sequential import SequentialTVAE
 from gan_lab.workspace.profiles import Profile, Sensor
 from tests.synth.lives.prognosis.conftest import CONFIG, ROLES, cut, lives
+from tests.synth.lives.tables import fit
 
 RUNNING, LEFT = cut(lives(6, seed=5, first=50))
 
 
 @pytest.fixture(scope="module")
 def answer() -> Prognosis:
-    config = TrainConfig(**CONFIG.model_dump() | {"epochs": 6})
-    found = SequentialTVAE.fit(lives(12, seed=1), ROLES, config).prognose(RUNNING)
+    found = fit(lives(12, seed=1), ROLES, CONFIG, epochs=6).prognose(RUNNING)
     heat = Sensor(unit="degC", minimum=0, typical=60, maximum=90)
     profile = Profile(machine_id="press", roles=ROLES, sensors={"heat": heat})
     return Prognosis(**vars(found), rows=RUNNING, profile=profile)

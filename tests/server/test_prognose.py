@@ -8,11 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gan_lab.schema import TaskSpec, TrainConfig
+from gan_lab.schema import TaskSpec
 from gan_lab.synth.lives.sequential import SequentialTVAE
 from gan_lab.workspace.run_folder import MODEL
 from gan_lab.workspace.runs import create_run
 from tests.synth.lives.prognosis.conftest import CONFIG, ROLES, cut, lives
+from tests.synth.lives.tables import fit
 
 PATH = "/api/gan/machines/press_31/prognose"
 
@@ -20,8 +21,7 @@ PATH = "/api/gan/machines/press_31/prognose"
 @pytest.fixture(scope="module")
 def trained(quiet_home: Path, jupyter: object) -> SequentialTVAE:
     """The model of a training that has ended."""
-    config = TrainConfig(**CONFIG.model_dump() | {"epochs": 6})
-    model = SequentialTVAE.fit(lives(12, seed=1), ROLES, config)
+    model = fit(lives(12, seed=1), ROLES, CONFIG, epochs=6)
     run = create_run(
         TaskSpec(task_id=str(uuid.uuid4()), kind="train", machine_id="press_31", config={}),
         quiet_home,

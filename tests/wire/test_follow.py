@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from gan_lab.settings import Settings
+from gan_lab.wire import follow as follow_module
 from gan_lab.wire.announce import Announcer
-from gan_lab.wire.follow import CHECK_FOLDER_S, follow
+from gan_lab.wire.follow import follow
 from gan_lab.workspace.run_folder import EVENTS, RunFolder
 from tests.wire.conftest import end, say_some
 
@@ -63,8 +64,9 @@ def test_fifty_watchers_see_the_same(run: RunFolder, settings: Settings) -> None
 
 
 def test_a_reader_waits_for_the_last_word_of_a_writer_who_has_recorded_the_end(
-    run: RunFolder, settings: Settings
+    run: RunFolder, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(follow_module, "CHECK_FOLDER_S", 0.1)
     announcer = Announcer(run, settings)
     run.lease.take("writer", 60)
     say_some(announcer, 1, 2)
@@ -72,7 +74,7 @@ def test_a_reader_waits_for_the_last_word_of_a_writer_who_has_recorded_the_end(
     seen: list[int] = []
     reader = threading.Thread(target=lambda: seen.extend(e.seq for e in follow(run, settings)))
     reader.start()
-    reader.join(3 * CHECK_FOLDER_S)
+    reader.join(0.3)
     assert reader.is_alive()
     announcer.say("completed", 2, 2, "Done")
     run.lease.drop("writer")

@@ -25,16 +25,17 @@ SMALL = TrainConfig(
 def fit(
     table: pd.DataFrame,
     roles: Roles = ROLES,
+    config: TrainConfig = SMALL,
     on_epoch: OnEpoch | None = None,
     resume: bytes | None = None,
     on_checkpoint: OnCheckpoint | None = None,
     **changed: object,
 ) -> SequentialTVAE:
-    """Fit a small model; `changed` are fields of its configuration.
+    """Fit a model, by default a small one; `changed` are fields of its configuration.
 
     One life judges its prognosis, which takes most of such a fit and which nothing drawn asks for.
     """
-    config = SMALL.model_copy(update=changed)
+    config = config.model_copy(update=changed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(left_out, "MAX_JUDGED", 1)
         return SequentialTVAE.fit(table, roles, config, on_epoch, resume, on_checkpoint)

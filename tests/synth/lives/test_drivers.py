@@ -15,6 +15,8 @@ from gan_lab.synth.lives.drivers import Drivers, find_drivers
 from gan_lab.synth.lives.memory import Autoregression
 from gan_lab.synth.lives.packed import Floats, Packed
 from gan_lab.synth.lives.sequential import SequentialTVAE
+from gan_lab.synth.lives.training_lives import TrainingLives
+from tests.synth.lives.tables import fit
 
 ROLES = Roles(life="unit", time="hour", rul="rul")
 CONFIG = TrainConfig(seed=1, epochs=60)
@@ -71,10 +73,10 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def model(table: pd.DataFrame) -> SequentialTVAE:
-    return SequentialTVAE.fit(table, ROLES, CONFIG)
+    return fit(table, ROLES, CONFIG)
 
 
-def driving(model: SequentialTVAE) -> list[str]:
+def driving(model: SequentialTVAE | TrainingLives) -> list[str]:
     return [model.table.sensors[track].name for track in model.drivers.tracks]
 
 
@@ -94,7 +96,7 @@ def test_a_winding_is_as_warm_as_its_own_load_makes_it(
 ) -> None:
     assert driving(model) == ["load"]
     assert model.notes()[0].endswith("one regime, the other numbers follow load.")
-    alone = SequentialTVAE.fit(table, ROLES, CONFIG.model_copy(update={"drivers": "none"}))
+    alone = fit(table, ROLES, CONFIG, drivers="none")
     assert not driving(alone)
     real = strays(table)
     ours, without = (strays(pd.concat(each.sample(lives=40))) for each in (model, alone))
@@ -120,7 +122,7 @@ def test_a_load_that_stops_and_whose_sensor_is_noisy() -> None:
     """In a state that knows no load the driver is still, and what it heated cools down."""
     table = loaded_machines(noise=0.02, stops=True)
     roles = ROLES.model_copy(update={"state": "state"})
-    model = SequentialTVAE.fit(table, roles, CONFIG)
+    model = fit(table, roles, CONFIG)
     assert driving(model) == ["load"]
     drawn = pd.concat(model.sample(lives=40))
     assert (drawn.loc[drawn["state"] == "off", "load"] == 0).all()
@@ -144,9 +146,7 @@ def test_what_follows_is_told_the_driver_that_is_written(
 
 
 def test_a_load_without_memory_is_left_to_its_own_row() -> None:
-    assert not driving(
-        SequentialTVAE.fit(loaded_machines(memory=0.0), ROLES, TrainConfig(epochs=2))
-    )
+    assert not driving(TrainingLives(loaded_machines(memory=0.0), ROLES, CONFIG))
 
 
 def test_what_drives_is_found_among_what_does_not() -> None:
@@ -170,16 +170,15 @@ def test_what_drives_is_found_among_what_does_not() -> None:
     assert find_drivers(every, columns[few], nothing[few], Packed(np.full(5, 150))) == []
 
 
-@pytest.mark.slow
 def test_drivers_can_be_named_and_a_wrong_name_is_refused(table: pd.DataFrame) -> None:
-    short = CONFIG.model_copy(update={"epochs": 3, "drivers": "vibration, hum"})
-    assert driving(SequentialTVAE.fit(table, ROLES, short)) == ["vibration", "hum"]
+    two = CONFIG.model_copy(update={"drivers": "vibration, hum"})
+    assert driving(TrainingLives(table, ROLES, two)) == ["vibration", "hum"]
     named = table.rename(columns={"load": "load, kW"})
-    config = short.model_copy(update={"drivers": "load, kW"})
-    assert driving(SequentialTVAE.fit(named, ROLES, config)) == ["load, kW"]
+    config = CONFIG.model_copy(update={"drivers": "load, kW"})
+    assert driving(TrainingLives(named, ROLES, config)) == ["load, kW"]
     gaps = table.assign(hum=table["hum"].where(table.index % 9 > 0))
     with pytest.raises(BadParameter, match="'hum' cannot be a driver.*winding, load, vibration"):
-        SequentialTVAE.fit(gaps, ROLES, short)
+        TrainingLives(gaps, ROLES, two)
 
 
 def test_a_named_driver_follows_nothing_but_its_own_past_and_nothing_grows() -> None:
@@ -207,16 +206,16 @@ def test_a_named_driver_follows_nothing_but_its_own_past_and_nothing_grows() -> 
 
 @pytest.mark.slow
 def test_a_training_with_drivers_resumes_and_is_saved(table: pd.DataFrame, tmp_path: Path) -> None:
-    config, states = CONFIG.model_copy(update={"epochs": 6}), dict[int, bytes]()
+    states: dict[int, bytes] = {}
 
     def keep(epoch: int, state: Callable[[], bytes]) -> None:
         states[epoch] = state()
 
-    whole = SequentialTVAE.fit(table, ROLES, config, on_checkpoint=keep)
+    whole = fit(table, ROLES, on_checkpoint=keep)
     assert driving(whole) == ["load"]
     wanted = pd.concat(whole.sample(rows=300, seed=3))
     for interrupted in (2, 4):
-        resumed = SequentialTVAE.fit(table, ROLES, config, resume=states[interrupted])
+        resumed = fit(table, ROLES, resume=states[interrupted])
         pd.testing.assert_frame_equal(pd.concat(resumed.sample(rows=300, seed=3)), wanted)
     whole.save(tmp_path / "model")
     loaded = SequentialTVAE.load(tmp_path / "model")

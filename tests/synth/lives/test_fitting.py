@@ -95,7 +95,7 @@ def test_epochs_are_numbered_through_both_phases_and_can_be_stopped(table: pd.Da
         said.append(epoch)
         return epoch.epoch == 4
 
-    model = fit(table, MACHINE_ROLES, stop_at_four)
+    model = fit(table, MACHINE_ROLES, on_epoch=stop_at_four)
     assert [epoch.epoch for epoch in said] == [1, 2, 3, 4]
     assert all(epoch.epochs == 6 and np.isfinite(epoch.loss) for epoch in said)
     assert len(draw(model, rows=100)) == 100
@@ -112,7 +112,9 @@ def test_a_checkpoint_belongs_to_the_roles_too() -> None:
     table, states = simple_lives(), list[bytes]()
     table["mode"] = of_each(table, np.array(["a", "b"])[np.arange(24) % 2])
     roles = ROLES.model_copy(update={"failure_mode": "mode"})
-    fit(table, roles, lambda _: True, on_checkpoint=lambda _, state: states.append(state()))
+    fit(
+        table, roles, on_epoch=lambda _: True, on_checkpoint=lambda _, state: states.append(state())
+    )
     for left_out in ("rul", "failure_mode"):
         with pytest.raises(BadParameter, match="belongs to another table or configuration"):
             fit(table, roles.model_copy(update={left_out: None}), resume=states[-1])
