@@ -8,7 +8,6 @@ from typing import Any
 
 import nbformat
 import pytest
-from nbconvert.exporters import HTMLExporter
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import SCREENSHOTS, Lab, run_all, saved, screenshot
@@ -52,7 +51,7 @@ def test_a_lesson_runs_on_a_fresh_machine_and_needs_no_kernel_to_be_read(
     outputs = saved(page, lab, file, "✓ done")
     assert not [output for output in outputs if output["output_type"] == "error"]
     assert "widget-view" not in str(outputs)
-    html, _ = HTMLExporter().from_notebook_node(lab.read(file))
+    html = exported(lab.read(file))
     assert "Loading widget" not in html
     assert "data:image/" in html
     if name == "04-fleet":
@@ -87,6 +86,13 @@ def smaller(lab: Lab, name: str) -> str:
     return path.name
 
 
+def exported(notebook: Any) -> str:
+    """What nbconvert makes of a notebook; it is loaded here, for a second, and in no other test."""
+    from nbconvert.exporters import HTMLExporter
+
+    return str(HTMLExporter().from_notebook_node(notebook)[0])
+
+
 def papermill_left_as_much(lab: Lab) -> None:
     """Look at the notebook that the fleet has executed for its machine, where nobody watched."""
     (path,) = (lab.home / "runs" / "fleets").glob("*/motor_siemens_001.ipynb")
@@ -102,5 +108,5 @@ def papermill_left_as_much(lab: Lab) -> None:
     assert sum(any(kind in o.get("data", {}) for kind in pictures) for o in outputs) >= 5
     for split, rows in (("train", 600), ("val", 100), ("test", 100)):
         assert f"'{split}': {{'rows': {rows}" in said
-    html, _ = HTMLExporter().from_notebook_node(notebook)
+    html = exported(notebook)
     assert "Loading widget" not in html

@@ -11,7 +11,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distributed.dashboard.scheduler import template_variables
 from distributed.http.scheduler.info import IndividualPlots
 from distributed.http.utils import RequestHandler
 from prometheus_client import REGISTRY
@@ -37,6 +36,13 @@ POLICY = (
     "default-src 'none'; connect-src 'self'; img-src 'self'; style-src 'self' 'unsafe-inline'; "
     "script-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'"
 )
+
+
+def navigation(scheduler: Any) -> list[str]:
+    """Return the names of the dashboard's pages; what is added here is shown on all of them."""
+    from distributed.dashboard.scheduler import template_variables  # loads Bokeh, for two seconds
+
+    return template_variables(scheduler)["pages"]
 
 
 def select(table: RunTable, state: str = "", machine: str = "", fleet: str = "") -> dict[str, Any]:
@@ -79,7 +85,7 @@ class PageHandler(_Handler):
     def get(self) -> None:
         """Write the page with the dashboard's own navigation."""
         nonce = secrets.token_urlsafe(16)
-        pages = map(escape, template_variables(self.server)["pages"])
+        pages = map(escape, navigation(self.server))
         links = "".join(f'<li><a href="{page}">{page.title()}</a></li>' for page in pages)
         self.set_header("Content-Security-Policy", POLICY.format(nonce=nonce))
         states = {name: asdict(BY_NAME[name]) for name in (*STATUS_NAMES, "cancelling")}
@@ -155,9 +161,9 @@ def dask_setup(scheduler: Scheduler) -> None:
     scheduler.http_application.add_handlers(
         r".*", [(prefix + path, handler, options) for path, handler, options in routes]
     )
-    pages = template_variables(scheduler)["pages"]
-    if "lab" not in pages:
-        pages.insert(0, "lab")
+    names = navigation(scheduler)
+    if "lab" not in names:
+        names.insert(0, "lab")
     for known in list(REGISTRY._collector_to_names):
         if isinstance(known, LabCollector):
             REGISTRY.unregister(known)
