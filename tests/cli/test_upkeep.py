@@ -26,6 +26,7 @@ from gan_lab.cluster.queue import statuses
 from gan_lab.cluster.recipe import perform
 from gan_lab.schema import TaskSpec
 from gan_lab.settings import load_settings
+from gan_lab.wire import follow
 from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, fleet_folders
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import all_runs, create_run
@@ -292,6 +293,7 @@ def test_clean_takes_old_fleets_that_have_ended(
 def test_a_task_that_waits_says_so_where_there_is_no_terminal(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(follow, "CHECK_FOLDER_S", 0.01)
     run = create_run(TaskSpec(task_id=IDS[0], kind="seed", machine_id="press", config={}))
 
     class Screen(io.StringIO):

@@ -79,7 +79,10 @@ def test_what_does_not_stop_loses_its_worker_and_nobody_else_does(
     until_epoch(other, 1)
     run, future = give(stubborn)
     worker = psutil.Process(until_begun(run))
-    now = run.cancel()
+    with ExitStack() as looking:  # nor is it restarted before anybody has looked
+        with run.lease.claim():  # it is not to stop with the lock in its hand
+            looking.enter_context(standing_still(worker.pid))
+        now = run.cancel()
     assert (now.state, now.message) == (State.RUNNING, "Cancelling")
     assert now.metadata["cancelling"]
     run.wait(timeout=60)

@@ -31,6 +31,7 @@ def trained(quiet_home: Path, jupyter: object) -> SequentialTVAE:
     return model
 
 
+@pytest.mark.slow  # the server loads torch for it
 def test_units_are_answered_as_in_python_and_a_bad_table_is_refused(
     api: httpx.Client, trained: SequentialTVAE, tmp_path: Path
 ) -> None:
