@@ -12,14 +12,20 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, FrameLocator, Page, expect
-from playwright.sync_api import TimeoutError as PlaywrightTimeout
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    FrameLocator,
+    Page,
+    WebSocketRoute,
+    expect,
+)
 
 from gan_lab.settings import Settings
 from gan_lab.task_states import BY_NAME
 from gan_lab.wire.announce import Announcer
 from gan_lab.workspace.run_folder import RunFolder
-from tests.browser.conftest import SCREENSHOTS, Lab, wait_for_kernel
+from tests.browser.conftest import SCREENSHOTS, Lab, set_theme, wait_for_kernel
 from tests.cluster.history import FLEETS, SENTENCE, STATES, make_history, pending, serve_dashboard
 
 pytestmark = pytest.mark.slow
@@ -112,6 +118,29 @@ def test_a_hundred_tasks_in_all_states(page: Page, history: tuple[Path, list[Run
     expect(curves).to_have_count(0)
 
 
+@pytest.mark.parametrize("trouble", ["closed", "silent"])
+def test_a_plot_of_dasks_that_did_not_come_is_asked_for_again(
+    browser: Browser, history: tuple[Path, list[RunFolder]], trouble: str
+) -> None:
+    opened: list[WebSocketRoute] = []
+
+    def first_in_vain(socket: WebSocketRoute) -> None:
+        opened.append(socket)
+        if len(opened) > 1:
+            socket.connect_to_server()
+        elif trouble == "closed":
+            socket.close()
+
+    home, runs = history
+    page = browser.new_page()
+    page.route_web_socket("**/ws", first_in_vain)
+    with serve_dashboard(home, pending(runs)) as url:
+        page.goto(f"{url}/individual-workers")
+        page.locator(".bk-DataTable").first.wait_for()
+    assert len(opened) == 2
+    page.close()
+
+
 def screenshot(page: Page, name: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
@@ -141,10 +170,15 @@ def test_jupyterlab_opens_on_the_workspaces_cluster_in_our_layout(
     row = ours.locator(f"{ROWS}[data-task='{task_id}']")
     expect(row).to_contain_text(re.compile(r"\d+ / 100000"))
     expect(row.locator("td").nth(10)).to_have_text(re.compile(r"\d"))  # time left
-    # Bokeh draws a page when its connection to the scheduler stands.
-    wait_until_drawn(page, "/individual-workers", ".bk-DataTable")
-    wait_until_drawn(page, "/individual-task-stream", "canvas")
-    screenshot(page, "jupyterlab-layout")
+    frame(page, "/individual-workers").locator(".bk-DataTable").first.wait_for()
+    frame(page, "/individual-task-stream").locator("canvas").first.wait_for()
+    for width in (1600, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert ours.locator("table").evaluate(BEYOND) < 1  # nothing is cut
+        for theme, paper in (("dark", "rgb(17, 17, 17)"), ("light", "rgb(255, 255, 255)")):
+            set_theme(page, theme)
+            expect(ours.locator("body")).to_have_css("background-color", paper)
+            screenshot(page, f"jupyterlab-layout-{width}-{theme}")
     subprocess.run(cancel, env=lab.env, check=True)
     expect(row).to_contain_text("cancelled")
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
@@ -160,21 +194,6 @@ def test_jupyterlab_opens_on_the_workspaces_cluster_in_our_layout(
 class NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *arguments: object) -> None:  # type: ignore[override]
         """Take the way to the login for what it is: a refusal."""
-
-
-def wait_until_drawn(page: Page, route: str, what: str) -> None:
-    """Wait for what a page of Dask's draws; one whose connection failed on a busy machine stays
-    blank until it is loaded again, as its reader would."""
-    for _ in range(3):
-        try:
-            frame(page, route).locator(what).first.wait_for(timeout=25_000)
-            return
-        except PlaywrightTimeout:
-            print(
-                page.locator(f"iframe[src$='{route}']").content_frame.locator("body").inner_html()
-            )
-            page.locator(f"iframe[src$='{route}']").evaluate("each => { each.src = each.src }")
-    frame(page, route).locator(what).first.wait_for()
 
 
 def frame(page: Page, route: str) -> FrameLocator:

@@ -28,7 +28,7 @@ from gan_lab.workspace.runs import open_run
 if TYPE_CHECKING:
     from distributed import Scheduler
 
-PAGE = Path(__file__).with_name("monitor.html")
+HERE = Path(__file__).parent
 MAX_ROWS = 200
 PANEL = {"Individual Lab": "/lab"}  # our page among the plots that JupyterLab's panel offers
 # Nothing but what this page brings is run or loaded: it may be shown within Jupyter's own origin.
@@ -68,6 +68,11 @@ def select(table: RunTable, state: str = "", machine: str = "", fleet: str = "")
     }
 
 
+def _text(name: str) -> str:
+    """Return a page of ours, as dark or light as what is around it."""
+    return (HERE / name).read_text().replace("/* theme */", (HERE / "theme.js").read_text())
+
+
 class _Handler(RequestHandler):
     def initialize(self, dask_server: Any = None, extra: Any = None) -> None:
         super().initialize(dask_server)
@@ -90,7 +95,7 @@ class PageHandler(_Handler):
         self.set_header("Content-Security-Policy", POLICY.format(nonce=nonce))
         states = {name: asdict(BY_NAME[name]) for name in (*STATUS_NAMES, "cancelling")}
         colours = [f".{name} {{ color: {one['colour']}; }}" for name, one in states.items()]
-        page = PAGE.read_text().replace("<!-- pages -->", links)
+        page = _text("monitor.html").replace("<!-- pages -->", links)
         page = page.replace("/* colours of the states */", " ".join(colours))
         page = page.replace("/* the states */", json.dumps(states))
         self.write(page.replace("<script>", f'<script nonce="{nonce}">'))
@@ -145,6 +150,15 @@ def queue_state(scheduler: Scheduler, key: str) -> QueueState:
     return "executing" if worker is not None and task in worker.executing else "waiting"
 
 
+def _put_into_our_page(plots: dict[str, Any]) -> None:
+    """Have each of Dask's single plots, by its path, stand in a page of ours."""
+    from bokeh.application.handlers import FunctionHandler  # loads Bokeh, for two seconds
+
+    page = _text("plot.html")
+    for path in filter(lambda path: "/individual-" in path, plots):
+        plots[path].application.add(FunctionHandler(lambda doc: setattr(doc, "template", page)))
+
+
 def dask_setup(scheduler: Scheduler) -> None:
     """Add the page, its navigation entry and the metrics to a scheduler."""
     index = RunIndex(load_settings(), lambda key: queue_state(scheduler, key))
@@ -157,7 +171,9 @@ def dask_setup(scheduler: Scheduler) -> None:
         ("/individual-plots.json", PlotsHandler, {"dask_server": scheduler}),
     ]
     pages = scheduler.http_application.applications  # Dask's, below --dashboard-prefix
-    prefix = next((app.prefix for app in pages if hasattr(app, "prefix")), "").rstrip("/")
+    dashboard = next((app for app in pages if hasattr(app, "prefix")), None)
+    prefix = dashboard.prefix.rstrip("/") if dashboard else ""
+    _put_into_our_page(dashboard.applications if dashboard else {})
     scheduler.http_application.add_handlers(
         r".*", [(prefix + path, handler, options) for path, handler, options in routes]
     )
