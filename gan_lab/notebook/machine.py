@@ -1,4 +1,4 @@
-"""One machine as a notebook shows it: what is known of it, and its sensors over one life."""
+"""One machine as a notebook shows it: what is known of it, and its sensors over its lives."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from gan_lab.cluster import catalogue
 from gan_lab.notebook.card import MUTED, page
+from gan_lab.notebook.overview import WIDE
 from gan_lab.schema import Roles, SeedConfig
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gan_lab.notebook.plots import Picture
+    from gan_lab.notebook.chart import Chart
 
 SHOWN_ROWS = 2_000  # of the life that is simulated where there is no seed table yet
-SHOWN_SENSORS = 8
 
 
 class Machine(catalogue.Machine):
-    """One machine, shown as what is known of it and its sensors over one life.
+    """One machine, shown as what is known of it and its sensors over its lives.
 
-    The life comes from the seed table, or is simulated where there is none yet. Raises
+    The lives come from the seed table, or one is simulated where there is none yet. Raises
     `UnknownMachine`.
     """
 
@@ -41,6 +41,11 @@ class Machine(catalogue.Machine):
         """Whether there is a seed table."""
         return self.seed_path.exists()
 
+    @property
+    def units(self) -> dict[str, str]:
+        """The units of its sensors, where they have one."""
+        return {name: one.unit for name, one in self.profile.sensors.items() if one.unit}
+
     def seed(self) -> pd.DataFrame:
         """Read the seed table; raises `NoSeedData`."""
         from gan_lab.workspace.tables import read_seed
@@ -54,32 +59,29 @@ class Machine(catalogue.Machine):
         return read_synthetic(self.machine_id, split)
 
     @cached_property
-    def picture(self) -> Picture:
-        """The life of median length of its seed table; a simulated one where there is none yet."""
+    def picture(self) -> Chart:
+        """The lives of its seed table; a simulated one where there is none yet."""
         from gan_lab.notebook.plots import life_with_rul
 
         if self.simulated and not self.has_seed:
             from gan_lab.synth.simulator.simulate import simulate
 
             config = SeedConfig.model_validate({"lives": 1, "rows": SHOWN_ROWS})
-            return life_with_rul(simulate(self.profile, config), self.roles, most=SHOWN_SENSORS)
-        return life_with_rul(self.seed(), self.roles, most=SHOWN_SENSORS)
+            return life_with_rul(simulate(self.profile, config), self.roles, units=self.units)
+        return life_with_rul(self.seed(), self.roles, units=self.units)
 
     def __repr__(self) -> str:
         lines = [f"{name}: {value}" for name, value in self._facts().items()]
         return "\n".join([self.profile.machine_id, *lines, self.picture.alt])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        from gan_lab.notebook.plots import image_tag
-
-        png = self.picture._repr_png_()
         facts = [
             f'<div><span style="{MUTED}">{name}</span> {escape(value)}</div>'
             for name, value in self._facts().items()
         ]
         title = f'<div style="font-size:14px"><b>{self.profile.machine_id}</b></div>'
-        html = page(title, *facts, image_tag(png, self.picture.alt))
-        return {"text/plain": repr(self), "text/html": html, "image/png": png}
+        html = page(title, *facts, self.picture.html, width_px=WIDE)
+        return {"text/plain": repr(self), "text/html": html, "image/png": self.picture.png}
 
     def _facts(self) -> dict[str, str]:
         profile, life = self.profile, self.profile.life

@@ -1,117 +1,49 @@
-"""Pictures: one style, legible on light and on dark pages and for colour-blind readers.
-
-Backgrounds are transparent and the colours are those of Okabe and Ito that are at least 3 : 1
-against white and against #111. Each picture carries its message as text.
-"""
+"""Real rows and lives beside synthetic ones, as charts."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+import pandas as pd
+from bokeh.models import ColumnDataSource, CustomJS, DataRange1d, HoverTool
+from bokeh.models.widgets import Select
+from numpy.typing import NDArray
 
-from gan_lab.loss_curve import TRAINING
-from gan_lab.task_states import GREY
+from gan_lab.notebook.card import number
+from gan_lab.notebook.chart import REAL, SYNTHETIC, Chart, axes
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
     from gan_lab.schema import Roles
 
-REAL, SYNTHETIC = GREY, TRAINING
-DPI = 160
-WIDTH = 8.0  # inches; a notebook's column
-STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
-    "font.size": 9,
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), GREY),
-    **dict.fromkeys(("xtick.color", "ytick.color"), GREY),
-    **dict.fromkeys(("axes.facecolor", "figure.facecolor", "savefig.facecolor"), "none"),
-    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
-    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 8),
-    "axes.linewidth": 0.7,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.formatter.useoffset": False,
-    "axes.formatter.limits": (-4, 5),
-    "lines.linewidth": 1.6,
+Values = NDArray[Any]  # numbers, or dates of an axis of time
+LIVES = 40  # of each table, as many of each failure mode
+POINTS = 6000  # of all lives of a table together; longer ones are drawn with gaps
+ROWS = 1000  # of a table without lives
+ALL = "all"
+CHOOSE = """
+for (const source of sources) {
+  const data = {...source.data}, modes = source.data._mode;
+  selects.forEach((select, at) => {
+    data["_y" + at] = Array.from(data[select.value], (value, row) =>
+      mode.value === all || modes[row] === mode.value ? value : NaN);
+  });
+  source.data = data;
 }
-
-
-class Picture(Figure):
-    """A matplotlib figure that shows itself without pyplot, and says what it shows."""
-
-    alt = ""
-
-    def _repr_png_(self) -> bytes:
-        FigureCanvasAgg(self)
-        file = io.BytesIO()
-        self.savefig(file, format="png", dpi=DPI, transparent=True, metadata={"Software": None})
-        return file.getvalue()
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        width = round(self.get_size_inches()[0] * 80)
-        bundle = {"text/plain": self.alt, "image/png": self._repr_png_()}
-        return bundle, {"image/png": {"width": width}}
-
-
-def style() -> AbstractContextManager[None]:
-    """Return the context in which pictures are made."""
-    return rc_context(STYLE)
-
-
-def image_tag(png: bytes, alt: str) -> str:
-    """Return an HTML element with the image in it."""
-    data = base64.b64encode(png).decode()
-    return f'<img alt="{escape(alt)}" width="640" src="data:image/png;base64,{data}">'
-
-
-def grid(
-    panels: int, columns: int = 3, height: float = 1.5, share_x: bool = False
-) -> tuple[Picture, list[Axes]]:
-    """Return a picture with so many panels, and the panels; call it inside `style()`."""
-    columns = min(columns, panels)
-    rows = -(-panels // columns)
-    picture = Picture(figsize=(WIDTH, max(2.2, height * rows)), layout="constrained")
-    axes = picture.subplots(rows, columns, squeeze=False, sharex=share_x).ravel().tolist()
-    for empty in axes[panels:]:
-        empty.remove()
-    for axis in axes[max(0, panels - columns) : panels]:
-        axis.xaxis.set_tick_params(labelbottom=True)
-    for axis in axes[:panels]:
-        axis.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
-        axis.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    return picture, axes[:panels]
-
-
-# ---- real against synthetic
+const across = axes.length / selects.length;
+axes.forEach((axis, at) => { axis.axis_label = labels[selects[Math.floor(at / across)].value]; });
+"""
 
 
 def distributions(
     real: pd.DataFrame, synthetic: pd.DataFrame, columns: Sequence[str] | None = None, most: int = 6
-) -> Picture:
+) -> Chart:
     """Draw how often each value occurs, real filled and synthetic as a line, a panel a column."""
     names = list(columns or _worth_drawing(real))[:most]
-    with style():
-        picture, axes = grid(len(names) or 1)
-        for axis, name in zip(axes, names, strict=False):
-            _distribution(axis, real[name], synthetic[name])
-            axis.set_title(name)
-        _key(picture, [("real", REAL), ("synthetic", SYNTHETIC)])
-    picture.alt = f"Distributions, real and synthetic: {', '.join(names)}."
-    return picture
+    panels = [_distribution(name, real[name], synthetic[name]) for name in names]
+    alt = f"Distributions, real and synthetic: {', '.join(names)}."
+    return Chart(panels or [axes("")], alt, columns=min(3, len(names) or 1))
 
 
 def _worth_drawing(table: pd.DataFrame) -> list[str]:
@@ -120,36 +52,26 @@ def _worth_drawing(table: pd.DataFrame) -> list[str]:
     return [name for name in numbers if name.lower() not in known and numbers[name].nunique() > 1]
 
 
-def _distribution(axis: Axes, real: pd.Series[Any], synthetic: pd.Series[Any]) -> None:
-    axis.set_yticks([])
-    axis.spines["left"].set_visible(False)
+def _distribution(name: str, real: pd.Series[Any], synthetic: pd.Series[Any]) -> Any:
+    plot, levels = axes(name, height=170), None
     if real.dtype.kind not in "iuf" or real.nunique() <= 12:
-        _shares(axis, real, synthetic)
-        return
-    values, drawn = real.dropna().to_numpy(float), synthetic.dropna().to_numpy(float)
-    low, high = np.quantile(np.concatenate([values, drawn]), [0.002, 0.998])
-    edges = np.linspace(low, high if high > low else low + 1, 41).tolist()
-    axis.hist(values, edges, density=True, color=REAL, alpha=0.45)
-    axis.hist(drawn, edges, density=True, color=SYNTHETIC, histtype="step", linewidth=1.6)
-
-
-def _shares(axis: Axes, real: pd.Series[Any], synthetic: pd.Series[Any]) -> None:
-    shares = real.value_counts(normalize=True).head(8)
-    shares = shares.sort_index() if real.dtype.kind in "iuf" else shares
-    drawn = synthetic.value_counts(normalize=True).reindex(shares.index, fill_value=0)
-    places = np.arange(len(shares))
-    axis.bar(places, shares, width=0.7, color=REAL, alpha=0.45)
-    axis.bar(places, drawn, width=0.7, fill=False, edgecolor=SYNTHETIC, linewidth=1.6)
-    axis.set_xticks(places, [str(name)[:10] for name in shares.index], fontsize=7)
-
-
-def _key(picture: Picture, words: Sequence[tuple[str, str]]) -> None:
-    handles = [Line2D([], [], color=colour, linewidth=2.5, label=word) for word, colour in words]
-    legend = {"ncols": len(words), "handlelength": 1.8, "fontsize": 9}
-    picture.legend(handles=handles, loc="outside upper left", **legend)
-
-
-# ---- lives
+        levels = real.value_counts().index[:8]
+        levels = levels.sort_values() if real.dtype.kind in "iuf" else levels
+        edges = np.arange(len(levels) + 1) - 0.5
+        shares = [each.value_counts(normalize=True).reindex(levels, fill_value=0).to_numpy()
+                  for each in (real, synthetic)]  # fmt: skip
+        plot.xaxis.ticker = list(range(len(levels)))
+        plot.xaxis.major_label_overrides = {at: str(each)[:10] for at, each in enumerate(levels)}
+    else:
+        values = [each.dropna().to_numpy(float) for each in (real, synthetic)]
+        low, high = np.quantile(np.concatenate(values), [0.002, 0.998])
+        edges = np.linspace(low, high if high > low else low + 1, 41)
+        shares = [np.histogram(each, edges)[0] / max(len(each), 1) for each in values]
+    x, (filled, line) = np.repeat(edges, 2), (np.r_[0, np.repeat(each, 2), 0] for each in shares)
+    plot.varea(x, 0 * x, filled, fill_color=REAL, fill_alpha=0.45, name="real")
+    plot.line(x, line, line_color=SYNTHETIC, line_width=2, name="synthetic")
+    plot.yaxis.visible = False
+    return plot
 
 
 def life_with_rul(
@@ -157,50 +79,83 @@ def life_with_rul(
     roles: Roles,
     synthetic: pd.DataFrame | None = None,
     columns: Sequence[str] | None = None,
-    most: int = 4,
-) -> Picture:
-    """Draw one life row by row: a few sensors, and its remaining useful life at the bottom.
+    most: int = 3,
+    units: Mapping[str, str] | None = None,
+) -> Chart:
+    """Draw lives over the rows to their end, real ones beside synthetic ones, `most` sensors.
 
-    The life of median length of each table, both of the same failure mode; by default the sensors
-    that follow the wear most. Synthetic rows that were drawn one by one belong to no life.
+    Forty lives of each table, as many of each failure mode. Failure mode and sensors are chosen
+    above the chart: by default all modes, and the sensors that follow the wear most, of `columns`
+    where they are named. `units` of sensors stand at the axes. Synthetic rows that were drawn one
+    by one belong to no life.
     """
-    one = median_life(real, roles)
-    tables = [("real", one, REAL)]
+    units = units or {}
+    sensors = list(columns or [*wearing(real, roles), *([roles.rul] if roles.rul else [])])
+    shown, tables = sensors[:most], {"real": real}
     loose = synthetic is not None and roles.life is not None and roles.life not in synthetic
     if synthetic is not None and not loose:
-        tables.append(("synthetic", median_life(synthetic, roles, alike=one), SYNTHETIC))
-    names = list(columns or wearing(real, roles))[:most] + ([roles.rul] if roles.rul else [])
-    with style():
-        picture, axes = grid(len(names), columns=1, height=1.0, share_x=True)
-        for axis, name in zip(axes, names, strict=True):
-            for _, table, colour in tables:
-                axis.plot(np.arange(len(table)), table[name], color=colour, linewidth=1.1)
-            axis.set_title(f"{name}: remaining useful life" if name == roles.rul else name)
-        none = "; the synthetic rows, drawn one by one, belong to no life" if loose else ""
-        axes[-1].set_xlabel("row of the life" + none)
-        _key(picture, [(word, colour) for word, _, colour in tables])
-    lengths = ", ".join(f"{word} {len(table)} rows" for word, table, _ in tables)
-    picture.alt = f"One life each ({lengths}{none}): {', '.join(names)}."
-    return picture
+        tables["synthetic"] = synthetic
+    drawn = {side: _lives(table, roles, sensors) for side, table in tables.items()}
+    sources = {side: _source(table, shown) for side, table in drawn.items()}
+    labels = {name: f"{name} ({units[name]})" if units.get(name) else name for name in sensors}
+    figures, ends = [], DataRange1d()
+    for at, name in enumerate(shown):
+        heights = DataRange1d()
+        for side, source in sources.items():
+            plot = axes("rows to the end", labels[name], x_range=ends, y_range=heights, title=side)
+            colour = REAL if side == "real" else SYNTHETIC
+            plot.line("_x", f"_y{at}", source=source, line_color=colour, line_alpha=0.4)
+            said = {"life": "@_life", "row": "@_x", "value": f"@_y{at}{{0.[000]}}"}
+            plot.add_tools(HoverTool(tooltips=list(said.items()), line_policy="nearest"))
+            figures.append(plot)
+    counts = ", ".join(f"{side} {table['_life'].nunique()}" for side, table in drawn.items())
+    none = "; the synthetic rows, drawn one by one, belong to no life" if loose else ""
+    alt = f"Lives over the rows to their end ({counts}{none}): {', '.join(shown)}."
+    modes = sorted(set().union(*(table["_mode"] for table in drawn.values())))
+    choices = _choices(list(sources.values()), figures, labels, modes, len(shown))
+    return Chart(figures, alt, columns=len(sources), choices=choices)
 
 
-def median_life(
-    table: pd.DataFrame, roles: Roles, alike: pd.DataFrame | None = None
-) -> pd.DataFrame:
-    """Return the life of median length; the first rows where a table has no lives.
+def _lives(table: pd.DataFrame, roles: Roles, sensors: list[str]) -> pd.DataFrame:
+    """Return the lives that are drawn, one below the other with a gap between."""
+    table = (table if roles.life else table.head(ROWS)).reset_index(drop=True)
+    life = table[roles.life] if roles.life else pd.Series(0, table.index)
+    known = roles.failure_mode in table
+    mode = table[roles.failure_mode] if known else pd.Series(ALL, table.index)
+    modes = mode.astype(object).fillna("none").astype(str).groupby(life).last()
+    drawn = modes.groupby(modes).head(max(1, LIVES // modes.nunique()))
+    rows = life.isin(drawn.index)
+    to_end = -life.groupby(life).cumcount(ascending=False)
+    kept = rows & (to_end % -(-int(rows.sum()) // POINTS) == 0)
+    lines = table.loc[kept, sensors].astype(np.float32)
+    lines = lines.assign(_x=to_end, _life=life.astype(str), _mode=life.map(drawn))
+    lines = lines.loc[np.repeat(lines.index, 1 + (lines["_x"] == 0))]  # a life's end stands twice,
+    lines.loc[lines.index.duplicated(), sensors] = np.nan  # second as the gap behind it
+    return lines
 
-    Of the lives that have a rul and that ended as the life `alike` did, where there are any.
-    """
-    if roles.life is None:
-        return table.head(1000)
-    if roles.rul is not None and table[roles.rul].notna().any():
-        seen = table.loc[table[roles.rul].notna(), roles.life]
-        table = table[table[roles.life].isin(seen)]
-    if alike is not None and roles.failure_mode is not None:
-        mine = table[roles.failure_mode] == alike[roles.failure_mode].iloc[-1]
-        table = table[table[roles.life].isin(table.loc[mine, roles.life])] if mine.any() else table
-    lengths = table[roles.life].value_counts().sort_values(kind="stable")
-    return table[table[roles.life] == lengths.index[len(lengths) // 2]]
+
+def _source(lives: pd.DataFrame, shown: list[str]) -> ColumnDataSource:
+    columns = {str(name): values.to_numpy() for name, values in lives.items()}
+    return ColumnDataSource(columns | {f"_y{at}": columns[name] for at, name in enumerate(shown)})
+
+
+def _choices(
+    sources: list[ColumnDataSource],
+    figures: list[Any],
+    labels: dict[str, str],
+    modes: list[str],
+    rows: int,
+) -> list[Select]:
+    """Return what chooses the sensor of each row of figures, and the failure mode."""
+    names: list[Any] = list(labels)
+    selects = [Select(title="sensor", value=names[at], options=names) for at in range(rows)]
+    mode = Select(title="failure mode", value=ALL, options=[ALL, *list[Any](modes)])
+    mode.visible = len(modes) > 1
+    known = {"sources": sources, "selects": selects, "mode": mode, "all": ALL, "labels": labels}
+    choose = CustomJS(code=CHOOSE, args=known | {"axes": [each.yaxis[0] for each in figures]})
+    for select in (mode, *selects):
+        select.js_on_change("value", choose)
+    return [mode, *selects]
 
 
 def wearing(table: pd.DataFrame, roles: Roles) -> list[str]:
@@ -213,3 +168,40 @@ def wearing(table: pd.DataFrame, roles: Roles) -> list[str]:
     ranks = known[[*sensors, roles.rul]].groupby(known[roles.life]).rank(pct=True)
     strength = ranks[list(sensors)].corrwith(ranks[roles.rul]).abs().fillna(0)
     return list(strength.sort_values(ascending=False, kind="stable").index)
+
+
+def fan(
+    x: Values,
+    middle: Values,
+    bands: dict[str, tuple[Values, Values]],
+    labels: tuple[str, str],
+    alt: str,
+    known: tuple[str, Values, Values] | None = None,
+    lines: Sequence[tuple[Values, Values]] = (),
+    ends: tuple[Values, Values] | None = None,
+) -> Chart:
+    """Draw bands around a middle line over `x` (points,), which may be dates.
+
+    `bands` are lower and upper ends (points,) by name, the widest first; `known`, the `ends` and
+    each of the `lines` are x and y; `alt` says the whole in words.
+    """
+    dates = np.issubdtype(np.asarray(x).dtype, np.datetime64)
+    plot = axes(*labels, height=320, x_axis_type="datetime" if dates else "linear")
+    for (name, band), alpha in zip(bands.items(), (0.2, 0.35), strict=False):
+        plot.varea(x, *band, fill_color=SYNTHETIC, fill_alpha=alpha, name=name)
+    for line in lines:
+        plot.line(*line, line_color=SYNTHETIC, line_alpha=0.5, line_width=0.8)
+    if ends:
+        plot.scatter(*ends, size=4, color=SYNTHETIC, name="ends")
+    name, (low, high) = next(iter(bands.items()))
+    said = [
+        f"{at if dates else number(at)}: {number(mid)}; {name} {number(lower)} to {number(upper)}"
+        for at, mid, lower, upper in zip(pd.Series(x), middle, low, high, strict=True)
+    ]
+    data = {"x": x, "y": middle, "said": said}
+    median = plot.line("x", "y", source=data, line_color=SYNTHETIC, line_width=2, name="median")
+    if known:
+        name, past_x, past_y = known
+        plot.line(past_x, past_y, line_color=REAL, line_width=1.6, name=name)
+    plot.add_tools(HoverTool(renderers=[median], mode="vline", tooltips="@said"))
+    return Chart([plot], alt)

@@ -19,7 +19,7 @@ from gan_lab.task_states import BLUE
 from gan_lab.workspace.profiles import Profile, load_profile
 
 if TYPE_CHECKING:
-    from gan_lab.notebook.fan_chart import FanChart
+    from gan_lab.notebook.chart import Chart
 
 MAX_SHOWN = 20  # units of a table
 STILL_RUN = 0.2  # share of the futures that bands are drawn for: fewer say little
@@ -36,13 +36,13 @@ class Prognosis(prognosis.Prognosis):
     rows: pd.DataFrame | None
     profile: Profile
 
-    def plot(self, unit: Any = None, truth: float | None = None) -> FanChart:
+    def plot(self, unit: Any = None, truth: float | None = None) -> Chart:
         """Draw the remaining life of a unit over its age, as it was believed at each age.
 
         By default the unit that fails first. `truth` is what did remain after its last row, in
         `self.unit`, where that is known. Raises `BadParameter` for a unit that is not there.
         """
-        from gan_lab.notebook.fan_chart import FanChart
+        from gan_lab.notebook.plots import fan
 
         unit = self.median.idxmin() if unit is None else unit
         history = self.history(unit)
@@ -51,7 +51,7 @@ class Prognosis(prognosis.Prognosis):
         if truth is not None:
             end = ages[-1] + truth
             known = ("truth", np.r_[ages[0], end], np.r_[end - ages[0], 0.0])
-        return FanChart(
+        return fan(
             ages,
             history.median.to_numpy(),
             {f"{100 * c:.0f} % interval": (lower, upper) for c, (lower, upper) in bands.items()},
@@ -62,13 +62,13 @@ class Prognosis(prognosis.Prognosis):
             known=known,
         )
 
-    def plot_futures(self, column: str, unit: Any = None, n: int = 100, seed: int = 0) -> FanChart:
+    def plot_futures(self, column: str, unit: Any = None, n: int = 100, seed: int = 0) -> Chart:
         """Draw a sensor's past and a fan of `n` ways it may go on, each to an end of its own.
 
         By default of the unit that fails first. Bands are of the futures that have not ended yet.
         Raises `BadParameter` for a unit or a column of numbers that is not there.
         """
-        from gan_lab.notebook.fan_chart import FanChart
+        from gan_lab.notebook.plots import fan
 
         unit = self.median.idxmin() if unit is None else unit
         drawn, past = self.futures(n, [unit], seed), self._past(unit)
@@ -88,7 +88,7 @@ class Prognosis(prognosis.Prognosis):
         futures = [at.index[rows] for rows in drawn.groupby("future").indices.values()]
         last = [rows[-1] for rows in futures]
         known = past[column].notna()
-        return FanChart(
+        return fan(
             when,
             middle,
             {"90 % of the futures": (lowest, highest), "50 %": (low, high)},

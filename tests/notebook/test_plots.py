@@ -9,6 +9,7 @@ from matplotlib import image
 
 from gan_lab.loss_curve import COLOURS
 from gan_lab.notebook import plots
+from gan_lab.notebook.chart import Chart
 from gan_lab.schema import Roles
 
 ROLES = Roles(life="unit", time="cycle", rul="rul")
@@ -36,8 +37,8 @@ def lives() -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def pixels(picture: plots.Picture) -> np.ndarray:
-    return image.imread(io.BytesIO(picture._repr_png_()))
+def pixels(chart: Chart) -> np.ndarray:
+    return image.imread(io.BytesIO(chart.png))
 
 
 @pytest.mark.parametrize("colour", COLOURS)
@@ -52,48 +53,55 @@ def test_every_colour_is_legible_on_light_and_on_dark(colour: str) -> None:
     assert (luminance(colour) + 0.05) / (dark + 0.05) >= 3
 
 
-def test_pictures_are_transparent_and_say_what_they_show(lives: pd.DataFrame) -> None:
-    pictures = [
-        plots.distributions(lives, lives),
-        plots.life_with_rul(lives, ROLES, lives),
-    ]
-    for picture in pictures:
-        drawn = pixels(picture)
+def test_charts_are_transparent_pictures_where_scripts_do_not_run(lives: pd.DataFrame) -> None:
+    for chart in (plots.distributions(lives, lives), plots.life_with_rul(lives, ROLES, lives)):
+        drawn = pixels(chart)
         assert drawn[0, -1, 3] == 0
         assert drawn[..., 3].max() == 1
-        bundle, _ = picture._repr_mimebundle_()
-        assert bundle["text/plain"].endswith(".")
+        bundle = chart._repr_mimebundle_()
+        before, script = bundle["text/html"].split("<script>")
+        assert f'<img alt="{bundle["text/plain"]}"' in before
+        assert "http" not in script.replace("http://www.w3.org", "")
 
 
 def test_constants_are_left_out_and_texts_are_drawn_as_shares(lives: pd.DataFrame) -> None:
-    picture = plots.distributions(lives, lives, ["wear", "state"])
-    assert [axis.get_title(loc="left") for axis in picture.axes] == ["wear", "state"]
+    wear, state = plots.distributions(lives, lives, ["wear", "state"]).figures
+    assert (wear.xaxis[0].axis_label, state.xaxis[0].axis_label) == ("wear", "state")
+    assert set(state.xaxis[0].major_label_overrides.values()) == {"on", "off"}
     assert "constant" not in plots.distributions(lives, lives).alt
 
 
-def test_the_sensors_shown_are_those_that_wear(lives: pd.DataFrame) -> None:
-    assert plots.wearing(lives, ROLES)[0] == "wear"
-    assert len(plots.median_life(lives, ROLES)) == 50
-    unknown = lives.assign(rul=lives["rul"].mask(lives["unit"] != 1))
-    assert len(plots.median_life(unknown, ROLES)) == 40
+def test_the_sensors_shown_are_those_that_wear_with_their_units(lives: pd.DataFrame) -> None:
+    chart = plots.life_with_rul(lives, ROLES, lives, units={"wear": "mm"})
+    labels = [(each.title.text, each.yaxis[0].axis_label) for each in chart.figures[:2]]
+    assert labels == [("real", "wear (mm)"), ("synthetic", "wear (mm)")]
+    assert chart.choices[1].options == ["wear", "noise", "rul"]
+    assert "real 3, synthetic 3" in chart.alt
 
 
-def test_a_synthetic_life_is_shown_beside_a_real_one_of_the_same_failure_mode(
-    lives: pd.DataFrame,
-) -> None:
+def test_a_life_is_drawn_whole_over_its_rows_to_the_end(lives: pd.DataFrame) -> None:
+    line = plots.life_with_rul(lives, ROLES).figures[0].renderers[0].data_source.data
+    one = line["_life"] == "2"
+    np.testing.assert_array_equal(line["_x"][one], [*range(-59, 1), 0])
+    drawn = lives.loc[lives["unit"] == 2, "wear"].to_numpy(np.float32)
+    np.testing.assert_array_equal(line["_y0"][one], [*drawn, np.nan])  # and a gap behind it
+
+
+def test_every_failure_mode_is_drawn_and_can_be_chosen(lives: pd.DataFrame) -> None:
     roles = ROLES.model_copy(update={"failure_mode": "mode"})
-    modes = lives["unit"].map({1: "bearing", 2: "winding", 3: "winding"})
-    lives = lives.assign(mode=modes)
-    bearing = lives[lives["unit"] == 1]
-    assert set(plots.median_life(lives, roles)["unit"]) == {3}
-    assert set(plots.median_life(lives, roles, alike=bearing)["unit"]) == {1}
-    unheard_of = bearing.assign(mode="rotor")
-    assert set(plots.median_life(lives, roles, alike=unheard_of)["unit"]) == {3}
-    assert "real 40 rows, synthetic 40 rows" in plots.life_with_rul(bearing, roles, lives).alt
+    many = pd.concat(
+        lives.assign(unit=100 * at + lives["unit"], mode="bearing" if at else "rotor")
+        for at in range(30)
+    )
+    chart = plots.life_with_rul(many.assign(mode=many["mode"].where(many["unit"] != 1)), roles)
+    assert chart.choices[0].options == ["all", "bearing", "none", "rotor"]
+    line = chart.figures[0].renderers[0].data_source.data
+    drawn = pd.Series(line["_mode"]).groupby(line["_life"]).first().value_counts()
+    assert dict(drawn) == {"bearing": 13, "rotor": 2, "none": 1}
 
 
 def test_rows_drawn_one_by_one_are_no_life(lives: pd.DataFrame) -> None:
     loose = lives.drop(columns=["unit", "cycle"])
-    picture = plots.life_with_rul(lives, ROLES, loose)
-    assert "belong to no life" in picture.axes[-1].get_xlabel()
-    assert "real 50 rows; the synthetic rows" in picture.alt
+    chart = plots.life_with_rul(lives, ROLES, loose)
+    assert "real 3; the synthetic rows, drawn one by one, belong to no life" in chart.alt
+    assert {each.title.text for each in chart.figures} == {"real"}
