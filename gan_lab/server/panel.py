@@ -30,6 +30,7 @@ class WorkspaceCluster:
 
     def __init__(self, start: bool = True, asynchronous: bool = True) -> None:
         self._start = start
+        self._address: str | None = None
         self._identity: dict[str, Any] = {}
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[None] | None = None
@@ -64,14 +65,13 @@ class WorkspaceCluster:
 
     async def _ask(self) -> None:
         self._asked_at = time.monotonic()
-        try:
+        with suppress(OSError, ValueError, GanLabError):
             settings = await asyncio.to_thread(load_settings)
             address = await asyncio.to_thread(services.scheduler_address, settings)
-            if address is None:
-                raise ConnectionError("no services")
-            self._identity = await services.identify(address, settings, ASK_TIMEOUT_S)
-        except (OSError, ValueError, GanLabError):
-            self._identity = {}
+            if address != self._address:  # one that is only busy keeps its pages
+                self._address, self._identity = address, {}
+            if address is not None:
+                self._identity = await services.identify(address, settings, ASK_TIMEOUT_S)
 
     def scale(self, workers: int) -> None:
         """Refuse: how many workers there are is a setting."""
