@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from gan_lab.cli.options import config_options, given
-from gan_lab.cli.show import print_json, write_table
+from gan_lab.cli.show import print_json
+from gan_lab.errors import BadParameter
 from gan_lab.schema import ImportConfig, PrognoseConfig
 
 
@@ -99,6 +100,8 @@ def prognose(
     answer = lab.prognose(machine_id, file, model_task_id)
     table = answer.to_frame().reset_index(names="unit")
     if out is not None:
+        from gan_lab.workspace.tables import write_table
+
         write_table(out, table)
     if as_json:
         print_json(table.to_dict("records"))
@@ -109,4 +112,41 @@ def prognose(
         click.echo(f"Written to {out}.")
 
 
-COMMANDS = (machines, import_, prognose)
+@click.command()
+@click.argument("machine_id")
+@click.option(
+    "--to", type=click.Choice(("csv", "xlsx", "parquet")), default="csv", show_default=True
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to write to.  [default: exports/MACHINE_ID]",
+)
+def export(machine_id: str, to: str, out: Path | None) -> None:
+    """Write synthetic tables, the real lives no model has seen beside them, and a data card."""
+    from gan_lab.cluster.export import export as write
+
+    for path in write(machine_id, to, out or Path("exports", machine_id)):
+        click.echo(path)
+
+
+@click.command("export-sdv")
+@click.argument("machine_id")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@config_options(PrognoseConfig)
+def export_sdv(machine_id: str, file: Path, model_task_id: str | None) -> None:
+    """Write a model of rows as FILE for SDV, which loads and samples it without this package."""
+    from gan_lab.cluster.models import load_model, training_run
+
+    source = training_run(machine_id, model_task_id)
+    model = load_model(source)
+    if not hasattr(model, "export_sdv"):
+        raise BadParameter(
+            f"Training {source.task_id[:8]} of {machine_id} learned lives, and SDV has rows: train "
+            "with --model tabular."
+        )
+    model.export_sdv(file)
+    click.echo(f"Written to {file}; load it with sdv.utils.load_synthesizer.")
+
+
+COMMANDS = (machines, import_, prognose, export, export_sdv)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -23,18 +22,6 @@ def refuse(sentence: str, status: int) -> int:
 def print_json(value: Any) -> None:
     """Print a value for programs."""
     click.echo(json.dumps(value, indent=2, default=str))
-
-
-def write_table(path: Path, table: Any) -> None:
-    """Write a table as CSV, or as Parquet where the file is called so, whole or not at all."""
-    from gan_lab.workspace.files import written_beside
-    from gan_lab.workspace.tables import write_parquet
-
-    if path.suffix == ".parquet":
-        write_parquet(path, table)
-        return
-    with written_beside(path) as beside:
-        table.to_csv(beside, index=False)
 
 
 def finish(runs: Sequence[Any], detach: bool, as_json: bool, many: bool = False) -> int:

@@ -34,14 +34,14 @@ def prognose_task(
 
     Raises what `prognose` raises, but for units that only the task can find wrong.
     """
-    from gan_lab.workspace.tables import write_parquet
+    from gan_lab.workspace.tables import write_table
 
     machine = Machine(machine_id)
     source = training_run(machine.machine_id, model_task_id)
     load_lives_model(source)
     table = read_running(running)
     wanted: dict[Kind, dict[str, Any] | None] = {"prognose": {"model_task_id": source.task_id}}
-    return submit.start(machine, wanted, lambda run: write_parquet(run / RUNNING, table))[0]
+    return submit.start(machine, wanted, lambda run: write_table(run / RUNNING, table))[0]
 
 
 def read_running(running: pd.DataFrame | str | Path) -> pd.DataFrame:

@@ -19,7 +19,6 @@ from gan_lab.cluster.progress import Steps, TrainingProgress
 from gan_lab.cluster.provenance import record_environment
 from gan_lab.cluster.recipe import perform
 from gan_lab.cluster.work import Outcome, Work
-from gan_lab.errors import BadTable
 from gan_lab.schema import (
     GenerateConfig,
     PrognoseConfig,
@@ -86,7 +85,7 @@ def _seed(work: Work) -> dict[str, Any]:
     table = simulate(profile, config, Steps(work))
     work.check()
     work.say("writing", 99, 100, f"Writing {len(table):,} rows")
-    path = write_seed(machine_id, table)
+    path = write_seed(machine_id, table, {"machine_id": machine_id, "simulated": True})
     return {
         "machine_id": machine_id,
         "samples_generated": len(table),
@@ -191,6 +190,7 @@ def _lives_in(chunk: pd.DataFrame, roles: Roles) -> int:
 
 
 def _report(work: Work) -> dict[str, Any]:
+    from gan_lab.cluster.export import seen_and_held_out
     from gan_lab.cluster.held_out import judge_held_out
     from gan_lab.synth.report.evaluate import evaluate
     from gan_lab.synth.report.page import render_html
@@ -200,16 +200,7 @@ def _report(work: Work) -> dict[str, Any]:
     machine_id, path = work.spec.machine_id, work.run.path / REPORT_JSON
     work.say("initializing", 0, 100, "Reading the tables")
     profile, drawn = load_profile(machine_id), tables.manifest(machine_id) or {}
-    trained = training_run(machine_id, drawn.get("model"))
-    options = TrainConfig.model_validate(trained.spec.config)
-    seed = tables.read_seed(machine_id)
-    sha256 = tables.table_sha256(tables.seed_path(machine_id))
-    if trained.environment().get("seed_sha256") != sha256:
-        raise BadTable(
-            f"The seed table of {machine_id} is another one than training {trained.task_id[:8]} "
-            "learned from, so nobody knows which lives it has not seen: train and generate again."
-        )
-    train, holdout = tables.split_holdout(seed, profile.roles, options.holdout, options.seed)
+    trained, train, holdout = seen_and_held_out(machine_id)
     conditions = ", ".join(f"{name} {value}" for name, value in drawn.get("conditions", {}).items())
     record_environment(work, model_task_id=trained.task_id, conditions=conditions)
     synthetic, model = tables.read_synthetic(machine_id), load_model(trained)
@@ -233,7 +224,7 @@ def _report(work: Work) -> dict[str, Any]:
 
 
 def _prognose(work: Work) -> dict[str, Any]:
-    from gan_lab.workspace.tables import read_parquet, write_parquet
+    from gan_lab.workspace.tables import read_parquet, write_table
 
     started, config = time.perf_counter(), cast(PrognoseConfig, work.config)
     work.say("initializing", 0, 100, "Reading the units")
@@ -244,7 +235,7 @@ def _prognose(work: Work) -> dict[str, Any]:
     work.check()
     path = work.run.path / PROGNOSIS
     work.say("writing", 99, 100, f"Writing the answer for {len(answer):,} units")
-    write_parquet(path, answer.to_frame().reset_index(names="unit"))
+    write_table(path, answer.to_frame().reset_index(names="unit"))
     return {
         "machine_id": work.spec.machine_id,
         "units": len(answer),

@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from gan_lab.cluster.models import report_on
 from gan_lab.errors import BadParameter
 from gan_lab.loss_curve import COLOURS, as_image, loss_curve_svg, loss_sentence
 from gan_lab.notebook.card import number, page
 from gan_lab.notebook.overview import WIDE, html_table
 from gan_lab.task_states import state_of
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import done_runs, open_run
+from gan_lab.workspace.runs import open_run
 
 FIGURES = ("quality", "utility", "utility_of_lives", "memory", "detection")
 
@@ -91,14 +92,6 @@ def compare(*runs: RunFolder | str) -> Comparison:
     alt = "\n".join(itertools.starmap(loss_sentence, losses.items()))
     picture = LossCurves(loss_curve_svg(losses), alt)
     return Comparison(table.dropna(axis=1, how="all"), picture)
-
-
-def report_on(training: RunFolder) -> dict[str, float | None]:
-    """Return the figures of the newest report on what was drawn from a training."""
-    for report in done_runs(training.spec.machine_id, "report"):
-        if report.environment().get("model_task_id") == training.task_id:
-            return report.result_data() or {}
-    return {}
 
 
 def _facts(run: RunFolder, differing: list[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gan_lab.errors import BadTable, GanLabError, NoSeedData
+from gan_lab.errors import BadParameter, BadTable, GanLabError, NoSeedData
 from gan_lab.schema import Roles, utc_now
 from gan_lab.settings import find_workspace
 from gan_lab.workspace.files import naming, written_beside
@@ -62,16 +62,43 @@ def no_seed_data(machine_id: str) -> NoSeedData:
     )
 
 
-def write_seed(machine_id: str, table: pd.DataFrame) -> Path:
+def write_seed(
+    machine_id: str, table: pd.DataFrame, synthetic: dict[str, Any] | None = None
+) -> Path:
     """Write a machine's seed table, whole or not at all; returns its path."""
-    return write_parquet(seed_path(machine_id), table)
+    return write_table(seed_path(machine_id), table, synthetic)
 
 
-def write_parquet(path: Path, table: pd.DataFrame) -> Path:
-    """Write a table to a Parquet file, whole or not at all; returns its path."""
+def write_table(path: Path, table: pd.DataFrame, synthetic: dict[str, Any] | None = None) -> Path:
+    """Write a table as its file is called (.parquet, .xlsx, else CSV), whole or not at all.
+
+    What is known of `synthetic` rows stands in a Parquet file's metadata. Returns the path; raises
+    `BadParameter` for what Excel cannot hold, or where the package that writes it is missing.
+    """
     with written_beside(path) as beside:
-        table.to_parquet(beside, index=False)
+        if path.suffix == ".parquet":
+            rows = pa.Table.from_pandas(table, preserve_index=False)
+            schema = marked(rows.schema, synthetic) if synthetic else rows.schema
+            pq.write_table(rows.cast(schema), beside)
+        elif path.suffix == ".xlsx":
+            try:
+                with beside.open("wb") as file:
+                    table.to_excel(file, index=False, engine="openpyxl")
+            except ImportError:
+                raise BadParameter(
+                    "Excel needs the package openpyxl: pip install openpyxl."
+                ) from None
+            except ValueError as error:  # more rows than a sheet has, times with a zone
+                raise BadParameter(f"Excel cannot hold {path.name}: {error}") from None
+        else:
+            table.to_csv(beside, index=False)
     return path
+
+
+def marked(schema: pa.Schema, about: dict[str, Any]) -> pa.Schema:
+    """Return a schema whose metadata says that the rows are synthetic, and what is known."""
+    mark = json.dumps({"synthetic": True, **about}).encode()
+    return schema.with_metadata({**(schema.metadata or {}), b"gan_lab": mark})
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -160,7 +187,8 @@ class SplitWriter:
     def write(self, split: str, chunk: pd.DataFrame) -> None:
         """Append rows to a split; the first chunk of a machine without a seed fixes the types."""
         if split not in self._writers:
-            schema = self._schema(chunk)
+            about = {"machine_id": self._machine_id, "task_id": self._task_id, "model": self._model}
+            schema = marked(self._schema(chunk), about)
             self._writers[split] = pq.ParquetWriter(self._beside / f"{split}.parquet", schema)
             self.rows[split] = 0
         writer = self._writers[split]

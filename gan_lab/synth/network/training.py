@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import astuple
 from typing import Any
@@ -30,7 +31,7 @@ OTHER_TRAINING = (
 )
 
 
-class Objective:
+class Objective(ABC):
     """What a module learns from so many rows: `factor` times the reconstruction, and the KL.
 
     Parameters named in `fast` learn faster. With `bfloat16` matrix products are made in it.
@@ -43,19 +44,19 @@ class Objective:
     def __init__(self, module: nn.Module, rows: int) -> None:
         self.module, self.rows = module, rows
 
-    def before_epoch(self, epoch: int) -> None:
+    def before_epoch(self, epoch: int) -> None:  # noqa: B027
         """Prepare an epoch, numbered from 0."""
 
+    @abstractmethod
     def losses(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return reconstruction and KL of the chosen rows, nats a row."""
-        raise NotImplementedError
 
-    def after_step(self) -> None:
+    def after_step(self) -> None:  # noqa: B027
         """Put the parameters right after a step."""
 
+    @abstractmethod
     def validation(self) -> float | None:
         """Return the loss of held-out rows, nats a row; None where there are none."""
-        return None
 
 
 class TvaeObjective(Objective):
