@@ -26,6 +26,7 @@ KEPT = 20  # finished views whose widgets stay, for pages that were closed when 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # Where the kernel is gone, a widget is marked by a red icon at each of its parts. One line says it.
 STYLE = """<style>
+.gan-lab .widget-html, .gan-lab .widget-html-content {min-width: 0; max-width: 100%}
 .gan-lab .jupyter-widgets-disconnected::before, .gan-lab.jupyter-widgets-disconnected::before,
 .gan-lab.jupyter-widgets-disconnected button {display: none !important}
 .gan-lab.jupyter-widgets-disconnected::after

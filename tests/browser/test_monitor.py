@@ -159,9 +159,11 @@ def test_jupyterlab_opens_on_the_workspaces_cluster_in_our_layout(
     wait_for_kernel(page)
     for title in ("01-first-machine.ipynb", "Lab", "Task Stream", "Workers"):
         expect(page.get_by_role("tab", name=title, exact=True)).to_be_visible()
+    page.locator("[data-id='dask-dashboard-launcher']").click()
     panel = page.locator("#dask-dashboard-launcher")
     expect(panel.get_by_role("button", name="TASK STREAM")).to_be_enabled()
     expect(panel).to_contain_text("Number of Workers: 1")
+    page.locator("[data-id='dask-dashboard-launcher']").click()
 
     task_id = ask.communicate(timeout=60)[0].strip()
     cancel = [sys.executable, "-c", CANCEL, task_id]  # whatever fails, the worker is free again
@@ -169,15 +171,16 @@ def test_jupyterlab_opens_on_the_workspaces_cluster_in_our_layout(
     ours = frame(page, "/lab")
     row = ours.locator(f"{ROWS}[data-task='{task_id}']")
     expect(row).to_contain_text(re.compile(r"\d+ / 100000"))
-    expect(row.locator("td").nth(10)).to_have_text(re.compile(r"\d"))  # time left
-    frame(page, "/individual-workers").locator(".bk-DataTable").first.wait_for()
-    frame(page, "/individual-task-stream").locator("canvas").first.wait_for()
+    expect(row.locator("td").nth(11)).to_have_text(re.compile(r"\d"))  # time left
     for width in (1600, 1280):
         page.set_viewport_size({"width": width, "height": 900})
-        assert ours.locator("table").evaluate(BEYOND) < 1  # nothing is cut
         for theme, paper in (("dark", "rgb(17, 17, 17)"), ("light", "rgb(255, 255, 255)")):
             set_theme(page, theme)
             expect(ours.locator("body")).to_have_css("background-color", paper)
+            expect(row).to_be_visible()
+            assert ours.locator("table").evaluate(BEYOND) < 1  # nothing is cut
+            frame(page, "/individual-workers").locator(".bk-DataTable").first.wait_for()
+            frame(page, "/individual-task-stream").locator("canvas").first.wait_for()
             screenshot(page, f"jupyterlab-layout-{width}-{theme}")
     subprocess.run(cancel, env=lab.env, check=True)
     expect(row).to_contain_text("cancelled")
