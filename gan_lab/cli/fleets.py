@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
 
 from gan_lab.cli.options import given
-from gan_lab.cli.show import print_json
+from gan_lab.cli.show import EXIT_INTERRUPTED, print_json
 from gan_lab.errors import BadParameter, GanLabError
 
 if TYPE_CHECKING:
@@ -93,21 +91,18 @@ def show_fleet(found: Fleet, as_json: bool = False) -> int:
 
 def watch_fleet(fleet: Fleet) -> int:
     """Print what each machine says, and on a terminal the state of the whole below it."""
-    from gan_lab.notebook.card import clock
     from gan_lab.terminal import console
 
     screen = console()
     screen.print(f"Fleet {fleet.fleet_id}: {len(fleet.plan.machines)} notebooks")
-    said: dict[str, str] = {}
-    with _ctrl_c(fleet, screen), screen.status("") as status:
-        for rows in fleet.follow():
-            at_work = [_line(row) for row in rows if row.state == "running"]
-            status.update("\n".join([f"{fleet.summary()}, {clock(fleet.seconds)}", *at_work]))
-            for row in rows:
-                below = screen.is_terminal and row.state == "running"
-                if row.state != "waiting" and not below and said.get(row.machine_id) != _line(row):
-                    said[row.machine_id] = _line(row)
-                    screen.print(_line(row), soft_wrap=True)
+    try:
+        rows = _show_until_over(fleet, screen)
+    except KeyboardInterrupt:
+        again = (
+            f"`gan-lab watch {fleet.fleet_id}`, or end it with `gan-lab cancel {fleet.fleet_id}`"
+        )
+        screen.print(f"\nThe fleet goes on without you. Come back with {again}.", soft_wrap=True)
+        return EXIT_INTERRUPTED
     tone = "red" if any(row.needs for row in rows) else "green"
     screen.print(fleet.headline(), style=tone, soft_wrap=True)
     if fleet.report.exists():
@@ -119,29 +114,25 @@ def watch_fleet(fleet: Fleet) -> int:
     return 1
 
 
+def _show_until_over(fleet: Fleet, screen: Console) -> list[Row]:
+    from gan_lab.notebook.card import clock
+
+    said: dict[str, str] = {}
+    with screen.status("") as status:
+        for rows in fleet.follow():
+            at_work = [_line(row) for row in rows if row.state == "running"]
+            status.update("\n".join([f"{fleet.summary()}, {clock(fleet.seconds)}", *at_work]))
+            for row in rows:
+                below = screen.is_terminal and row.state == "running"
+                if row.state != "waiting" and not below and said.get(row.machine_id) != _line(row):
+                    said[row.machine_id] = _line(row)
+                    screen.print(_line(row), soft_wrap=True)
+    return rows
+
+
 def _line(row: Row) -> str:
     what = row.message if row.state == "running" else f"{row.state} {row.message}"
     return escape(f"{row.machine_id:<24} {row.stage:<9} {what}".rstrip())
-
-
-@contextmanager
-def _ctrl_c(fleet: Fleet, screen: Console) -> Iterator[None]:
-    """Have Ctrl-C stop the fleet politely, the second time firmly, the third leave it alone."""
-    started = "No more notebooks are started; those running go on. Again cancels them."
-    steps = iter([(fleet.stop, started), (fleet.cancel, "The running tasks are being cancelled.")])
-
-    def pressed(*_: Any) -> None:
-        act, sentence = next(steps, (None, ""))
-        if act is None:
-            raise KeyboardInterrupt
-        act()
-        screen.print(sentence)
-
-    before = signal.signal(signal.SIGINT, pressed)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def find(fleet_id: str) -> Fleet | None:
@@ -166,7 +157,7 @@ def demo(machine_id: str, epochs: int | None) -> int:
     found = lab.run_fleet([machine_id], parameters=given({"epochs": epochs}))
     status = watch_fleet(found)
     if status == 0:
-        click.echo(f"\nDone in {found.seconds:.0f} s.\n\n{what_next(found.rows()[0])}")
+        click.echo(f"\n{what_next(found.rows()[0])}")
     return status
 
 
@@ -175,14 +166,14 @@ def what_next(row: Row) -> str:
     from gan_lab.settings import load_settings
     from gan_lab.workspace.run_folder import REPORT_HTML
 
-    home = load_settings().home
-    report = next((run for run in reversed(row.runs) if run.spec.kind == "report"), None)
-    result = (report.result_data() if report else None) or {}
-    lines = [result["verdict"]] if "verdict" in result else []
+    reports = [run for run in row.runs if run.spec.kind == "report"]
+    lines = [str(row.figures["finding"])] if row.figures["finding"] else []
     steps = {
-        "Read the report": (report.path / REPORT_HTML).as_uri() if report else None,
+        "Read the report": (reports[-1].path / REPORT_HTML).as_uri() if reports else None,
         "See the notebook": row.notebook,
-        "Go on in JupyterLab": "make lab" if (home / "Makefile").exists() else "gan-lab lab",
+        "Go on in JupyterLab": "make lab"
+        if (load_settings().home / "Makefile").exists()
+        else "gan-lab lab",
         "Draw more lives": f"gan-lab generate {row.machine_id} --lives 200",
     }
     lines.extend(f"{what + ':':<21}{where}" for what, where in steps.items() if where)

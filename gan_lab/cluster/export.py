@@ -78,7 +78,8 @@ def _card(profile: Profile, trained: RunFolder, written: dict[str, pd.DataFrame]
     kind = TrainConfig.model_validate(trained.spec.config).kind(profile.roles)
     what = " ".join(filter(None, (profile.manufacturer, profile.model, f"({profile.category})")))
     conditions = drawn.get("conditions") or "none"
-    report = report_on(trained)
+    judged = report_on(trained)
+    report = (judged.result_data() if judged else None) or {}
     verdict = report.get("verdict", f"Not judged yet: `gan-lab report {profile.machine_id}`.")
     figures = {name: report[name] for name in FIGURES if report.get(name) is not None}
     lines = [

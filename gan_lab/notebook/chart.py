@@ -172,11 +172,6 @@ def _draw(plot: Any, panel: Any) -> None:
         ylabel=plot.yaxis[0].axis_label,
         title=plot.title.text,
     )
-    if names := axis.major_label_overrides:
-        panel.set_xticks(list(names), list(names.values()), fontsize=7)
-    if not plot.yaxis[0].visible:
-        panel.set_yticks([])
-        panel.spines["left"].set_visible(False)
 
 
 @cache

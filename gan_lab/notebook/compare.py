@@ -95,7 +95,7 @@ def compare(*runs: RunFolder | str) -> Comparison:
 
 
 def _facts(run: RunFolder, differing: list[str]) -> dict[str, Any]:
-    losses, report = run.losses(), report_on(run)
+    losses, found = run.losses(), judged(run)
     known = not losses.empty
     return {
         "machine": run.spec.machine_id,
@@ -105,8 +105,16 @@ def _facts(run: RunFolder, differing: list[str]) -> dict[str, Any]:
         "final loss": float(losses["loss"].iloc[-1]) if known else None,
         "best validation": float(losses["validation"].min()) if known else None,
         "seconds": float(losses["seconds"].sum()) if known else None,
-        **{name: report.get(name) for name in FIGURES},
+        **{name: found[name] for name in FIGURES},
     }
+
+
+def judged(run: RunFolder) -> dict[str, Any]:
+    """Return what the newest report says of a training: its id, verdict, sentence and figures."""
+    report = report_on(run)
+    found = (report.result_data() if report else None) or {}
+    about = {"verdict": found.get("level", ""), "finding": found.get("verdict", "")}
+    return {"report": report and report.task_id, **about, **{n: found.get(n) for n in FIGURES}}
 
 
 def _differing(configs: list[dict[str, Any]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Real rows and lives beside synthetic ones, as charts."""
+"""Real lives beside synthetic ones, and what is believed of one that still runs, as charts."""
 
 from __future__ import annotations
 
@@ -34,44 +34,6 @@ for (const source of sources) {
 const across = axes.length / selects.length;
 axes.forEach((axis, at) => { axis.axis_label = labels[selects[Math.floor(at / across)].value]; });
 """
-
-
-def distributions(
-    real: pd.DataFrame, synthetic: pd.DataFrame, columns: Sequence[str] | None = None, most: int = 6
-) -> Chart:
-    """Draw how often each value occurs, real filled and synthetic as a line, a panel a column."""
-    names = list(columns or _worth_drawing(real))[:most]
-    panels = [_distribution(name, real[name], synthetic[name]) for name in names]
-    alt = f"Distributions, real and synthetic: {', '.join(names)}."
-    return Chart(panels or [axes("")], alt, columns=min(3, len(names) or 1))
-
-
-def _worth_drawing(table: pd.DataFrame) -> list[str]:
-    numbers = table.select_dtypes("number")
-    known = ("life", "rul", "unit")  # counted, not measured
-    return [name for name in numbers if name.lower() not in known and numbers[name].nunique() > 1]
-
-
-def _distribution(name: str, real: pd.Series[Any], synthetic: pd.Series[Any]) -> Any:
-    plot, levels = axes(name, height=170), None
-    if real.dtype.kind not in "iuf" or real.nunique() <= 12:
-        levels = real.value_counts().index[:8]
-        levels = levels.sort_values() if real.dtype.kind in "iuf" else levels
-        edges = np.arange(len(levels) + 1) - 0.5
-        shares = [each.value_counts(normalize=True).reindex(levels, fill_value=0).to_numpy()
-                  for each in (real, synthetic)]  # fmt: skip
-        plot.xaxis.ticker = list(range(len(levels)))
-        plot.xaxis.major_label_overrides = {at: str(each)[:10] for at, each in enumerate(levels)}
-    else:
-        values = [each.dropna().to_numpy(float) for each in (real, synthetic)]
-        low, high = np.quantile(np.concatenate(values), [0.002, 0.998])
-        edges = np.linspace(low, high if high > low else low + 1, 41)
-        shares = [np.histogram(each, edges)[0] / max(len(each), 1) for each in values]
-    x, (filled, line) = np.repeat(edges, 2), (np.r_[0, np.repeat(each, 2), 0] for each in shares)
-    plot.varea(x, 0 * x, filled, fill_color=REAL, fill_alpha=0.45, name="real")
-    plot.line(x, line, line_color=SYNTHETIC, line_width=2, name="synthetic")
-    plot.yaxis.visible = False
-    return plot
 
 
 def life_with_rul(

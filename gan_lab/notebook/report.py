@@ -99,26 +99,21 @@ def leaderboard(machine_id: str) -> pd.DataFrame:
     import pandas as pd
 
     from gan_lab.cluster.models import training_run
+    from gan_lab.notebook.compare import judged
 
     load_profile(machine_id)
-    reports: dict[str, dict[str, Any]] = {}
-    for run in done_runs(machine_id, "report"):
-        model = str(run.environment().get("model_task_id"))
-        reports.setdefault(model, {**(run.result_data() or {}), "report": run.task_id})
     trained = list(done_runs(machine_id, "train"))
     chosen = training_run(machine_id).task_id if trained else None
     rows = [
         {
-            **(found := reports.get(run.task_id, {})),
             "model": run.task_id,
             "created": run.spec.created,
-            "verdict": found.get("level", ""),
-            "finding": found.get("verdict", ""),
             "generate_uses": run.task_id == chosen,
             "train_seconds": (run.result_data() or {}).get("training_time_seconds"),
+            **judged(run),
         }
         for run in trained
     ]
     order = ["good", "care", "bad", ""]
-    rows.sort(key=lambda row: (order.index(row["verdict"]), -(row.get("quality") or 0)))
+    rows.sort(key=lambda row: (order.index(row["verdict"]), -(row["quality"] or 0)))
     return pd.DataFrame(rows, columns=list(COLUMNS))

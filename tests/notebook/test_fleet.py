@@ -292,18 +292,20 @@ def read_until(process: subprocess.Popen[str], words: str) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_once_starts_no_more_notebooks(home: Path) -> None:
+def test_after_ctrl_c_a_fleet_goes_on_and_can_be_stopped(home: Path) -> None:
     gate = home / "gate"
     os.mkfifo(gate)
     rows = pd.DataFrame({"machine_id": MOTORS[:2], "gate": str(gate)})
     with watcher(GATE, rows, at_once=1) as process:
         read_until(process, "cell 3 of 4")
         process.send_signal(signal.SIGINT)
-        read_until(process, "No more notebooks are started; those running go on.")
-        open_gate(gate)
-        read_until(process, f"gan-lab fleet --resume {lab.fleet().fleet_id}`")
-    assert process.returncode == 1
-    assert lab.fleet().counts() == {"machines": 2, "done": 1, "waiting": 1}
+        read_until(process, f"Come back with `gan-lab watch {lab.fleet().fleet_id}`")
+    assert process.returncode == 130
+    fleet = lab.fleet()
+    assert fleet.running
+    fleet.stop()
+    open_gate(gate)
+    assert fleet.wait(PATIENCE_S).counts() == {"machines": 2, "done": 1, "waiting": 1}
 
 
 # ---- fleets that train
@@ -346,7 +348,7 @@ def test_a_notebook_attaches_to_the_tasks_it_had_asked_for(lab_home: Path) -> No
 
 
 @pytest.mark.slow
-def test_ctrl_c_twice_leaves_nothing_at_work(
+def test_a_fleet_that_is_cancelled_leaves_nothing_at_work(
     lab_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GAN_LAB_CANCEL_GRACE_S", "0.5")
@@ -356,10 +358,7 @@ def test_ctrl_c_twice_leaves_nothing_at_work(
     rows["gate_before"] = [str(stuck), "", ""]
     with watcher(PIPELINE, rows, at_once=2) as process:
         read_until(process, "Epoch ")
-        process.send_signal(signal.SIGINT)
-        read_until(process, "No more notebooks")
-        process.send_signal(signal.SIGINT)
-        read_until(process, "being cancelled")
+        lab.fleet().cancel()
         read_until(process, "Report:")
     assert process.returncode == 1
     fleet = lab.fleet()
