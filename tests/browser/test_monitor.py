@@ -34,6 +34,10 @@ ROWS = "tr.task"
 TRAIN = """import gan_lab as lab
 options = {"model": "tabular", "epochs": 100_000, "max_steps": 0, "batch_size": 200}
 print(lab.train("motor_siemens_001", **options).task_id)"""
+OPEN_PANEL = """async () => {
+  await window.jupyterapp.restored;
+  window.jupyterapp.shell.activateById('dask-dashboard-launcher');
+}"""
 CANCEL = "import sys, gan_lab as lab; lab.task(sys.argv[1]).cancel()"
 
 
@@ -159,11 +163,11 @@ def test_jupyterlab_opens_on_the_workspaces_cluster_in_our_layout(
     wait_for_kernel(page)
     for title in ("01-first-machine.ipynb", "Lab", "Task Stream", "Workers"):
         expect(page.get_by_role("tab", name=title, exact=True)).to_be_visible()
-    page.locator("[data-id='dask-dashboard-launcher']").click()
+    page.evaluate(OPEN_PANEL)
     panel = page.locator("#dask-dashboard-launcher")
     expect(panel.get_by_role("button", name="TASK STREAM")).to_be_enabled()
     expect(panel).to_contain_text("Number of Workers: 1")
-    page.locator("[data-id='dask-dashboard-launcher']").click()
+    page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
 
     task_id = ask.communicate(timeout=60)[0].strip()
     cancel = [sys.executable, "-c", CANCEL, task_id]  # whatever fails, the worker is free again
