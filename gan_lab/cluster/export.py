@@ -76,7 +76,7 @@ def _card(profile: Profile, trained: RunFolder, written: dict[str, pd.DataFrame]
         for name, kind in last.dtypes.items()
     ]
     kind = TrainConfig.model_validate(trained.spec.config).kind(profile.roles)
-    what = " ".join(filter(None, (profile.manufacturer, profile.model, f"({profile.category})")))
+    what = ", ".join(filter(None, (profile.category, profile.manufacturer, profile.model)))
     conditions = drawn.get("conditions") or "none"
     judged = report_on(trained)
     report = (judged.result_data() if judged else None) or {}

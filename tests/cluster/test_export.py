@@ -58,11 +58,12 @@ def test_the_card_says_what_it_is_how_it_was_made_and_how_far_to_trust_it(
     press: RunFolder, tmp_path: Path
 ) -> None:
     card = export("press", "csv", tmp_path)[-1].read_text()
+    unit = lab.machine("press").profile.rul_unit
     for words in (
         "| real-holdout.csv | real | 40 | 2 |",
         "| synthetic-test.csv | synthetic | 20 | 1 |",
         "| heat [degC] | float64 | degC |  |",
-        "| rul | int64 | h | rul |",
+        f"| rul | int64 | {unit} | rul |",
         f"training `{press.task_id}`: 7 epochs",
         "Use with care.",
         "- quality: 0.912",
@@ -97,5 +98,5 @@ def test_a_model_of_rows_goes_to_sdv(press: RunFolder, tmp_path: Path) -> None:
     assert left.value.code == 0
     from sdv.utils import load_synthesizer
 
-    rows = load_synthesizer(str(tmp_path / "press.pkl")).sample(5)
+    rows = load_synthesizer(str(tmp_path / "press.pkl")).sample(5)["table"]
     assert "heat [degC]" in rows and len(rows) == 5
