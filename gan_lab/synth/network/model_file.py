@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gan_lab.errors import BadParameter
@@ -80,8 +79,3 @@ def load_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors whose names begin so, by the rest of their names."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def to_tensor(values: Any) -> Tensor:
-    """Return an array as a tensor of float32."""
-    return torch.as_tensor(values, dtype=torch.float32)
