@@ -17,7 +17,7 @@ help:            ## list these commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 demo: .venv/.ready   ## the main job for one machine on embedded services: seed, train, generate, report, notebook
-	$(BIN)/gan-lab demo
+	$(BIN)/gan-lab fleet motor_siemens_001
 
 test: .venv/.ready-test   ## lint and every test; installs Chromium where there is none
 	@$(MAKE) --no-print-directory lint check

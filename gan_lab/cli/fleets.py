@@ -1,4 +1,4 @@
-"""Commands for many machines over night, and for the demonstration, which is a fleet of one."""
+"""The command for many machines over night, or for one."""
 
 from __future__ import annotations
 
@@ -98,16 +98,17 @@ def watch_fleet(fleet: Fleet) -> int:
     try:
         rows = _show_until_over(fleet, screen)
     except KeyboardInterrupt:
-        again = (
-            f"`gan-lab watch {fleet.fleet_id}`, or end it with `gan-lab cancel {fleet.fleet_id}`"
-        )
-        screen.print(f"\nThe fleet goes on without you. Come back with {again}.", soft_wrap=True)
+        back, end = (f"`gan-lab {verb} {fleet.fleet_id}`" for verb in ("watch", "cancel"))
+        words = f"\nThe fleet goes on without you. Come back with {back}; {end} ends it."
+        screen.print(words, soft_wrap=True)
         return EXIT_INTERRUPTED
     tone = "red" if any(row.needs for row in rows) else "green"
     screen.print(fleet.headline(), style=tone, soft_wrap=True)
     if fleet.report.exists():
         screen.print(f"Report: {fleet.report}", soft_wrap=True)
     if all(row.state == "done" for row in rows):
+        if len(rows) == 1:
+            click.echo(f"\n{what_next(rows[0])}")
         return 0
     which = " --all" if any(row.state == "failed" for row in rows) else ""
     screen.print(f"Go on with `gan-lab fleet --resume {fleet.fleet_id}{which}`.", soft_wrap=True)
@@ -144,26 +145,8 @@ def find(fleet_id: str) -> Fleet | None:
     return None
 
 
-@click.command()
-@click.argument("machine_id", default="motor_siemens_001")
-@click.option("--epochs", type=int, help="Epochs of training at most.  [default: the notebook's]")
-def demo(machine_id: str, epochs: int | None) -> int:
-    """Do the main job for one machine: seed, train, generate, report, in a notebook."""
-    import gan_lab as lab
-
-    click.echo(
-        f"The main job for {machine_id}, by notebooks/machine.ipynb under papermill:", err=True
-    )
-    found = lab.run_fleet([machine_id], parameters=given({"epochs": epochs}))
-    status = watch_fleet(found)
-    if status == 0:
-        click.echo(f"\n{what_next(found.rows()[0])}")
-    return status
-
-
 def what_next(row: Row) -> str:
     """Say what a machine's notebook has come to, and what a person does next."""
-    from gan_lab.settings import load_settings
     from gan_lab.workspace.run_folder import REPORT_HTML
 
     reports = [run for run in row.runs if run.spec.kind == "report"]
@@ -171,13 +154,11 @@ def what_next(row: Row) -> str:
     steps = {
         "Read the report": (reports[-1].path / REPORT_HTML).as_uri() if reports else None,
         "See the notebook": row.notebook,
-        "Go on in JupyterLab": "make lab"
-        if (load_settings().home / "Makefile").exists()
-        else "gan-lab lab",
+        "Go on in JupyterLab": "gan-lab lab",
         "Draw more lives": f"gan-lab generate {row.machine_id} --lives 200",
     }
     lines.extend(f"{what + ':':<21}{where}" for what, where in steps.items() if where)
     return "\n".join(lines)
 
 
-COMMANDS = (fleet, demo)
+COMMANDS = (fleet,)

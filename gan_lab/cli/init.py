@@ -40,7 +40,8 @@ def init(folder: Path) -> None:
         f"{folder.resolve()} is a workspace: {len(missing)} of {len(wanted)} files were new."
     )
     click.echo(
-        "Next: `gan-lab demo` does the main job for one machine, `gan-lab lab` opens the notebooks."
+        "Next: `gan-lab fleet motor_siemens_001` does the main job for one machine, `gan-lab lab` "
+        "opens the notebooks."
     )
 
 

@@ -1,4 +1,4 @@
-"""What the demonstration leaves a person with: the verdict, and what to do next."""
+"""What a fleet of one machine leaves a person with: the verdict, and what to do next."""
 
 from __future__ import annotations
 
@@ -32,6 +32,4 @@ def test_the_last_lines_say_what_to_do_next(
         "Go on in JupyterLab: gan-lab lab",
         "Draw more lives:     gan-lab generate press_7 --lives 200",
     ]
-    (tmp_path / "Makefile").touch()
-    assert "Go on in JupyterLab: make lab" in what_next(row)
     assert "report" not in what_next(Row("press_7", "done"))
