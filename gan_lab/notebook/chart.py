@@ -44,7 +44,7 @@ SCRIPT = """(async () => {
     }
     return window.Bokeh;
   };
-  const pages = window.gan_lab_bokeh ??= {};
+  const pages = window.gan_lab_charts ??= {};
   const bokeh = await (pages["%(version)s"] ??= load());
   document.getElementById("%(place)s").replaceChildren();
   await bokeh.embed.embed_item(%(item)s, "%(place)s");
