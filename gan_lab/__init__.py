@@ -28,7 +28,6 @@ _HOMES = {
     "watch": "gan_lab.notebook.widgets",
     "compare": "gan_lab.notebook.compare",
     "report": "gan_lab.notebook.report",
-    "leaderboard": "gan_lab.notebook.report",
     "run_fleet": "gan_lab.notebook.fleet.start",
     "resume_fleet": "gan_lab.notebook.fleet.start",
     "fleet": "gan_lab.notebook.fleet.fleet",

@@ -78,8 +78,7 @@ def _card(profile: Profile, trained: RunFolder, written: dict[str, pd.DataFrame]
     kind = TrainConfig.model_validate(trained.spec.config).kind(profile.roles)
     what = ", ".join(filter(None, (profile.category, profile.manufacturer, profile.model)))
     conditions = drawn.get("conditions") or "none"
-    judged = report_on(trained)
-    report = (judged.result_data() if judged else None) or {}
+    report = report_on(trained)
     verdict = report.get("verdict", f"Not judged yet: `gan-lab report {profile.machine_id}`.")
     figures = {name: report[name] for name in FIGURES if report.get(name) is not None}
     lines = [

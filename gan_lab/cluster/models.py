@@ -66,12 +66,12 @@ def levels_by_model(reports: Iterable[RunFolder]) -> dict[str, str]:
     return found
 
 
-def report_on(training: RunFolder) -> RunFolder | None:
-    """Return the newest report that is done on what was drawn from a training."""
+def report_on(training: RunFolder) -> dict[str, Any]:
+    """Return what the newest report on what was drawn from a training leaves (`ReportResult`)."""
     for report in done_runs(training.spec.machine_id, "report"):
         if report.environment().get("model_task_id") == training.task_id:
-            return report
-    return None
+            return report.result_data() or {}
+    return {}
 
 
 def load_model(run: RunFolder) -> Any:

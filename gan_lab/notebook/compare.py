@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import pandas as pd
 
-from gan_lab.cluster.models import report_on
+from gan_lab.cluster.models import report_on, training_run
 from gan_lab.errors import BadParameter
 from gan_lab.loss_curve import COLOURS, as_image, loss_curve_svg, loss_sentence
 from gan_lab.notebook.card import number, page
 from gan_lab.notebook.overview import WIDE, html_table
 from gan_lab.task_states import state_of
+from gan_lab.workspace.profiles import profile_ids
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import open_run
+from gan_lab.workspace.runs import done_runs, open_run
 
-FIGURES = ("quality", "utility", "utility_of_lives", "memory", "detection")
+FIGURES = {  # and what they are called in the result of a report
+    "verdict": "level",
+    **{name: name for name in ("quality", "utility", "utility_of_lives", "memory", "detection")},
+}
 
 
 @dataclass(frozen=True)
@@ -72,19 +77,21 @@ def _cell(value: Any) -> str:
 def compare(*runs: RunFolder | str) -> Comparison:
     """Lay trainings side by side: losses, what differs in their configurations, quality figures.
 
-    Takes runs or task ids; what is no training is left out. The best validation loss comes first.
-    The figures are those of the newest report on each (`gan_lab.schema.ReportResult`). Raises
-    `BadParameter` where none of them is a training, `UnknownTask`.
+    Takes runs, task ids, and machine ids for all trainings of a machine that are done; what is no
+    training is left out. The best validation loss comes first. Verdict and figures are those of the
+    newest report on each (`gan_lab.schema.ReportResult`); `generate uses` marks what is drawn from
+    where no model is named. Raises `BadParameter` where none is a training, `UnknownTask`.
     """
     given = [run for one in runs for run in (one if isinstance(one, list | tuple) else [one])]
-    opened = [open_run(run) if isinstance(run, str) else run for run in given]
-    trained = [run for run in opened if run.spec.kind == "train"]
+    trained = [run for one in given for run in _opened(one) if run.spec.kind == "train"]
     if not trained:
         raise BadParameter(
             "Nothing to compare: give compare() two or more trainings or their task ids."
         )
     differing = _differing([run.spec.config for run in trained])
-    rows = [_facts(run, differing) for run in trained]
+    done = {run.spec.machine_id for run in trained if run.result_data() is not None}
+    used = {training_run(machine_id).task_id for machine_id in done}
+    rows = [_facts(run, differing, used) for run in trained]
     table = pd.DataFrame(rows, index=pd.Index([run.task_id[:8] for run in trained], name="run"))
     table = table.sort_values("best validation", kind="stable")
     known = {run.task_id[:8]: run.losses().to_dict("list") for run in trained}
@@ -94,8 +101,14 @@ def compare(*runs: RunFolder | str) -> Comparison:
     return Comparison(table.dropna(axis=1, how="all"), picture)
 
 
-def _facts(run: RunFolder, differing: list[str]) -> dict[str, Any]:
-    losses, found = run.losses(), judged(run)
+def _opened(run: RunFolder | str) -> Iterable[RunFolder]:
+    if not isinstance(run, str):
+        return [run]
+    return done_runs(run, "train") if run in profile_ids() else [open_run(run)]
+
+
+def _facts(run: RunFolder, differing: list[str], used: set[str]) -> dict[str, Any]:
+    losses, report = run.losses(), report_on(run)
     known = not losses.empty
     return {
         "machine": run.spec.machine_id,
@@ -105,16 +118,9 @@ def _facts(run: RunFolder, differing: list[str]) -> dict[str, Any]:
         "final loss": float(losses["loss"].iloc[-1]) if known else None,
         "best validation": float(losses["validation"].min()) if known else None,
         "seconds": float(losses["seconds"].sum()) if known else None,
-        **{name: found[name] for name in FIGURES},
+        **{name: report.get(key) for name, key in FIGURES.items()},
+        "generate uses": "✓" if run.task_id in used else None,
     }
-
-
-def judged(run: RunFolder) -> dict[str, Any]:
-    """Return what the newest report says of a training: its id, verdict, sentence and figures."""
-    report = report_on(run)
-    found = (report.result_data() if report else None) or {}
-    about = {"verdict": found.get("level", ""), "finding": found.get("verdict", "")}
-    return {"report": report and report.task_id, **about, **{n: found.get(n) for n in FIGURES}}
 
 
 def _differing(configs: list[dict[str, Any]]) -> list[str]:

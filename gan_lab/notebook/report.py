@@ -1,4 +1,4 @@
-"""How far a machine's synthetic rows can be trusted: one report in a notebook, or all of them."""
+"""How far a machine's synthetic rows can be trusted: its report, as a notebook shows it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ from pydantic import ValidationError
 
 from gan_lab.workspace.profiles import load_profile
 from gan_lab.workspace.run_folder import REPORT_HTML, REPORT_JSON, RunFolder
-from gan_lab.workspace.runs import all_runs, done_runs
+from gan_lab.workspace.runs import all_runs
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from gan_lab.synth.report.evaluate import QualityReport
-
-COLUMNS = (
-    "model", "created", "generate_uses", "verdict", "quality", "utility", "utility_of_lives",
-    "memory", "detection", "train_seconds", "report", "finding",
-)  # fmt: skip
 
 
 class ReportView:
@@ -87,33 +80,3 @@ def _computed(machine_id: str, run: RunFolder | None) -> RunFolder:
     asked = submit.Run.of(run) if run and not lost([run]) else submit.report(machine_id)
     asked.result()
     return asked
-
-
-def leaderboard(machine_id: str) -> pd.DataFrame:
-    """Return a machine's trainings with the newest report on each, the best first.
-
-    `verdict` is good, care or bad, empty where nothing was judged; `generate_uses` marks the model
-    that is drawn from where none is named; `train_seconds` is what the training took. The other
-    figures are those of `gan_lab.schema.ReportResult`.
-    """
-    import pandas as pd
-
-    from gan_lab.cluster.models import training_run
-    from gan_lab.notebook.compare import judged
-
-    load_profile(machine_id)
-    trained = list(done_runs(machine_id, "train"))
-    chosen = training_run(machine_id).task_id if trained else None
-    rows = [
-        {
-            "model": run.task_id,
-            "created": run.spec.created,
-            "generate_uses": run.task_id == chosen,
-            "train_seconds": (run.result_data() or {}).get("training_time_seconds"),
-            **judged(run),
-        }
-        for run in trained
-    ]
-    order = ["good", "care", "bad", ""]
-    rows.sort(key=lambda row: (order.index(row["verdict"]), -(row["quality"] or 0)))
-    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -12,7 +12,7 @@ from markupsafe import escape
 import gan_lab as lab
 from gan_lab.cluster.models import training_run
 from gan_lab.errors import ServiceUnreachable, UnknownMachine
-from gan_lab.notebook.report import leaderboard, report
+from gan_lab.notebook.report import report
 from gan_lab.schema import Roles
 from gan_lab.synth.report.evaluate import QualityReport, evaluate
 from gan_lab.synth.report.page import render_html
@@ -95,19 +95,16 @@ def test_what_is_drawn_from_is_the_newest_model_that_no_report_calls_bad(
     assert training_run(MACHINE).task_id == care.task_id
     assert training_run(MACHINE, newer.task_id).task_id == newer.task_id
     assert lab.get_machine_status(MACHINE)["model"]["task_id"] == care.task_id
-    table = leaderboard(MACHINE)
-    assert list(table["model"]) == [care.task_id, newer.task_id, bad.task_id]
-    assert list(table["verdict"]) == ["care", "bad", "bad"]
-    assert list(table["generate_uses"]) == [True, False, False]
+    table = lab.compare(MACHINE).table
+    assert list(table.index) == [run.task_id[:8] for run in (newer, care, bad)]
+    assert list(table["verdict"]) == ["bad", "care", "bad"]
+    assert list(table["generate uses"].notna()) == [False, True, False]
     assert list(table["quality"]) == [judged.figures["quality"]] * 3
-    assert set(table["train_seconds"]) == {12.5}
     unjudged = trained()
     assert training_run(MACHINE).task_id == unjudged.task_id
-    assert list(leaderboard(MACHINE)["generate_uses"]) == [False, False, False, True]
+    assert list(lab.compare(MACHINE).table["generate uses"].notna()) == [True, False, False, False]
 
 
 def test_an_unknown_machine_is_named(view_home: Path) -> None:
     with pytest.raises(UnknownMachine):
         report("motor_nobody_001")
-    with pytest.raises(UnknownMachine):
-        leaderboard("motor_nobody_001")
