@@ -67,7 +67,8 @@ def axes(x: str, y: str = "", height: int = 200, **options: Any) -> Any:
         tools="pan,box_zoom,wheel_zoom,reset", active_drag="box_zoom", **options,
     )  # fmt: skip
     plot.background_fill_color = plot.border_fill_color = plot.outline_line_color = None
-    plot.title.text_color = GREY
+    plot.title.text_color, plot.title.text_font_size = GREY, "11px"
+    plot.xaxis.ticker.desired_num_ticks = 4
     for axis in plot.axis:
         axis.axis_label_text_color = axis.major_label_text_color = GREY
         axis.axis_label_text_font_style = "normal"
@@ -95,8 +96,9 @@ class Chart:
         named = [(each.name, [each]) for each in first.renderers if each.name]
         look: Any = {"orientation": "horizontal", "label_text_color": GREY, "location": "left"}
         look |= {"background_fill_color": None, "border_line_color": None, "margin": 0}
+        look |= {"spacing": 10, "label_text_font_size": "11px"}
         if named:
-            first.add_layout(Legend(items=named, spacing=16, **look), "above")
+            first.add_layout(Legend(items=named, **look), "above")
 
     def __repr__(self) -> str:
         return self.alt
@@ -109,7 +111,12 @@ class Chart:
         """The chart as an HTML element."""
         options: Any = {"toolbar_options": {"logo": None}, "sizing_mode": "stretch_width"}
         grid = gridplot(list(self.figures), ncols=self.columns, **options)
-        layout = column(row(*self.choices), grid, sizing_mode="stretch_width", max_width=960)
+        layout = column(
+            row(*self.choices, styles={"flex-wrap": "wrap"}),
+            grid,
+            sizing_mode="stretch_width",
+            max_width=960,
+        )
         place, picture = f"gan-lab-{uuid.uuid4().hex}", base64.b64encode(self.png).decode()
         item = json.dumps(json_item(layout if self.choices else grid)).replace("</", r"<\/")
         values = {"libraries": _libraries(), "version": __version__, "place": place, "item": item}

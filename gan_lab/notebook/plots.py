@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from bokeh.models import ColumnDataSource, CustomJS, DataRange1d, HoverTool
+from bokeh.models.annotations import Title
 from bokeh.models.widgets import Select
 from numpy.typing import NDArray
 
@@ -22,6 +23,12 @@ LIVES = 40  # of each table, as many of each failure mode
 POINTS = 6000  # of all lives of a table together; longer ones are drawn with gaps
 ROWS = 1000  # of a table without lives
 ALL = "all"
+LOOK: Any = {  # of what is chosen by, on light and on dark pages
+    "width": 170,
+    "stylesheets": [
+        ".bk-input {background-color: transparent; color: inherit} option {color: #000}"
+    ],
+}
 CHOOSE = """
 for (const source of sources) {
   const data = {...source.data}, modes = source.data._mode;
@@ -32,7 +39,11 @@ for (const source of sources) {
   source.data = data;
 }
 const across = axes.length / selects.length;
-axes.forEach((axis, at) => { axis.axis_label = labels[selects[Math.floor(at / across)].value]; });
+axes.forEach((axis, at) => {
+  const name = selects[Math.floor(at / across)].value;
+  axis.axis_label = units[name] ?? "";
+  titles[at].text = name + titles[at].tags[0];
+});
 """
 
 
@@ -51,7 +62,7 @@ def life_with_rul(
     where they are named. `units` of sensors stand at the axes. Synthetic rows that were drawn one
     by one belong to no life.
     """
-    units = units or {}
+    units = dict(units or {})
     sensors = list(columns or [*wearing(real, roles), *([roles.rul] if roles.rul else [])])
     shown, tables = sensors[:most], {"real": real}
     loose = synthetic is not None and roles.life is not None and roles.life not in synthetic
@@ -59,12 +70,13 @@ def life_with_rul(
         tables["synthetic"] = synthetic
     drawn = {side: _lives(table, roles, sensors) for side, table in tables.items()}
     sources = {side: _source(table, shown) for side, table in drawn.items()}
-    labels = {name: f"{name} ({units[name]})" if units.get(name) else name for name in sensors}
     figures, ends = [], DataRange1d()
     for at, name in enumerate(shown):
         heights = DataRange1d()
         for side, source in sources.items():
-            plot = axes("rows to the end", labels[name], x_range=ends, y_range=heights, title=side)
+            title = Title(text=f"{name}, {side}", tags=[f", {side}"])
+            shared: Any = {"x_range": ends, "y_range": heights, "title": title}
+            plot = axes("rows to the end", units.get(name, ""), **shared)
             colour = REAL if side == "real" else SYNTHETIC
             plot.line("_x", f"_y{at}", source=source, line_color=colour, line_alpha=0.4)
             said = {"life": "@_life", "row": "@_x", "value": f"@_y{at}{{0.[000]}}"}
@@ -74,7 +86,7 @@ def life_with_rul(
     none = "; the synthetic rows, drawn one by one, belong to no life" if loose else ""
     alt = f"Lives over the rows to their end ({counts}{none}): {', '.join(shown)}."
     modes = sorted(set().union(*(table["_mode"] for table in drawn.values())))
-    choices = _choices(list(sources.values()), figures, labels, modes, len(shown))
+    choices = _choices(list(sources.values()), figures, sensors, units, modes)
     return Chart(figures, alt, columns=len(sources), choices=choices)
 
 
@@ -104,16 +116,18 @@ def _source(lives: pd.DataFrame, shown: list[str]) -> ColumnDataSource:
 def _choices(
     sources: list[ColumnDataSource],
     figures: list[Any],
-    labels: dict[str, str],
+    sensors: list[str],
+    units: dict[str, str],
     modes: list[str],
-    rows: int,
 ) -> list[Select]:
     """Return what chooses the sensor of each row of figures, and the failure mode."""
-    names: list[Any] = list(labels)
-    selects = [Select(title="sensor", value=names[at], options=names) for at in range(rows)]
-    mode = Select(title="failure mode", value=ALL, options=[ALL, *list[Any](modes)])
+    options: dict[str, Any] = {"options": sensors, "title": "sensor"}
+    rows = len(figures) // len(sources)
+    selects = [Select(value=name, **LOOK, **options) for name in sensors[:rows]]
+    mode = Select(title="failure mode", value=ALL, options=[ALL, *list[Any](modes)], **LOOK)
     mode.visible = len(modes) > 1
-    known = {"sources": sources, "selects": selects, "mode": mode, "all": ALL, "labels": labels}
+    known = {"sources": sources, "selects": selects, "mode": mode, "all": ALL, "units": units}
+    known |= {"titles": [each.title for each in figures]}
     choose = CustomJS(code=CHOOSE, args=known | {"axes": [each.yaxis[0] for each in figures]})
     for select in (mode, *selects):
         select.js_on_change("value", choose)

@@ -163,6 +163,7 @@ def test_jupyterlab_opens_on_the_workspaces_cluster_in_our_layout(
     wait_for_kernel(page)
     for title in ("01-first-machine.ipynb", "Lab", "Task Stream", "Workers"):
         expect(page.get_by_role("tab", name=title, exact=True)).to_be_visible()
+    expect(page.locator("#dask-dashboard-launcher")).to_be_hidden()
     page.evaluate(OPEN_PANEL)
     panel = page.locator("#dask-dashboard-launcher")
     expect(panel.get_by_role("button", name="TASK STREAM")).to_be_enabled()
