@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gan_lab.cli.fleets import what_next
-from gan_lab.notebook.fleet.fleet import Row
+from gan_lab.notebook.fleet.fleet import Row, figures
 from gan_lab.schema import TaskSpec
 from gan_lab.workspace.runs import create_run
 
@@ -23,7 +23,9 @@ def test_the_last_lines_say_what_to_do_next(
         for n, kind in enumerate(("train", "report"))
     ]
     runs[1].finish({"verdict": "No fault found: you can use these rows."})
-    row = Row("press_7", "done", notebook=tmp_path / "press_7.ipynb", runs=runs)
+    row = Row(
+        "press_7", "done", notebook=tmp_path / "press_7.ipynb", runs=runs, figures=figures(runs)
+    )
     page = (runs[1].path / "report.html").as_uri()
     assert what_next(row).splitlines() == [
         "No fault found: you can use these rows.",
