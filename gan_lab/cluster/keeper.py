@@ -1,4 +1,4 @@
-"""What goes on beside a task's work: its lease, its cancel flag, its memory and its log."""
+"""What goes on beside a task's work: its lease, its cancel flag, its worker, memory and log."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ import logging
 import os
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from gan_lab.cluster.estimate import MEMORY_SHARE
-from gan_lab.cluster.work import OutOfMemory, Work, clock_s, record_cancelled, record_failure
+from gan_lab.cluster.work import (
+    OutOfMemory,
+    Work,
+    clock_s,
+    leaves,
+    record_cancelled,
+    record_failure,
+    this_worker,
+)
+
+if TYPE_CHECKING:
+    from distributed import Worker
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.1  # how often a task's keeper looks at memory
+LOOK_S = 0.1  # how often a task's keeper looks at memory, and whether the worker is to end
 FLAG_S = 1.0  # and at the cancel flag
 ENDED_BY_US = 75  # exit status of a worker that ends itself
 
@@ -24,7 +36,12 @@ class Keeper(threading.Thread):
         super().__init__(name=f"keeper-{work.run.task_id[:8]}", daemon=True)
         self.work = work
         self._finished = threading.Event()
-        self._alone, self._memory_limit = _worker_facts()
+        self._worker = this_worker()
+        self._alone, self._memory_limit = _worker_facts(self._worker)
+        if self._worker is not None:
+            from gan_lab.cluster.leaving import end_politely
+
+            self._worker.loop.add_callback(end_politely, self._worker)
         self._asked_at: float | None = None
 
     def finish(self) -> None:
@@ -40,6 +57,7 @@ class Keeper(threading.Thread):
             now = time.monotonic()
             try:
                 self._watch_memory()
+                self._watch_worker()
                 if now - looked >= FLAG_S:
                     looked = now
                     self._read_flag(now)
@@ -75,11 +93,20 @@ class Keeper(threading.Thread):
             finally:  # nobody else would end what goes on growing
                 self._end_worker()
 
+    def _watch_worker(self) -> None:
+        """Hand the task on where its worker is closed: retired, scaled down, sent a SIGTERM."""
+        if self.work.leaving.is_set() or self.work.lost.is_set() or not leaves(self._worker):
+            return
+        # Dask also ends so whom it finds with too much memory: that one has had its attempt.
+        limit = self._memory_limit
+        if not limit or self.work.look_at_memory() < MEMORY_SHARE * limit:
+            self.work.leave()
+
     def _end_worker(self) -> None:
         """End this process, which its nanny starts anew: a thread cannot be ended."""
         if not self.work.lost.is_set():
             self.work.run.release_reserve()
-            self.work.run.lease.drop(self.work.owner)
+            self.work.run.lease.drop(self.work.token)
         os._exit(ENDED_BY_US)
 
 
@@ -106,13 +133,9 @@ class RunLog(logging.Handler):
         self.work.run.append_log(worker=self.work.announcer.worker, **fields)
 
 
-def _worker_facts() -> tuple[bool, float]:
+def _worker_facts(worker: Worker | None) -> tuple[bool, float]:
     """Whether this worker has one thread and a nanny, and its memory limit in bytes (0: none)."""
-    from distributed import get_worker
-
-    try:
-        worker = get_worker()
-    except ValueError:  # called outside a worker
+    if worker is None:
         return False, 0.0
     alone = worker.state.nthreads == 1 and worker.nanny is not None
     return alone, float(worker.memory_manager.memory_limit or 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from gan_lab.cluster.work import Work
+from gan_lab.cluster.work import Work, WorkerLeaves
 from gan_lab.schema import Epoch
 
 
@@ -100,11 +100,15 @@ class TrainingProgress:
         )
 
     def on_checkpoint(self, epoch: int, state: Callable[[], bytes]) -> None:
-        """Save the state if it is time to."""
+        """Save the state if it is time to, or the last time: then raises `WorkerLeaves`."""
         settings, now = self.work.settings, time.monotonic()
-        due = now - self._saved_at >= settings.checkpoint_every_s
+        leaving = self.work.leaving.is_set()
+        due = leaving or now - self._saved_at >= settings.checkpoint_every_s
         if due or epoch - self._saved_epoch >= settings.checkpoint_every_epochs:
             saved = state()
             self.work.hold()
             self.work.run.checkpoints.save(epoch, saved)
             self._saved_at, self._saved_epoch = time.monotonic(), epoch
+            self.work.progressed()
+        if leaving:
+            raise WorkerLeaves

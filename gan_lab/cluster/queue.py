@@ -227,8 +227,8 @@ def cancel_run(run: RunFolder) -> None:
 
 def _revoke(run: RunFolder, settings: Settings, why: str) -> None:
     """Record a task that nobody works on as cancelled; one that runs sees the flag by itself."""
-    owner = f"cancel:{uuid.uuid4().hex}"
-    if run.lease.take(owner, settings.lease_s) is None:
+    token = uuid.uuid4().hex
+    if run.lease.take(token, settings.lease_s) is None:
         return
     try:
         if not run.final:
@@ -237,7 +237,7 @@ def _revoke(run: RunFolder, settings: Settings, why: str) -> None:
             record_cancelled(run, announcer, why)
             announcer.close()
     finally:
-        run.lease.drop(owner)
+        run.lease.drop(token)
 
 
 # ---- going on with what is lost
@@ -290,7 +290,8 @@ def _take_up(
         ended = run.final if was_lost else run.result_data() is not None
         if ended or run.lease.held or (queued and not run.final):
             return False
-        run.reopen()
+        if not (was_lost and run.cancelling):  # else its next worker sees the flag
+            run.reopen()
         if not queued:  # else its place in the queue, where it was cancelled, is its place again
             waits = was_lost or run.spec.after in {one.task_id for one in taken}
             hand_over(client, [run], settings, _before(run, waits, known, settings))

@@ -6,7 +6,6 @@ import ctypes
 import errno
 import logging
 import os
-import socket
 import threading
 import time
 import uuid
@@ -19,12 +18,15 @@ from gan_lab.cluster.work import (
     Outcome,
     WaitedInVain,
     Work,
+    WorkerLeaves,
     WorkerLost,
+    leaves,
     outcome,
     reached,
     record_cancelled,
     record_failure,
     sentence,
+    this_worker,
     worker_address,
 )
 from gan_lab.errors import TaskCancelled
@@ -51,19 +53,26 @@ TRANSIENT = {
 
 
 def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body: Body) -> Outcome:
-    """Execute one task in this worker and return its outcome; never raises."""
+    """Execute one task in this worker and return its outcome.
+
+    Raises nothing but Dask's `Reschedule`, where the worker ends before the task.
+    """
+    from distributed import Reschedule
+
     os.environ["GAN_LAB_HOME"] = str(settings.home)
     try:
-        run = open_run(task_id, settings.home)
-        owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        attempt = _take_over(run, settings, owner)
-        if attempt is not None:
-            start = time.monotonic()
-            _hold_and_work(Work(run, settings, owner, attempt), waits_for, body)
-            tell_task_ended(run.status(), time.monotonic() - start, settings)
-        else:
-            _say_the_end(run, settings, owner)
+        run, token, worked = open_run(task_id, settings.home), uuid.uuid4().hex, False
+        # Again, where somebody else took it over: whoever waits for this one waits for its end.
+        while (attempt := _take_over(run, settings, token)) is not None:
+            start, worked = time.monotonic(), True
+            _hold_and_work(Work(run, settings, token, attempt), waits_for, body)
+            if run.final:
+                tell_task_ended(run.status(), time.monotonic() - start, settings)
+        if not worked:
+            _say_the_end(run, settings, token)
         return outcome(run)
+    except WorkerLeaves:
+        raise Reschedule from None
     except Exception as error:
         log.exception("Task %s could not even be recorded", task_id)
         return {"task_id": task_id, "kind": "task", "state": State.UNKNOWN, "message": str(error)}
@@ -73,15 +82,15 @@ def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body
             ctypes.CDLL(None).malloc_trim(0)
 
 
-def _take_over(run: RunFolder, settings: Settings, owner: str) -> int | None:
+def _take_over(run: RunFolder, settings: Settings, token: str) -> int | None:
     """Take the lease, waiting for a holder that may be dead; None if the task is done meanwhile."""
     patience, full_s = threading.Event(), settings.retry_pause_s
     while not run.final:
         try:
-            attempt = run.lease.take(owner, settings.lease_s)
+            attempt = run.lease.take(token, settings.lease_s)
             if attempt is not None and not run.final:
                 return attempt
-            run.lease.drop(owner)
+            run.lease.drop(token)
         except OSError as error:
             if error.errno not in TRANSIENT:
                 raise
@@ -90,16 +99,21 @@ def _take_over(run: RunFolder, settings: Settings, owner: str) -> int | None:
             full_s = min(LONGER * full_s, LONGEST_PAUSE_S)
         else:
             patience.wait(min(1.0, settings.lease_s / 10))
+        if leaves(this_worker()):
+            raise WorkerLeaves
     return None
 
 
-def _say_the_end(run: RunFolder, settings: Settings, owner: str) -> None:
+def _say_the_end(run: RunFolder, settings: Settings, token: str) -> None:
     """Say the end that a worker had recorded, if it was killed before it could say so itself."""
-    last = run.last_event()
-    if (last and last.final) or run.lease.take(owner, settings.lease_s) is None:
-        return
+    patience = threading.Event()
+    while not _told(run) and run.lease.take(token, settings.lease_s) is None:
+        patience.wait(min(1.0, settings.lease_s / 10))
     try:
+        if _told(run):
+            return
         run.mend_logs()
+        last = run.last_event()
         status = run.status()
         announcer = Announcer(run, settings, last.attempt if last else 1, worker_address())
         facts = reached(run)
@@ -108,7 +122,12 @@ def _say_the_end(run: RunFolder, settings: Settings, owner: str) -> None:
         announcer.say(LAST_STAGE[status.state], message=status.message, **facts)
         announcer.close()
     finally:
-        run.lease.drop(owner)
+        run.lease.drop(token)
+
+
+def _told(run: RunFolder) -> bool:
+    last = run.last_event()
+    return last is not None and last.final
 
 
 def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None:
@@ -120,6 +139,11 @@ def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None
         keeper.start()
         logging.getLogger().addHandler(log_of_run)
         _work(work, waits_for, body)
+    except WorkerLeaves:
+        with suppress(OSError):
+            text = "Its worker was told to end: another goes on with it"
+            work.say("initializing", message=text, **reached(work.run))
+        raise
     except TaskCancelled as why:
         with work.announcer.lock:
             record_cancelled(work.run, work.announcer, str(why))
@@ -137,14 +161,14 @@ def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None
         work.announcer.close()
         if not work.lost.is_set():
             work.run.release_reserve()
-            work.run.lease.drop(work.owner)
+            work.run.lease.drop(work.token)
 
 
 def _work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None:
     _check_chain(waits_for)
     _check_attempts(work)
     result = _try(work, body)
-    work.check()
+    work.check(done=True)
     work.look_at_memory()
     work.run.release_reserve()  # a disk that is full by now still takes the result
     work.run.record_environment(peak_memory_mb=round(work.peak_b / 1e6))
@@ -176,8 +200,9 @@ def _check_attempts(work: Work) -> None:
     if work.attempt > work.settings.retries + 1:
         work.announcer.attempt = work.attempt - 1  # there is none for this one
         raise WorkerLost(
-            f"The worker that ran it died {work.attempt - 1} times. Memory is the usual "
-            f"reason. `gan-lab resume {work.run.task_id}` goes on from the last checkpoint."
+            f"The worker that ran it died {work.attempt - 1} times before it came any further. "
+            "Killed for its memory is the usual reason, and the worker's own log says more. "
+            f"`gan-lab resume {work.run.task_id}` goes on from the last checkpoint."
         )
 
 
@@ -190,7 +215,7 @@ def _begin_again(work: Work, why: str) -> None:
     work.stop.wait(min(pause_s, LONGEST_PAUSE_S))
     work.check()
     work.run.mend_logs()
-    work.run.lease.record_attempt(work.owner, work.attempt, work.settings.lease_s)
+    work.renew(work.attempt)
     work.announcer.attempt = work.attempt
     text = f"Attempt {work.attempt} of {work.settings.retries + 1}: {why}"
     work.say("initializing", message=text, status=State.RETRY, **reached(work.run))

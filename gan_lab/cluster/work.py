@@ -7,13 +7,16 @@ import os
 import threading
 import time
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gan_lab.errors import GanLabError, RequestError, TaskCancelled, TaskFailed
 from gan_lab.schema import CONFIGS, Config, Stage, TaskSpec
 from gan_lab.settings import Settings
 from gan_lab.wire.announce import Announcer
 from gan_lab.workspace.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from distributed import Worker
 
 Outcome = dict[str, str]
 
@@ -22,12 +25,16 @@ class LeaseLost(Exception):
     """Somebody else has taken over: nothing may be written any more."""
 
 
+class WorkerLeaves(Exception):
+    """The worker was told to end: another is to go on with the task."""
+
+
 class WaitedInVain(TaskFailed):
     """The task this one waited for did not succeed."""
 
 
 class WorkerLost(TaskFailed):
-    """The workers that ran the task died, time and again."""
+    """The workers that ran the task died, time and again, before it had come any further."""
 
 
 class OutOfMemory(TaskFailed):
@@ -42,16 +49,17 @@ def clock_s() -> float:
 class Work:
     """What a task's body is given: its request, and the ways to say something and to be stopped."""
 
-    def __init__(self, run: RunFolder, settings: Settings, owner: str, attempt: int) -> None:
+    def __init__(self, run: RunFolder, settings: Settings, token: str, attempt: int) -> None:
         self.run = run
         self.settings = settings
-        self.owner = owner
+        self.token = token
         self.attempt = attempt
         self.announcer = Announcer(run, settings, attempt, worker_address())
         self.renewed_at = clock_s()
         self.peak_b = 0
         self.lost = threading.Event()
-        self.stop = threading.Event()  # lost, or cancelled
+        self.leaving = threading.Event()
+        self.stop = threading.Event()  # lost, leaving, or cancelled
 
     @property
     def spec(self) -> TaskSpec:
@@ -65,14 +73,18 @@ class Work:
 
     def say(self, stage: Stage, current: int, total: int, message: str, **fields: Any) -> None:
         """Record and publish one event."""
-        self.hold()
-        self.announcer.say(stage, current, total, message, **fields)
+        with self.announcer.lock:  # which may be waited for: held is asked behind it
+            self.hold()
+            self.announcer.say(stage, current, total, message, **fields)
 
-    def check(self) -> None:
-        """Raise `TaskCancelled` or `LeaseLost` if the work is to stop; called where it may."""
+    def check(self, done: bool = False) -> None:
+        """Raise `TaskCancelled`, `WorkerLeaves` or `LeaseLost` if the work is to stop; called where
+        it may. `done`: nothing is left to hand on."""
         self.hold()
         if self.run.cancelling:
             raise TaskCancelled("Cancelled")
+        if self.leaving.is_set() and not done:
+            raise WorkerLeaves
 
     def look_at_memory(self) -> int:
         """Return the resident memory of this process (bytes), and remember the most of it."""
@@ -88,15 +100,28 @@ class Work:
             raise LeaseLost(self.run.task_id)
 
     def ours(self) -> bool:
-        """Whether the lease is held still."""
-        if clock_s() - self.renewed_at > self.settings.lease_s:
+        """Whether the lease is held still; asked anew some time before it may run out."""
+        if clock_s() - self.renewed_at > self.settings.lease_s * 2 / 3:
             self.renew()
         return not self.lost.is_set()
 
-    def renew(self) -> None:
-        """Say that this is still at work; if somebody else has taken over, stop it."""
+    def leave(self) -> None:
+        """Stop because the worker ends; whatever becomes of it now, this was no failed attempt."""
+        self.leaving.set()
+        self.stop.set()
+        self.renew(self.attempt - 1)
+
+    def progressed(self) -> None:
+        """Count attempts anew: a task that comes further does not die of itself."""
+        if self.attempt > 1:
+            self.attempt = 1
+            self.renew(1)
+
+    def renew(self, attempt: int | None = None) -> None:
+        """Say that this is still at work, at another attempt; if somebody else has taken over,
+        stop it."""
         now = clock_s()
-        if self.run.lease.renew(self.owner):
+        if self.run.lease.renew(self.token, attempt):
             self.renewed_at = now
         else:
             self.lost.set()
@@ -149,11 +174,25 @@ def record_cancelled(run: RunFolder, announcer: Announcer, why: str = "Cancelled
     announcer.say("cancelled", message=why, **reached(run))
 
 
-def worker_address() -> str | None:
-    """Return this worker's address, as the dashboard shows it; None outside a worker."""
+def this_worker() -> Worker | None:
+    """Return the worker that executes this; None outside a worker."""
     from distributed import get_worker
 
     try:
-        return str(get_worker().address)
+        return get_worker()
     except ValueError:
         return None
+
+
+def leaves(worker: Worker | None) -> bool:
+    """Whether a worker is about to end: it was retired, scaled down, or sent a SIGTERM."""
+    from distributed.core import Status
+
+    ending = (Status.closing_gracefully, Status.closing, Status.closed)
+    return worker is not None and worker.status in ending
+
+
+def worker_address() -> str | None:
+    """Return this worker's address, as the dashboard shows it; None outside a worker."""
+    worker = this_worker()
+    return str(worker.address) if worker else None

@@ -27,7 +27,7 @@ from gan_lab.errors import (
 from gan_lab.schema import CONFIGS, Epoch, Event, State, TaskSpec, TaskStatus, utc_now
 from gan_lab.workspace.checkpoints import Checkpoints
 from gan_lab.workspace.files import read_text, write_beside
-from gan_lab.workspace.lease import LEASE, Lease
+from gan_lab.workspace.lease import Lease
 from gan_lab.workspace.line_log import LineLog
 
 if TYPE_CHECKING:
@@ -358,9 +358,10 @@ class RunFolder:
         write_beside(self.path / CANCELLED, "")
 
     def reopen(self) -> None:
-        """Take back an end, a flag and a dead lease, so that the task can be run again."""
-        for name in (ERROR, CANCELLED, CANCEL, LEASE):
+        """Take back an end and a flag, so that the task can be run again; its lease is claimed."""
+        for name in (ERROR, CANCELLED, CANCEL):
             (self.path / name).unlink(missing_ok=True)
+        self.lease.forget_attempts()
         self.append_log(state=RESUMED, message="Taken up again")
 
     def load_checkpoint(self) -> tuple[int, bytes] | None:

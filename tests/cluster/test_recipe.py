@@ -6,6 +6,7 @@ import errno
 from typing import Any
 
 import pytest
+from distributed import Reschedule
 
 from gan_lab.cluster.recipe import perform
 from gan_lab.cluster.work import Work, outcome
@@ -98,10 +99,41 @@ def test_what_cannot_pass_fails_at_once_with_its_traceback(
     assert {event.attempt for event in run.events()} == {1}
 
 
+def test_progress_and_polite_stops_are_no_failed_attempts(
+    record: Record, run: RunFolder, settings: Settings
+) -> None:
+    def progresses(work: Work) -> dict[str, Any]:
+        assert work.attempt == 2
+        work.progressed()
+        return {"lease": work.run.lease.read()}
+
+    def is_told_to_leave(work: Work) -> dict[str, Any]:
+        work.leave()
+        lease = work.run.lease.read()
+        assert lease is not None and lease["attempt"] == 1  # also if it is killed before it stops
+        work.check()
+        return {}
+
+    def is_told_at_its_end(work: Work) -> dict[str, Any]:
+        work.leave()
+        return {"done": True}
+
+    other = record(request("seed"))
+    assert perform(other.task_id, settings, (), is_told_at_its_end)["state"] == State.SUCCESS
+    assert run.lease.take("dead", 0) == 1
+    with pytest.raises(Reschedule):
+        perform(run.task_id, settings, (), is_told_to_leave)
+    assert not run.final and run.lease.read() is None
+    assert run.events()[-1].message == "Its worker was told to end: another goes on with it"
+    assert run.lease.take("dead", 0) == 1
+    perform(run.task_id, settings, (), progresses)
+    assert (run.result_data() or {})["lease"]["attempt"] == 1
+
+
 def test_a_task_whose_workers_die_time_and_again_fails(run: RunFolder, settings: Settings) -> None:
     for number in range(settings.retries + 1):
         assert run.lease.take(f"dead {number}", 0) == number + 1
     assert perform(run.task_id, settings, (), refuse)["state"] == State.FAILURE
     failure = run.error_data()
     assert failure is not None and failure["reason"] == "worker_lost"
-    assert "died 2 times" in failure["message"]
+    assert "died 2 times before it came any further" in failure["message"]

@@ -1,15 +1,32 @@
-"""Leases: one holder at a time, taken over from the dead and the silent."""
+"""Leases: one writer in a run folder, whatever hosts, processes and clocks are called and say."""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from gan_lab.workspace.lease import Lease
+
+LEASE_S = 0.6
+# Takes the lease as the token it is given and says the attempt; renews it until its input ends.
+HOLDER = f"""
+import sys, pathlib, select
+from gan_lab.workspace.lease import Lease
+lease, token = Lease(pathlib.Path(sys.argv[1])), sys.argv[2]
+print(lease.take(token, float(sys.argv[3])), flush=True)
+while not select.select([sys.stdin], [], [], {LEASE_S} / 6)[0]:
+    print(lease.renew(token), flush=True)
+"""
 
 
 @pytest.fixture
@@ -17,14 +34,40 @@ def lease(tmp_path: Path) -> Lease:
     return Lease(tmp_path)
 
 
+@contextmanager
+def holder(
+    lease: Lease, token: str, *around: str, lease_s: float = LEASE_S
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lease, started by the words `around`; ended when the block ends."""
+    command = [*around, sys.executable, "-c", HOLDER, str(lease.path.parent), token, str(lease_s)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+def says(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def watch(lease: Lease, token: str, seconds: float) -> int | None:
+    """Ask for the lease again and again, for so long at most."""
+    until = time.monotonic() + seconds
+    while (attempt := lease.take(token, LEASE_S)) is None and time.monotonic() < until:
+        threading.Event().wait(LEASE_S / 20)
+    return attempt
+
+
 def test_only_one_of_many_gets_the_lease(lease: Lease) -> None:
     got: list[str] = []
 
-    def try_for_it(owner: str) -> None:
-        if lease.take(owner, 30) is not None:
-            got.append(owner)
+    def ask(token: str) -> None:
+        if lease.take(token, 30) is not None:
+            got.append(token)
 
-    threads = [threading.Thread(target=try_for_it, args=(f"w{i}",)) for i in range(20)]
+    threads = [threading.Thread(target=ask, args=(f"worker {n}",)) for n in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -39,15 +82,14 @@ def test_only_one_of_many_gets_the_lease(lease: Lease) -> None:
 
 
 def test_the_lease_of_a_dead_process_is_taken_at_once(lease: Lease) -> None:
-    program = (
-        "import sys, pathlib; from gan_lab.workspace.lease import Lease;"
-        "print(Lease(pathlib.Path(sys.argv[1])).take('dead', 1e6))"
-    )
-    asked = [sys.executable, "-c", program, str(lease.path.parent)]
-    assert subprocess.run(asked, capture_output=True, text=True).stdout.strip() == "1"
-    assert lease.read() is not None and not lease.held
-    assert lease.take("next", 30) == 2
-    lease.record_attempt("next", 3, 30)
+    with holder(lease, "dead", lease_s=1e6) as process:
+        assert says(process) == "1"
+        assert lease.held and lease.take("next", 30) is None
+        process.kill()
+        process.wait()
+        assert lease.read() is not None and not lease.held
+        assert lease.take("next", 30) == 2
+    assert lease.renew("next", attempt=3)
     assert lease.take("next", 30) == 3
 
 
@@ -55,3 +97,67 @@ def test_a_lease_that_is_not_renewed_runs_out(lease: Lease) -> None:
     assert lease.take("slow", 0.0) == 1
     assert lease.take("next", 30) == 2
     assert not lease.renew("slow")
+
+
+def test_who_is_in_another_namespace_with_the_same_number_is_not_taken_for_dead(
+    lease: Lease,
+) -> None:
+    """Containers of one host name: the holder's number is here another process's, or nobody's."""
+    space = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if os.getuid() != 0:
+        space.append("--map-root-user")
+    with holder(lease, "in a container", *space) as process:
+        assert says(process) == "1"
+        held = lease.read()
+        assert held is not None and held["pid"] == 1
+        assert lease.held
+        assert watch(lease, "next", 3 * LEASE_S) is None
+        assert says(process) == "True"
+        process.kill()
+        assert watch(lease, "next", 10 * LEASE_S) == 2
+
+
+def test_a_number_that_nobody_has_says_nothing_of_another_host(lease: Lease) -> None:
+    assert lease.take("far away", LEASE_S) == 1
+    there = {"pid": 2**22 + 1, "process": "1", "space": "another kernel"}
+    lease.path.write_text(json.dumps((lease.read() or {}) | there))
+    assert lease.held and lease.take("next", 30) is None
+    assert watch(lease, "next", 10 * LEASE_S) == 2
+
+
+@pytest.mark.parametrize("ahead_s", [60, -60])
+def test_clocks_that_differ_depose_nobody(lease: Lease, ahead_s: float) -> None:
+    taker = (
+        "import sys, time, pathlib, threading; real, wrong = time.time, float(sys.argv[2])\n"
+        "time.time = lambda: real() + wrong\n"
+        "from gan_lab.workspace.lease import Lease; lease = Lease(pathlib.Path(sys.argv[1]))\n"
+        f"for _ in range(40): threading.Event().wait({LEASE_S} / 20); "
+        f"print(lease.held, lease.take('ahead', {LEASE_S}))"
+    )
+    with holder(lease, "living") as process:
+        assert says(process) == "1"
+        command = [sys.executable, "-c", taker, str(lease.path.parent), str(ahead_s)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert set(said.splitlines()) == {"True None"}
+        # And a file system whose clock is wrong by an hour renews as well as any other.
+        os.utime(lease.path, (0, 0))
+        assert watch(lease, "next", 2 * LEASE_S) is None
+
+
+def test_who_stood_still_has_lost_the_lease_and_whoever_watched_has_it(lease: Lease) -> None:
+    with holder(lease, "stopped") as process:
+        assert says(process) == "1"
+        with lease.claim():  # it is not to stop with the lock in its hand
+            process.send_signal(signal.SIGSTOP)
+        assert watch(lease, "next", 10 * LEASE_S) == 2
+        process.send_signal(signal.SIGCONT)
+        assert [says(process) for _ in range(20)][-1] == "False"
+        assert lease.renew("next")
+
+
+def test_who_stood_still_has_not_watched(lease: Lease, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lease.take("living", 30) == 1
+    assert lease.take("next", 30) is None
+    later = time.monotonic() + 1000
+    monkeypatch.setattr("gan_lab.workspace.lease.time.monotonic", lambda: later)
+    assert lease.take("next", 30) is None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MIN_FREE_BYTES, MIN_FREE_SHARE = 2e9, 0.05
 MIN_WORKER_BYTES = 1e9
-MAX_SKEW_S = 2.0  # a lease is judged by the age of its file
+MAX_SKEW_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _furthest(times: Any) -> float:
 def _clock(who: str, read: Callable[[], float]) -> Finding:
     before, there, after = time.time(), read(), time.time()
     off = there - min(max(there, before), after)  # it was read between two moments of ours
-    advice = "Synchronise the clocks (chrony, systemd-timesyncd): leases and events depend on them."
+    advice = "Synchronise the clocks (chrony, systemd-timesyncd): events and logs go by them."
     says = f"{who} is {round(off, 1) + 0.0:+.1f} s off this host's clock."
     return Finding("clock", says, advice if abs(off) > MAX_SKEW_S else "")
 

@@ -246,9 +246,9 @@ class Training:
                 "extreme values in the table."
             )
         self.history.append(epoch)
+        self.stopped = bool(self.on_epoch is not None and self.on_epoch(epoch))
         if self.on_checkpoint is not None:
             self.on_checkpoint(epoch.epoch, lambda: self._state(trainer))
-        self.stopped = bool(self.on_epoch is not None and self.on_epoch(epoch))
 
     def _state(self, trainer: Trainer) -> bytes:
         tensors, numbers = trainer.state()
