@@ -322,9 +322,9 @@ def set_theme(page: Page, theme: str) -> None:
     page.wait_for_selector("#jupyterlab-splash", state="detached")
 
 
-def screenshot(page: Page, name: str) -> None:
-    """Keep what the page shows, in both themes."""
+def screenshot(page: Page, name: str, both: bool = False) -> None:
+    """Keep what the page shows, in the light theme or in both: it takes seconds to change it."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    for theme in ("dark", "light"):
+    for theme in ("dark", "light") if both else ("light",):
         set_theme(page, theme)
         page.screenshot(path=SCREENSHOTS / f"{name}-{theme}.png")

@@ -31,7 +31,7 @@ run"""
 def test_a_bar_moves_and_its_curve_grows_while_a_later_cell_blocks(
     lab: Lab, open_notebook: Open
 ) -> None:
-    train = TRAIN.format(epochs="400, early_stopping=False")
+    train = TRAIN.format(epochs="150, early_stopping=False")
     page = open_notebook(lab.write("moves.ipynb", train, "print(run.result())"))
     run_all(page)
     page.wait_for_selector(BAR)
@@ -41,10 +41,10 @@ def test_a_bar_moves_and_its_curve_grows_while_a_later_cell_blocks(
         points.add(page.locator(f"{OUTPUT} polyline").first.get_attribute("points") or "")
     assert all(0 < share < 100 for share in shares)
     assert "[*]" in page.locator(".jp-InputPrompt").nth(1).inner_text()
-    page.get_by_text("'epochs_completed': 400").wait_for()
+    page.get_by_text("'epochs_completed': 150").wait_for()
     page.get_by_text("✓ done").wait_for()
     expect(page.locator(BAR)).to_have_count(0)  # the record has taken the place of the widgets
-    screenshot(page, "done")
+    screenshot(page, "done", both=True)
     assert "widget-view" not in str(saved(page, lab, "moves.ipynb", "✓ done"))
 
 
@@ -76,7 +76,7 @@ def test_a_long_run_survives_reload_and_restart_and_is_cancelled_by_its_button(
     wait_for_lab(page)
     open_notebook("long.ipynb")
     next_epoch(page)  # the same view, moving again
-    screenshot(page, "running")
+    screenshot(page, "running", both=True)
 
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
     page.wait_for_selector(".gan-lab.jupyter-widgets-disconnected", state="attached")

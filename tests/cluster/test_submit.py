@@ -35,6 +35,7 @@ from gan_lab.schema import (
 from gan_lab.settings import load_settings
 from gan_lab.synth.simulator.simulate import simulate
 from gan_lab.wire.follow import follow
+from gan_lab.workspace import run_folder
 from gan_lab.workspace.profiles import load_profile
 from gan_lab.workspace.run_folder import MODEL, RunFolder
 from gan_lab.workspace.runs import all_runs, create_run
@@ -217,6 +218,7 @@ def test_whoever_waits_for_what_is_lost_is_told_and_sees_it_go_on(
     lab_home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(handover, "LOOK_FOR_LOST_S", 0.05)
+    monkeypatch.setattr(run_folder, "JUST_MADE_S", 1.0)
     config = configure("seed", {"rows": 600}).model_dump(mode="json")
     spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config=config)
     run = submit.Run.of(create_run(spec, lab_home))  # recorded, and never handed over

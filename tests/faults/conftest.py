@@ -20,6 +20,7 @@ from gan_lab.cluster.models import load_model
 from gan_lab.cluster.submit import Run
 from gan_lab.schema import SeedConfig
 from gan_lab.synth.simulator.simulate import simulate
+from gan_lab.wire import follow as following
 from gan_lab.wire.follow import follow
 from gan_lab.workspace.profiles import load_profile
 from gan_lab.workspace.tables import write_seed
@@ -59,10 +60,11 @@ def undisturbed(seeded: str) -> dict[str, Undisturbed]:
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Say and save more often, pause for less time than usual: little is lost in tests."""
+    """Say, save and look more often, pause for less time than usual: little is lost in tests."""
     monkeypatch.setenv("GAN_LAB_EVENT_EVERY_EPOCHS", "1")
     monkeypatch.setenv("GAN_LAB_CHECKPOINT_EVERY_EPOCHS", "5")
     monkeypatch.setenv("GAN_LAB_RETRY_PAUSE_S", "0.05")
+    monkeypatch.setattr(following, "CHECK_FOLDER_S", 0.05)
 
 
 def rows_of(run: Run) -> pd.DataFrame:

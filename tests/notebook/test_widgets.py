@@ -39,7 +39,8 @@ def test_a_cell_run_a_hundred_times_leaks_nothing(
     writer(run, 10_000, 0.05)
     kernel.run(show(run))
     kernel.run("view = lab.watch(run)")
-    while valkey.pubsub_numsub(channel(run.task_id))[0][1] < 1:  # until the view listens
+    # Until the view listens, and the writer has told Redis of one event at least.
+    while valkey.pubsub_numsub(channel(run.task_id))[0][1] < 1 or len(run.events()) < 3:
         kernel.run(COUNT)
     before, connections = kernel.run(COUNT), len(valkey.client_list())
     for _ in range(100):
@@ -103,8 +104,8 @@ def test_without_a_front_end_no_widget_is_made(
     new_run: Callable[..., RunFolder], writer: Any, kernel: Any
 ) -> None:
     run = new_run()
-    writer(run, 80, 0.1)
     kernel.run(show(run), front_end=False)
+    writer(run, 20, 0.05)
     printed = kernel.run(
         "from gan_lab.cluster.submit import Run; print(Run.of(run).result()['epochs_completed'])",
         front_end=False,

@@ -15,6 +15,7 @@ from gan_lab.synth.lives.fitting import Fitting
 from gan_lab.synth.lives.model import LivesModel, TrainingRecord
 from gan_lab.synth.lives.prognosis.answer import prognose
 from gan_lab.synth.lives.prognosis.left_out import (
+    STEPS,
     Check,
     do_nothing,
     fit_curve,
@@ -57,7 +58,7 @@ class SequentialTVAE(LivesModel):
         if not fitting.stopped:
             left_out = leave_lives_out(lives, config, check)
             everyone = np.ones(len(lives.packed.rows), dtype=bool)
-            wear_curve = fit_curve(lives, everyone, config, check=check)
+            wear_curve = fit_curve(lives, everyone, config, STEPS, check)
         facts = fitting.facts() | prognosis_facts(lives, left_out)
         return cls(
             lives.table,

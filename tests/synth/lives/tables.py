@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from gan_lab.schema import Roles, TrainConfig
+from gan_lab.synth.lives import sequential
 from gan_lab.synth.lives.prognosis import left_out
 from gan_lab.synth.lives.sequential import SequentialTVAE
 from gan_lab.synth.network.training import OnCheckpoint, OnEpoch
@@ -33,11 +34,14 @@ def fit(
 ) -> SequentialTVAE:
     """Fit a model, by default a small one; `changed` are fields of its configuration.
 
-    One life judges its prognosis, which takes most of such a fit and which nothing drawn asks for.
+    Its prognosis, which takes most of such a fit, is learned in fewer steps and judged by one life:
+    nothing that is drawn asks for it.
     """
     config = config.model_copy(update=changed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(left_out, "MAX_JUDGED", 1)
+        patch.setattr(left_out, "FOLD_STEPS", 20)
+        patch.setattr(sequential, "STEPS", 20)
         return SequentialTVAE.fit(table, roles, config, on_epoch, resume, on_checkpoint)
 
 

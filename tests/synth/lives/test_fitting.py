@@ -57,7 +57,9 @@ def test_training_resumed_around_the_return_to_the_best_weights_is_the_same(
     def keep(epoch: int, state: Callable[[], bytes]) -> None:
         states[epoch] = state()
 
-    whole = fit(table, MACHINE_ROLES, on_checkpoint=keep, epochs=80)
+    config = SMALL.model_copy(update={"epochs": 80})
+    whole = Fitting(table, MACHINE_ROLES, config)
+    whole.run(on_checkpoint=keep)
     numbers = {epoch: unpack(state, "The checkpoint")[1] for epoch, state in states.items()}
     back = next(
         epoch
@@ -66,7 +68,8 @@ def test_training_resumed_around_the_return_to_the_best_weights_is_the_same(
     )
     assert numbers[back]["numbers"]["best_epoch"] < back
     for interrupted in (back - 1, back, back + 1):
-        resumed = fit(table, MACHINE_ROLES, resume=states[interrupted], epochs=80)
+        resumed = Fitting(table, MACHINE_ROLES, config)
+        resumed.run(resume=states[interrupted])
         assert resumed.curve.level_share.any()
         for name, weights in whole.curve.state_dict().items():
             assert torch.equal(weights, resumed.curve.state_dict()[name]), name
@@ -103,9 +106,9 @@ def test_epochs_are_numbered_through_both_phases_and_can_be_stopped(table: pd.Da
 
 @pytest.mark.slow
 def test_held_out_lives_decide(table: pd.DataFrame) -> None:
-    model = fit(table, MACHINE_ROLES, epochs=2000)
-    assert len(model.history) < 1000
-    assert "held-out lives decided" in " ".join(model.notes())
+    fitting = Fitting(table, MACHINE_ROLES, SMALL.model_copy(update={"epochs": 2000}))
+    fitting.run()
+    assert len(fitting.history) < 1000 and not fitting.stopped
 
 
 def test_a_checkpoint_belongs_to_the_roles_too() -> None:

@@ -144,7 +144,7 @@ def fit_curve(
     lives: TrainingLives,
     kept: Any,
     config: TrainConfig,
-    steps: int = STEPS,
+    steps: int,
     check: Check = do_nothing,
 ) -> Curve:
     """Fit a degradation curve to some of the lives in about so many steps; `check` is called

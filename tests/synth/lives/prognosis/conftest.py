@@ -10,7 +10,7 @@ from gan_lab.schema import Roles, TrainConfig
 from gan_lab.synth.lives.sequential import SequentialTVAE
 
 ROLES = Roles(life="unit", time="hour", rul="rul")
-CONFIG = TrainConfig(epochs=60, batch_size=100, embedding_dim=4, compress_dims=(16,),
+CONFIG = TrainConfig(epochs=40, batch_size=100, embedding_dim=4, compress_dims=(16,),
                      decompress_dims=(16,), regimes="none", drivers="none")  # fmt: skip
 
 
