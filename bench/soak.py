@@ -55,7 +55,7 @@ def main() -> int:
 
 def soak(minutes: float, chance: random.Random) -> int:
     import gan_lab as lab
-    from gan_lab.cluster import queue as handover
+    from gan_lab.cluster.resume import resume
 
     lab.seed(MACHINE, rows=800).result()
     models = [lab.train(MACHINE, seed=seed, **TRAINING) for seed in range(SEEDS)]
@@ -76,7 +76,7 @@ def soak(minutes: float, chance: random.Random) -> int:
             injected[name] += 1
             print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
         if name == "supervisor killed":
-            print(f"  {len(handover.resume())} runs resumed", flush=True)
+            print(f"  {len(resume())} runs resumed", flush=True)
     for run in runs:
         with suppress(TimeoutError):  # then it is lost, as the report says
             run.wait(timeout=900)

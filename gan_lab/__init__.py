@@ -20,6 +20,7 @@ _HOMES = {
     "pipeline": "gan_lab.notebook.run",
     "prognose": "gan_lab.notebook.prognosis",
     "prognose_task": "gan_lab.notebook.run",
+    "use": "gan_lab.cluster.services",
     "task": "gan_lab.notebook.run",
     "tasks": "gan_lab.cluster.submit",
     "get_task_status": "gan_lab.cluster.submit",

@@ -101,6 +101,16 @@ def _answer(address: str, answers: bool) -> str:
     return f"{address}, {'answers' if answers else 'does not answer'}"
 
 
+@click.command("dask-config")
+def dask_config() -> None:
+    """Print what scheduler and workers of your own need, as a file for ~/.config/dask/."""
+    import yaml
+
+    from gan_lab.cluster.services.supervisor import config_of_cluster
+
+    click.echo(yaml.safe_dump(config_of_cluster()), nl=False)
+
+
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("jupyter_options", nargs=-1, type=click.UNPROCESSED)
 def lab(jupyter_options: tuple[str, ...]) -> None:
@@ -118,4 +128,4 @@ def lab(jupyter_options: tuple[str, ...]) -> None:
     os.execve(sys.executable, [*command, *jupyter_options], environment)
 
 
-COMMANDS = (up, down, status, lab)
+COMMANDS = (up, down, status, dask_config, lab)

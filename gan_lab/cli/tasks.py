@@ -145,7 +145,7 @@ def cancel(task_id: str, detach: bool, as_json: bool) -> int:
 @task_options
 def resume(task_id: str | None, everything: bool, detach: bool, as_json: bool) -> int:
     """Go on with a task that is lost, failed or was cancelled, or with all that are lost."""
-    from gan_lab.cluster.queue import resume as submit_again
+    from gan_lab.cluster.resume import resume as submit_again
     from gan_lab.cluster.submit import Run
 
     if everything == (task_id is not None):

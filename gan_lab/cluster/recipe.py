@@ -14,7 +14,9 @@ from contextlib import suppress
 from typing import Any
 
 from gan_lab.cluster.keeper import Keeper, RunLog
+from gan_lab.cluster.sight import home_of_worker, no_workspace
 from gan_lab.cluster.work import (
+    NOT_STARTED,
     Outcome,
     WaitedInVain,
     Work,
@@ -29,7 +31,7 @@ from gan_lab.cluster.work import (
     this_worker,
     worker_address,
 )
-from gan_lab.errors import TaskCancelled
+from gan_lab.errors import TaskCancelled, TaskFailed, UnknownTask
 from gan_lab.notify import tell_task_ended
 from gan_lab.schema import Stage, State
 from gan_lab.settings import Settings
@@ -41,7 +43,6 @@ log = logging.getLogger(__name__)
 
 Body = Callable[[Work], dict[str, Any]]
 
-NOT_STARTED = "Not started:"
 LONGER = 4  # each pause before another attempt is so many times the last one
 LONGEST_PAUSE_S = 60.0
 LAST_STAGE: dict[State, Stage] = {state: stage for stage, state in STATES.items()}
@@ -55,10 +56,12 @@ TRANSIENT = {
 def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body: Body) -> Outcome:
     """Execute one task in this worker and return its outcome.
 
-    Raises nothing but Dask's `Reschedule`, where the worker ends before the task.
+    Raises Dask's `Reschedule` where the worker ends before the task, and `TaskFailed` where nothing
+    can be recorded: Dask keeps its sentence for whoever asks.
     """
     from distributed import Reschedule
 
+    settings = settings.model_copy(update={"home": home_of_worker(settings.home)})
     os.environ["GAN_LAB_HOME"] = str(settings.home)
     try:
         run, token, worked = open_run(task_id, settings.home), uuid.uuid4().hex, False
@@ -73,9 +76,11 @@ def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body
         return outcome(run)
     except WorkerLeaves:
         raise Reschedule from None
+    except UnknownTask:
+        raise TaskFailed(f"Worker {worker_address()} {no_workspace(settings.home)}") from None
     except Exception as error:
         log.exception("Task %s could not even be recorded", task_id)
-        return {"task_id": task_id, "kind": "task", "state": State.UNKNOWN, "message": str(error)}
+        raise TaskFailed(f"Worker {worker_address()}: {sentence(error)}") from None
     finally:
         # What is free, but kept, would count against the next task.
         with suppress(AttributeError):  # another C library than glibc

@@ -23,6 +23,7 @@ from gan_lab.cluster.queue import (
     workers_of,
 )
 from gan_lab.cluster.reuse import attach
+from gan_lab.cluster.sight import refuse_unfit_workers
 from gan_lab.schema import CONFIGS, Kind, TaskStatus
 from gan_lab.settings import Settings, load_settings
 from gan_lab.terminal import in_headless_notebook, now_and_then
@@ -187,7 +188,9 @@ def start(
     settings = load_settings()
     client = _connect(settings)
     attached, new = ([], specs) if furnish else attach(specs, settings.home)
-    limits = [worker["memory_limit"] for worker in workers_of(client)]
+    workers = workers_of(client)
+    refuse_unfit_workers(client, list(workers), settings)
+    limits = [worker["memory_limit"] for worker in workers.values()]
     refuse_what_does_not_fit(machine, new, limits)
     chain = [Run.of(run) for run in attached]
     missing = lost(attached)

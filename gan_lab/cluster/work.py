@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from distributed import Worker
 
 Outcome = dict[str, str]
+NOT_STARTED = "Not started:"
 
 
 class LeaseLost(Exception):

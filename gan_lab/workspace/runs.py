@@ -24,6 +24,20 @@ def runs_folder(home: Path | None = None) -> Path:
     return (home or find_workspace()) / "runs"
 
 
+def workspace_mark(home: Path, make: bool = False) -> str | None:
+    """Return what tells this workspace from others, under whatever path it is seen.
+
+    None where it has none yet, unless it is to be made, or cannot be read.
+    """
+    path = runs_folder(home) / ".workspace"
+    try:
+        if make and not path.exists():
+            write_beside(path, uuid.uuid4().hex)
+        return path.read_text()
+    except OSError:
+        return None
+
+
 def create_run(spec: TaskSpec, home: Path | None = None) -> RunFolder:
     """Make the folder of a new task with its request."""
     run = RunFolder(runs_folder(home) / spec.task_id)

@@ -15,6 +15,7 @@ import gan_lab as lab
 from gan_lab.cluster import queue as handover
 from gan_lab.cluster import submit, task_names
 from gan_lab.cluster.provenance import package_versions
+from gan_lab.cluster.resume import resume
 from gan_lab.cluster.services import connection as services
 from gan_lab.cluster.submit import get_task_status
 from gan_lab.errors import (
@@ -153,10 +154,10 @@ def test_a_failure_stops_what_follows_which_says_what_it_waited_for(lab_home: Pa
     )  # names what failed, not what was not started either
     # So it does where the cluster died before it could tell, and the link is taken up again.
     client, patience = services.get_client(), threading.Event()
-    while runs[2].lease.held or task_names.task_key(runs[2]) in handover.known_keys(client):
+    while runs[2].lease.held or task_names.task_key(runs[2]) in handover.queue_of(client).keys:
         patience.wait(0.05)  # its worker records the end before it lets go
     runs[2].reopen()
-    assert [run.task_id for run in handover.resume()] == [runs[2].task_id, runs[3].task_id]
+    assert [run.task_id for run in resume()] == [runs[2].task_id, runs[3].task_id]
     runs[2].wait(timeout=250)
     assert runs[2].error_data() == failure
 
@@ -180,10 +181,10 @@ def test_what_was_cancelled_in_the_queue_has_its_place_there_again(
         assert place[task_names.task_key(quick)] < place[task_names.task_key(waits)]
         quick.cancel()
         assert waits.cancel().state is State.REVOKED
-        assert [run.task_id for run in handover.resume(waits.task_id)] == [waits.task_id]
+        assert [run.task_id for run in resume(waits.task_id)] == [waits.task_id]
         assert get_task_status(waits.task_id).message.endswith("waiting for a worker")
         with pytest.raises(RequestError, match="has not ended"):
-            handover.resume(waits.task_id)
+            resume(waits.task_id)
         fails = lab.train(MACHINE, **SMALL, epochs=2, device="no-such-device")
         somebody = services.connect(services.get_client().scheduler.address, load_settings())
         key = task_names.task_key(fails)
@@ -197,17 +198,17 @@ def test_what_was_cancelled_in_the_queue_has_its_place_there_again(
     # What ended is not taken up, nor its record, while its key still answers for it.
     fails.wait(timeout=60)
     client, patience = services.get_client(), threading.Event()
-    while key in handover.known_keys(client):
+    while key in handover.queue_of(client).keys:
         patience.wait(0.05)
-    assert key in handover.known_keys(client, ended=True)
+    assert key in handover.queue_of(client).states
     failure = fails.error_data()
-    monkeypatch.setattr(handover, "LET_GO_TRIES", 3)
+    monkeypatch.setattr("gan_lab.cluster.resume.LET_GO_TRIES", 3)
     with pytest.raises(RequestError, match="keeps its answer"):
-        handover.resume(fails.task_id)
+        resume(fails.task_id)
     assert fails.error_data() == failure
     somebody.close()
     monkeypatch.undo()
-    handover.resume(fails.task_id)
+    resume(fails.task_id)
     with pytest.raises(TaskFailed):
         fails.result(timeout=60)
     assert [line["state"] for line in fails.log() if "state" in line].count("FAILURE") == 2
@@ -226,7 +227,7 @@ def test_whoever_waits_for_what_is_lost_is_told_and_sees_it_go_on(
     class Resumes(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if f"`gan-lab resume {run.task_id}`" in record.getMessage():
-                handover.resume(run.task_id)
+                resume(run.task_id)
 
     log, resumes = logging.getLogger(handover.__name__), Resumes()
     log.addHandler(resumes)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import psutil
 import pytest
 
 import gan_lab as lab
+from gan_lab.cluster import services
 from gan_lab.cluster.models import load_model
 from gan_lab.cluster.submit import Run
 from gan_lab.schema import SeedConfig
@@ -24,6 +28,7 @@ from gan_lab.wire import follow as following
 from gan_lab.wire.follow import follow
 from gan_lab.workspace.profiles import load_profile
 from gan_lab.workspace.tables import write_seed
+from tests.conftest import make_workspace
 
 MACHINE = "motor_siemens_001"
 SMALL = {"batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
@@ -32,6 +37,10 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "tabular": {**SMALL, "model": "tabular", "epochs": 120, "max_steps": 0},
     "sequential": {**SMALL, "model": "sequential", "epochs": 50, "early_stopping": False},
 }
+
+DASK = [sys.executable, "-m", "dask"]
+WORKER = ["worker", "--nthreads", "1", "--no-dashboard"]
+Start = Callable[..., int]
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,36 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAN_LAB_CHECKPOINT_EVERY_EPOCHS", "5")
     monkeypatch.setenv("GAN_LAB_RETRY_PAUSE_S", "0.05")
     monkeypatch.setattr(following, "CHECK_FOLDER_S", 0.05)
+
+
+@pytest.fixture
+def stock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """A workspace on a stock `dask scheduler`; starts a stock `dask worker`, returns its number.
+
+    Options are those of `dask worker`; `around`: words before the command, `environment` its own.
+    """
+    make_workspace(tmp_path)
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    monkeypatch.delenv("GAN_LAB_REDIS_URL", raising=False)
+    found = tmp_path / "scheduler.json"
+    with ExitStack() as ending:
+
+        def start(*words: str, around: Sequence[str] = (), **environment: str) -> int:
+            process = subprocess.Popen(
+                [*around, *DASK, *words],
+                stderr=(tmp_path / "dask.log").open("a"),
+                env=os.environ | environment,
+            )
+            ending.callback(process.wait)
+            ending.callback(process.terminate)
+            return process.pid
+
+        start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(found))
+        until(found.exists, "the scheduler did not start")
+        ending.callback(services.forget_client)
+        address = json.loads(found.read_text())["address"]
+        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
+        yield lambda *options, **how: start(*WORKER, *options, address, **how)
 
 
 def rows_of(run: Run) -> pd.DataFrame:

@@ -18,6 +18,7 @@ import pytest
 import gan_lab as lab
 from gan_lab.cluster import queue as handover
 from gan_lab.cluster import services
+from gan_lab.cluster.resume import resume
 from gan_lab.schema import ServiceRecord, State
 from gan_lab.wire.connection import connect, redis_url, stream_key
 from gan_lab.wire.follow import follow
@@ -84,10 +85,10 @@ def test_a_dead_scheduler_is_found_out_and_its_work_resumed(
     # Two resume at the same moment; each task is taken up once.
     command = [*GAN_LAB, "resume", "--all", "--detach", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-        here = [run.task_id for run in handover.resume()]
+        here = [run.task_id for run in resume()]
         there = [status["task_id"] for status in json.loads(other.communicate(timeout=120)[0])]
     assert sorted(task for task in here + there if task in mine) == sorted(mine)
-    assert handover.resume() == []
+    assert resume() == []
     assert unwanted.status().state is State.REVOKED
     for kind, run in busy.items():
         check_undisturbed(run, undisturbed[kind])
@@ -119,7 +120,7 @@ def test_killed_workers_cost_nothing_but_time(
     failure = tabular.error_data()
     assert failure is not None and failure["reason"] == "worker_lost"
     assert f"gan-lab resume {tabular.task_id}" in failure["message"]
-    assert [run.task_id for run in handover.resume(tabular.task_id)] == [tabular.task_id]
+    assert [run.task_id for run in resume(tabular.task_id)] == [tabular.task_id]
     for kind, run in runs.items():
         check_undisturbed(run, undisturbed[kind])
         assert any(event.status is State.RETRY for event in run.events())

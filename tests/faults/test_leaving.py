@@ -2,56 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import datetime
 from operator import sub
-from pathlib import Path
 
 import psutil
 import pytest
 
 import gan_lab as lab
-from gan_lab.cluster import queue, services
+from gan_lab.cluster import services
+from gan_lab.cluster.resume import resume
 from gan_lab.cluster.submit import Run
 from gan_lab.schema import State
-from tests.conftest import make_workspace
 
-from .conftest import MACHINE, TRAININGS, check_events, until, until_epoch, worker_of
+from .conftest import MACHINE, TRAININGS, Start, check_events, until_epoch, worker_of
 
 pytestmark = pytest.mark.slow
 
-DASK = [sys.executable, "-m", "dask"]
-WORKER = ["worker", "--nthreads", "1", "--no-dashboard"]
-Start = Callable[..., int]
 TRAINING = TRAININGS["tabular"] | {"epochs": 300}
-
-
-@pytest.fixture
-def stock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """A workspace on a stock `dask scheduler`; starts a stock `dask worker`, returns its number."""
-    make_workspace(tmp_path)
-    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
-    found = tmp_path / "scheduler.json"
-    with ExitStack() as ending:
-
-        def start(*words: str) -> int:
-            process = subprocess.Popen([*DASK, *words], stderr=(tmp_path / "dask.log").open("a"))
-            ending.callback(process.wait)
-            ending.callback(process.terminate)
-            return process.pid
-
-        start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(found))
-        until(found.exists, "the scheduler did not start")
-        ending.callback(services.forget_client)
-        address = json.loads(found.read_text())["address"]
-        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
-        yield lambda *options: start(*WORKER, *options, address)
 
 
 def train(machine_id: str) -> Run:
@@ -123,7 +92,7 @@ def test_services_that_are_stopped_leave_every_training_at_its_last_epoch(seeded
     services.stop_services()
     assert {run.status().state for run in runs} == {State.RETRY}
     assert not any(run.lease.held for run in runs)
-    taken = queue.resume()
+    taken = resume()
     assert {run.task_id for run in runs} <= {run.task_id for run in taken}
     for run in runs:
         check_handed_on(run, times=1)

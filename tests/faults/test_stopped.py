@@ -169,12 +169,12 @@ def test_a_training_that_an_older_version_began_is_begun_anew(
 def without_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A workspace on somebody's Dask cluster of one small worker, where there is no Redis."""
     make_workspace(tmp_path)
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
     with (
         dask.config.set(DASK_CONFIG),
         LocalCluster(n_workers=1, threads_per_worker=1, memory_limit=WORKER_B,
                      dashboard_address=None) as cluster,
     ):  # fmt: skip
-        monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
         monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
         yield
         services.forget_client()

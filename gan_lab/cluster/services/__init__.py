@@ -13,6 +13,7 @@ from gan_lab.cluster.services.connection import (
     scheduler_address,
     services_status,
     stop_services,
+    use,
     worker_count,
 )
 from gan_lab.cluster.services.scheduler import identify
@@ -26,5 +27,6 @@ __all__ = [
     "scheduler_address",
     "services_status",
     "stop_services",
+    "use",
     "worker_count",
 ]

@@ -8,12 +8,12 @@ import os
 import threading
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from gan_lab.cluster.services.embedded import end_supervisor, find_supervisor, start_supervisor
 from gan_lab.cluster.services.scheduler import ask_scheduler, dashboard_link, security_of
-from gan_lab.errors import ServiceUnreachable
+from gan_lab.errors import BadParameter, ServiceUnreachable
 from gan_lab.schema import ServiceRecord
 from gan_lab.settings import Settings, load_settings
 from gan_lab.wire.connection import answers
@@ -80,7 +80,7 @@ def services_status(settings: Settings | None = None) -> dict[str, Any]:
     record = None if settings.scheduler_address else find_supervisor(settings)
     scheduler = record.scheduler_address if record else settings.scheduler_address
     redis_url = settings.redis_url or (record.redis_url if record else None)
-    identity, trouble = ask_scheduler(scheduler, settings) if scheduler else ({}, None)
+    identity, trouble = _ask(scheduler, settings) if scheduler else ({}, None)
     return {
         "home": str(settings.home),
         "embedded": not settings.scheduler_address,
@@ -96,12 +96,45 @@ def services_status(settings: Settings | None = None) -> dict[str, Any]:
     }
 
 
+def _ask(address: str, settings: Settings) -> tuple[dict[str, Any], tuple[str, str] | None]:
+    if _is_used(address):  # by its own security
+        return _client_to(address, settings).scheduler_info(), None
+    return ask_scheduler(address, settings)
+
+
 # ---- the connection
 
 
+_used: Client | None = None  # somebody else's, which is not ours to close
+_used_key: tuple[int, str] | None = None  # the process it belongs to, and where it leads
 _client: Client | None = None
 _client_key: tuple[int, str] | None = None  # the process it belongs to, and where it leads
 _client_lock = threading.Lock()
+
+
+def use(cluster: Any) -> None:
+    """Work on this Dask cluster from now on: a cluster object or a client that the user made.
+
+    A `LocalCluster`, `SSHCluster`, `SLURMCluster`, a gateway's: as it is, with its own security. It
+    is as if `DASK_SCHEDULER_ADDRESS` named it, in this process and those that it starts; of these
+    only what Dask's own configuration says of TLS is known. None: the setting is unset again.
+    Raises `BadParameter`.
+    """
+    global _used, _used_key
+    from distributed import Client
+
+    forget_client()
+    if cluster is None:
+        _used = _used_key = None
+        os.environ.pop("DASK_SCHEDULER_ADDRESS", None)
+        return
+    if not isinstance(cluster, Client) and not hasattr(cluster, "get_client"):
+        raise BadParameter(f"{cluster!r} is neither a Dask cluster nor a client of one.")
+    if getattr(cluster, "asynchronous", False):
+        raise BadParameter(f"{cluster!r} is asynchronous: make it without asynchronous=True.")
+    _used = cluster if isinstance(cluster, Client) else cluster.get_client()
+    address = str(getattr(_used.scheduler, "address", ""))
+    os.environ["DASK_SCHEDULER_ADDRESS"], _used_key = address, (os.getpid(), address)
 
 
 def get_client(settings: Settings | None = None) -> Client:
@@ -126,12 +159,19 @@ def find_client(settings: Settings | None = None) -> Client | None:
 
 def _client_to(address: str, settings: Settings) -> Client:
     global _client, _client_key
+    if _is_used(address):
+        return cast("Client", _used)
     with _client_lock:
         key = (os.getpid(), address)
         if _client is None or _client_key != key or _client.status != "running":
             _close(_client, _client_key)
             _client, _client_key = connect(address, settings), key
         return _client
+
+
+def _is_used(address: str | None) -> bool:
+    """Whether the cluster there is the one that the user gave, in this process."""
+    return _used is not None and _used.status == "running" and _used_key == (os.getpid(), address)
 
 
 def connect(address: str, settings: Settings) -> Client:

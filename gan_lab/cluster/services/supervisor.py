@@ -11,7 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock, Timeout
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gan_lab.supervisor")
 CHECK_S = 1.0
+PRELOAD, TRAIN = "gan_lab.cluster.preload", {"TRAIN": 1}  # what workers load, and offer
 STARTED = utc_now()
 
 # A killed worker makes every task that waited on it look suspicious. The tasks count their own
@@ -133,6 +134,23 @@ def _in_use(scheduler: Scheduler) -> bool:
 # ---- Dask
 
 
+def config_of_cluster() -> dict[str, Any]:
+    """Return what Dask's own configuration is to say on every host of a cluster of somebody's."""
+    needed: dict[str, Any] = {
+        "distributed.scheduler.preload": ["gan_lab.cluster.monitor"],
+        "distributed.worker.preload": [PRELOAD],
+        "distributed.worker.resources": TRAIN,
+    }
+    tree: dict[str, Any] = {}
+    for name, value in (DASK_CONFIG | needed).items():
+        *rooms, last = name.split(".")
+        room = tree
+        for word in rooms:
+            room = room.setdefault(word, {})
+        room[last] = value
+    return tree
+
+
 def _make_cluster(settings: Settings, security: Security) -> LocalCluster:
     import dask
     from distributed import LocalCluster
@@ -147,8 +165,8 @@ def _make_cluster(settings: Settings, security: Security) -> LocalCluster:
         protocol="tls://",
         security=security,
         dashboard_address="127.0.0.1:0",
-        resources={"TRAIN": 1},
-        preload=["gan_lab.cluster.preload"],
+        resources=TRAIN,
+        preload=[PRELOAD],
         local_directory=str(service_record.services_folder(settings.home) / "workers"),
         asynchronous=True,
         silence_logs=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from gan_lab.cluster import queue, services, task_names
 from gan_lab.cluster.services.embedded import log_path
+from gan_lab.cluster.sight import sights, trouble
 from gan_lab.cluster.upkeep.versions import differences, listed, versions
 from gan_lab.errors import GanLabError
 from gan_lab.settings import WORKSPACE_FOLDERS, Settings
@@ -47,7 +48,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     facts = services.services_status(settings)
     yield _scheduler(facts, settings)
     yield _redis(facts, settings)
-    yield _clock("the workspace's folder", lambda: _folder_time(settings.home))
+    yield _clock("the workspace's folder", time.time(), _folder_time(settings.home))
     if facts["scheduler_trouble"]:
         return
     try:
@@ -56,7 +57,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding("scheduler", str(error), "Ask again: it answered a moment ago.")
         return
     if client is not None:
-        yield from _cluster(client)
+        yield from _cluster(client, settings)
     if lost:
         yield Finding("tasks", *task_names.lost_sentences(len(lost)))
 
@@ -119,28 +120,34 @@ def _redis(facts: dict[str, Any], settings: Settings) -> Finding:
 # ---- the cluster
 
 
-def _cluster(client: Client) -> Iterator[Finding]:
+def _cluster(client: Client, settings: Settings) -> Iterator[Finding]:
     workers = queue.workers_of(client)
     if workers:
-        yield _clock("a worker", lambda: _furthest(client.run(time.time).values()))
+        before, seen = time.time(), sights(client, settings.home)
+        times = [sight["time"] for sight in seen.values() if "time" in sight] or [before]
+        yield _clock("a worker", before, max(times, key=lambda there: abs(there - time.time())))
+        for address, sight in seen.items():
+            if why := trouble(sight, settings.home):
+                yield Finding("worker", f"{address} {why}", "No task is given to it until then.")
+            elif sight["free"] < MIN_FREE_BYTES:
+                says = f"{address} has {sight['free'] / 1e9:.1f} GB free at {sight['home']}."
+                yield Finding("worker", says, "Make room there.")
     found = differences(versions(client))
     says = f"{listed(found)}." if found else "Client, scheduler and workers have the same packages."
     advice = "Install the same versions (constraints.txt) everywhere." if found else ""
     yield Finding("versions", says, advice)
-    least = min((worker["memory_limit"] for worker in workers), default=0)
+    least = min((worker["memory_limit"] for worker in workers.values()), default=0)
     says = f"Workers: {len(workers)}, with at least {least / 1e9:.1f} GB of memory each."
     advice = "" if least >= MIN_WORKER_BYTES else "Start workers, or fewer: GAN_LAB_WORKERS."
     yield Finding("workers", says, advice)
+    if workers and queue.train_resource(client) is None:
+        start = queue.START_ONE.format(services.scheduler_address(settings))
+        says = "No worker has the resource TRAIN: trainings run as many at once as it has threads."
+        yield Finding("workers", says, start[0].upper() + start[1:] + ".")
 
 
-def _furthest(times: Any) -> float:
-    """Return the time that is furthest from ours."""
-    return max(times, key=lambda there: abs(there - time.time()))
-
-
-def _clock(who: str, read: Callable[[], float]) -> Finding:
-    before, there, after = time.time(), read(), time.time()
-    off = there - min(max(there, before), after)  # it was read between two moments of ours
+def _clock(who: str, before: float, there: float) -> Finding:
+    off = there - min(max(there, before), time.time())  # it was read since `before`
     advice = "Synchronise the clocks (chrony, systemd-timesyncd): events and logs go by them."
     says = f"{who} is {round(off, 1) + 0.0:+.1f} s off this host's clock."
     return Finding("clock", says, advice if abs(off) > MAX_SKEW_S else "")

@@ -43,7 +43,7 @@ def overview(settings: Settings) -> dict[str, Any]:
         "version_differences": {},
     }
     if client is not None:
-        workers = queue.workers_of(client)
+        workers = queue.workers_of(client).values()
         facts["workers"] = len(workers)
         facts["cores"] = sum(worker["nthreads"] for worker in workers)
         facts["memory_bytes"] = sum(worker["memory_limit"] for worker in workers)

@@ -1,0 +1,117 @@
+"""Clusters of somebody else: taken as they are, refused with a sentence where they do not fit."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from distributed import Client, LocalCluster, Security
+
+import gan_lab as lab
+from gan_lab.cluster import queue, services
+from gan_lab.cluster.resume import resume
+from gan_lab.cluster.upkeep.doctor import examine
+from gan_lab.errors import BadParameter, ServiceUnreachable, TaskFailed
+from gan_lab.settings import load_settings
+from tests.conftest import make_workspace
+
+from .conftest import MACHINE, SMALL, Start, until
+
+pytestmark = pytest.mark.slow
+
+# A Python that has everything but this package.
+WITHOUT = (
+    "import sys; sys.modules['gan_lab'] = None; sys.argv = sys.argv[3:]; "
+    "from dask.__main__ import main; main()"
+)
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+
+
+def test_a_cluster_of_the_notebook_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_workspace(tmp_path)
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://nowhere:1")  # and given back
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None,
+                     security=Security.temporary(), protocol="tls://") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):  # fmt: skip
+        for made in (cluster, client):
+            lab.use(made)
+            assert services.services_status()["scheduler_address"] == cluster.scheduler_address
+            assert lab.seed(MACHINE, rows=100).result(timeout=60)["samples_generated"] == 100
+        with pytest.raises(BadParameter, match="neither a Dask cluster"):
+            lab.use("tcp://scheduler:8786")
+        lab.use(None)
+        assert client.status == "running" and load_settings().scheduler_address is None
+
+
+def test_what_workers_need_may_come_from_dasks_own_configuration(
+    stock: Start, tmp_path: Path
+) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", "from gan_lab.cli import main; main()", "dask-config"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert yaml.safe_load(said.stdout)["distributed"]["worker"]["resources"] == {"TRAIN": 1}
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "lab.yaml").write_text(said.stdout)
+    other_path = tmp_path / "mounted here"
+    other_path.symlink_to(tmp_path)
+    lab_seed = lab.seed(MACHINE, rows=800)
+    stock(DASK_CONFIG=str(tmp_path / "config"), GAN_LAB_HOME=str(other_path))
+    lab_seed.result(timeout=60)
+    client = services.get_client()
+    (worker,) = client.scheduler_info()["workers"].values()
+    assert worker["resources"] == {"TRAIN": 1}
+    stock(DASK_DISTRIBUTED__WORKER__RESOURCES__TRAIN="1")
+    client.wait_for_workers(2)
+    until(lambda: len(queue.workers_of(client)) == 2, "the second worker is not known")
+    run = lab.train(MACHINE, **SMALL, model="tabular", epochs=3)
+    assert run.result(timeout=100)["epochs_completed"] == 3
+    assert all(finding.ok for finding in examine(load_settings()) if finding.check == "worker")
+
+
+@pytest.mark.parametrize(
+    ("around", "home", "sentence"),
+    [
+        ([], "{other}", "does not see this workspace at {other}"),
+        ([sys.executable, "-c", WITHOUT], "{home}", "cannot load gan_lab"),
+        (["unshare", "--mount", "sh", "-c", READ_ONLY, "{home}"], "{home}", "may not write to"),
+    ],
+)
+def test_a_worker_that_cannot_work_here_is_refused_at_once(
+    stock: Start, tmp_path: Path, around: list[str], home: str, sentence: str
+) -> None:
+    places = {"other": str(tmp_path / "other"), "home": str(tmp_path)}
+    make_workspace(tmp_path / "other")
+    words = [word.format(**places) for word in around]
+    stock("--no-nanny", around=words, GAN_LAB_HOME=home.format(**places))
+    services.get_client().wait_for_workers(1)
+    with pytest.raises(ServiceUnreachable, match=re.escape(sentence.format(**places))):
+        lab.seed(MACHINE, rows=100)
+    assert lab.tasks().empty
+    (found,) = [finding for finding in examine(load_settings()) if finding.check == "worker"]
+    assert sentence.format(**places) in found.says
+
+
+def test_what_waits_says_which_worker_it_needs_and_what_fails_outside_of_it_says_why(
+    stock: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = lab.seed(MACHINE, rows=100)
+    with pytest.raises(TimeoutError):
+        run.wait(timeout=8)
+    assert "no worker is connected: start one: `dask worker tcp://" in caplog.text
+    other = tmp_path / "other"
+    make_workspace(other)
+    stock(GAN_LAB_HOME=str(other))
+    with pytest.raises(TaskFailed, match=f"does not see this workspace at {other}"):
+        run.result(timeout=60)
+    with pytest.raises(ServiceUnreachable, match="does not see this workspace"):
+        resume(run.task_id)
