@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("machines", nargs=-1)
-@click.option(
-    "--all",
-    "everything",
-    is_flag=True,
-    help="Every machine; with --resume, all that did not end well.",
-)
+@click.option("--all", "everything", is_flag=True, help="Every machine.")
 @click.option(
     "-p", "--parameter", "parameters", nargs=2, multiple=True, help="NAME VALUE; repeatable."
 )
@@ -41,9 +36,8 @@ if TYPE_CHECKING:
 @click.option("--at-once", type=int, help="Notebooks at the same time.  [default: workers + 1]")
 @click.option("--time-limit-s", type=float, help="How long one notebook may take (s).")
 @click.option(
-    "--resume", "resumed", metavar="FLEET", help="Go on with what was cut off of a fleet ('last')."
+    "--resume", "resumed", metavar="FLEET", help="Run again what did not end well ('last')."
 )
-@click.option("--failed", is_flag=True, help="With --resume: those that failed.")
 @click.option("--detach", is_flag=True, help="Return at once with the fleet's id.")
 @click.option("--json", "as_json", is_flag=True, help="Print one object per machine.")
 def fleet(machines: tuple[str, ...], detach: bool, as_json: bool, **options: Any) -> int:
@@ -53,13 +47,11 @@ def fleet(machines: tuple[str, ...], detach: bool, as_json: bool, **options: Any
     """
     import gan_lab as lab
 
-    table, everything = options.pop("table"), options.pop("everything")
-    resumed, failed = options.pop("resumed"), options.pop("failed")
+    table, everything, resumed = map(options.pop, ("table", "everything", "resumed"))
     if table and (machines or everything):
         raise BadParameter("Name the machines either by a table or by their ids, not both.")
     if resumed:
-        which = "all" if everything else "failed" if failed else "unfinished"
-        found = lab.resume_fleet(resumed, which)
+        found = lab.resume_fleet(resumed)
     elif wanted := table or (["*"] if everything else list(machines)):
         parameters = {name: _value(text) for name, text in options.pop("parameters")}
         found = lab.run_fleet(wanted, parameters=parameters, **given(options))
@@ -110,8 +102,7 @@ def watch_fleet(fleet: Fleet) -> int:
         if len(rows) == 1:
             click.echo(f"\n{what_next(rows[0])}")
         return 0
-    which = " --all" if any(row.state == "failed" for row in rows) else ""
-    screen.print(f"Go on with `gan-lab fleet --resume {fleet.fleet_id}{which}`.", soft_wrap=True)
+    screen.print(f"Go on with `gan-lab fleet --resume {fleet.fleet_id}`.", soft_wrap=True)
     return 1
 
 

@@ -8,13 +8,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from gan_lab.errors import BadParameter, RequestError, UnknownMachine
-from gan_lab.notebook.fleet.fleet import Fleet
+from gan_lab.notebook.fleet.fleet import BAD_ENDS, Fleet
 from gan_lab.settings import Settings, load_settings
 from gan_lab.workspace import fleet_folder
 from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, find_fleet, new_fleet_id
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 NOTEBOOK = "notebooks/machine.ipynb"
 KERNEL_BYTES = 400_000_000  # what a notebook's kernel and the process that executes it may need
-Which = Literal["unfinished", "failed", "all"]
 
 
 def run_fleet(
@@ -65,30 +63,26 @@ def run_fleet(
     return _launch(folder, kernels)
 
 
-def resume_fleet(fleet_id: str, which: Which = "unfinished") -> Fleet:
-    """Run again those notebooks of a fleet that did not finish, that failed, or both (`all`).
+def resume_fleet(fleet_id: str) -> Fleet:
+    """Run again those notebooks of a fleet that were cut off, cancelled, or failed.
 
     Finished machines are not run again, and notebooks attach to the fleet's finished tasks. Raises
     `RequestError` where the fleet is unknown or still at work, or its notebook is gone.
     """
     folder, settings = find_fleet(fleet_id), load_settings()
-    if which not in get_args(Which):
-        raise BadParameter(f"Cannot resume {which!r}: choose unfinished, failed or all.")
-    again = {"interrupted", "cancelled"} if which != "failed" else set()
-    again |= {"failed"} if which != "unfinished" else set()
     notebook = _notebook_path(Path(folder.plan.notebook), settings.home)
     check_parameters(notebook, folder.plan.machines)
     os.close(folder.take())  # one that is at work is refused before services are started
-    return _launch(folder, folder.plan.at_once or kernels_at_once(settings), again)
+    return _launch(folder, folder.plan.at_once or kernels_at_once(settings))
 
 
-def _launch(folder: FleetFolder, kernels: int, again: Collection[str] = ()) -> Fleet:
+def _launch(folder: FleetFolder, kernels: int) -> Fleet:
     """Start the fleet's process, apart from this one, and hand it the lock."""
     lock = folder.take()
     try:
         folder.clear_stop()
         for machine_id in folder.plan.machines:
-            if folder.state(folder.record(machine_id), alive=False) in again:
+            if folder.state(folder.record(machine_id), alive=False) in BAD_ENDS:
                 folder.forget_record(machine_id)
         with (folder.path / fleet_folder.LOG).open("ab") as log:
             process = subprocess.Popen(
