@@ -26,7 +26,8 @@ ALL = "all"
 LOOK: Any = {  # of what is chosen by, on light and on dark pages
     "width": 170,
     "stylesheets": [
-        ".bk-input {background-color: transparent; color: inherit} option {color: #000}"
+        "select:not([size]).bk-input {appearance: auto; background: none; color: inherit}"
+        "option {color: #000}"
     ],
 }
 CHOOSE = """
@@ -78,7 +79,7 @@ def life_with_rul(
             shared: Any = {"x_range": ends, "y_range": heights, "title": title}
             plot = axes("rows to the end", units.get(name, ""), **shared)
             colour = REAL if side == "real" else SYNTHETIC
-            plot.line("_x", f"_y{at}", source=source, line_color=colour, line_alpha=0.4)
+            plot.line("_x", f"_y{at}", source=source, line_color=colour, line_alpha=0.7)
             said = {"life": "@_life", "row": "@_x", "value": f"@_y{at}{{0.[000]}}"}
             plot.add_tools(HoverTool(tooltips=list(said.items()), line_policy="nearest"))
             figures.append(plot)

@@ -182,10 +182,10 @@ def test_jupyterlab_opens_on_the_workspaces_cluster_in_our_layout(
         for theme, paper in (("dark", "rgb(17, 17, 17)"), ("light", "rgb(255, 255, 255)")):
             set_theme(page, theme)
             expect(ours.locator("body")).to_have_css("background-color", paper)
-            expect(row).to_be_visible()
-            assert ours.locator("table").evaluate(BEYOND) < 1  # nothing is cut
             frame(page, "/individual-workers").locator(".bk-DataTable").first.wait_for()
             frame(page, "/individual-task-stream").locator("canvas").first.wait_for()
+            expect(row).to_be_visible()
+            assert ours.locator("table").evaluate(BEYOND) < 1  # nothing is cut
             screenshot(page, f"jupyterlab-layout-{width}-{theme}")
     subprocess.run(cancel, env=lab.env, check=True)
     expect(row).to_contain_text("cancelled")
