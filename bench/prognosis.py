@@ -51,7 +51,12 @@ def main() -> None:
                 lines.setdefault(method, []).append(figures)
         for method, found in lines.items():
             middle = np.median(found, axis=0)
-            print(f"{count:7} {method:24} {middle[0]:6.0f}", *(f"{v:12.2f}" for v in middle[1:]))
+            rmse = sorted(figures[1] for figures in found)
+            drawn = f"  {rmse[0]:.1f} to {rmse[-1]:.1f}" if len(found) > 1 else ""
+            print(
+                f"{count:7} {method:24} {middle[0]:6.0f}",
+                *(f"{v:12.2f}" for v in middle[1:]), drawn, flush=True,
+            )  # fmt: skip
 
 
 def judge(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, list[float]]:

@@ -28,13 +28,14 @@ LINES = 3  # futures that are drawn one by one
 
 @dataclass(repr=False, kw_only=True)
 class Prognosis(prognosis.Prognosis):
-    """The answer, shown as a table of the units that fail first, and drawn as fans.
+    """The answer, shown as a table of the units that fail first, and drawn as fans; `profile` is
+    that of their machine."""
 
-    `rows` are those of the units (None where these are too many), `profile` that of their machine.
-    """
-
-    rows: pd.DataFrame | None
     profile: Profile
+
+    def update(self, rows: pd.DataFrame) -> Prognosis:
+        """See `gan_lab.synth.lives.prognosis.prognosis.Prognosis.update`."""
+        return Prognosis(**vars(super().update(rows)), profile=self.profile)
 
     def plot(self, unit: Any = None, truth: float | None = None) -> Chart:
         """Draw the remaining life of a unit over its age, as it was believed at each age.
@@ -104,9 +105,9 @@ class Prognosis(prognosis.Prognosis):
 
     def _past(self, unit: Any) -> pd.DataFrame:
         """Return the rows of a unit in the order of time."""
-        assert self.rows is not None  # or `futures` has raised
+        rows = self._asked().frame
         life, time = self.profile.roles.life, self.profile.roles.time
-        rows = self.rows[self.rows[life] == unit] if life in self.rows else self.rows
+        rows = rows[rows[life] == unit] if life in rows else rows
         rows = rows.sort_values(time, kind="stable") if time else rows
         return rows.reset_index(drop=True)
 
@@ -159,7 +160,5 @@ def prognose(
     Raises `UnknownMachine`, `NoModel`, `BadTable`, and `BadParameter` where the model is one of
     rows.
     """
-    table = cluster.read_running(running)
-    answer = cluster.prognose(machine_id, table, model_task_id)
-    kept = None if answer.source is None else table
-    return Prognosis(**vars(answer), rows=kept, profile=load_profile(machine_id))
+    answer = cluster.prognose(machine_id, cluster.read_running(running), model_task_id)
+    return Prognosis(**vars(answer), profile=load_profile(machine_id))

@@ -24,7 +24,7 @@ def answer() -> Prognosis:
     found = fit(lives(12, seed=1), ROLES, CONFIG, epochs=6).prognose(RUNNING)
     heat = Sensor(unit="degC", minimum=0, typical=60, maximum=90)
     profile = Profile(machine_id="press", roles=ROLES, sensors={"heat": heat})
-    return Prognosis(**vars(found), rows=RUNNING, profile=profile)
+    return Prognosis(**vars(found), profile=profile)
 
 
 def test_the_table_begins_with_what_fails_first_and_escapes_names(answer: Prognosis) -> None:
@@ -81,11 +81,19 @@ def test_dates_stay_dates_on_the_axis() -> None:
 
 def test_what_was_answered_for_too_many_units_cannot_be_drawn(answer: Prognosis) -> None:
     with pytest.raises(BadParameter, match="ask again"):
-        replace(answer, source=None, rows=None).plot()
+        replace(answer, source=None).plot()
 
 
 def test_no_row_is_lost_where_the_table_is_not_sorted(answer: Prognosis) -> None:
-    mixed = replace(answer, rows=RUNNING.sample(frac=1, random_state=0))
+    rows = RUNNING.sample(frac=1, random_state=0)
+    mixed = replace(answer, source=replace(answer.source, frame=rows))
     first, second = (each.plot_futures("heat", n=5) for each in (answer, mixed))
-    past, mixed_past = (drawn(each)["past"]["y"] for each in (first, second))
-    np.testing.assert_array_equal(past, mixed_past)
+    np.testing.assert_array_equal(drawn(first)["past"]["y"], drawn(second)["past"]["y"])
+
+
+def test_an_answer_with_new_rows_is_still_drawn_with_its_past(answer: Prognosis) -> None:
+    unit = answer.units[0]
+    rows = RUNNING[RUNNING["unit"] == unit]
+    more = rows.tail(1).assign(hour=rows["hour"].max() + 1)
+    after = answer.update(more)
+    assert len(drawn(after.plot_futures("heat", unit, n=5))["past"]["y"]) == len(rows) + 1

@@ -14,6 +14,7 @@ from gan_lab.synth.lives.drawing import Drawing
 from gan_lab.synth.lives.fitting import Fitting
 from gan_lab.synth.lives.model import LivesModel, TrainingRecord
 from gan_lab.synth.lives.prognosis.answer import prognose
+from gan_lab.synth.lives.prognosis.error_variance import ErrorVariance
 from gan_lab.synth.lives.prognosis.left_out import (
     STEPS,
     Check,
@@ -59,6 +60,7 @@ class SequentialTVAE(LivesModel):
             left_out = leave_lives_out(lives, config, check)
             everyone = np.ones(len(lives.packed.rows), dtype=bool)
             wear_curve = fit_curve(lives, everyone, config, STEPS, check)
+            ErrorVariance.give(left_out.errors, wear_curve)
         facts = fitting.facts() | prognosis_facts(lives, left_out)
         return cls(
             lives.table,

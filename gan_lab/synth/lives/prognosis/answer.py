@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,18 +33,21 @@ def prognose(model: LivesModel, frame: pd.DataFrame, progress: Progress | None =
 
     Raises `BadTable`. `progress` hears the share of units that are answered.
     """
-    return Asked(model, Running.read(model.table, frame)).all(progress)
+    return Asked(model, frame).all(progress)
 
 
 @dataclass
 class Asked:
-    """Units that run, and the model that is asked of them."""
+    """Units that run, as a table, and the model that is asked of them; `answered` are units whose
+    answer is known already."""
 
     model: LivesModel
-    running: Running
+    frame: pd.DataFrame
+    answered: dict[Any, _Answer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         model, facts = self.model, self.model.record.facts
+        self.running = Running.read(model.table, self.frame)
         self.left_out = facts["prognosis"]
         self.unit, self.rate = answer_unit(model.table)
         prior = facts["life_length"]
@@ -60,13 +63,21 @@ class Asked:
 
     def all(self, progress: Progress | None = None) -> Prognosis:
         """Return the answer for every unit at its last row."""
-        parts = []
-        count = len(self.running.units)
-        for unit in range(count):
+        units = self.running.units
+        for place, unit in enumerate(units):
             if progress is not None:
-                progress(unit / count, f"{unit:,} of {count:,} units answered")
-            parts.append(self._answer(unit))
-        return self._prognosis(parts, pd.Index(self.running.units), list(range(count)))
+                progress(place / len(units), f"{place:,} of {len(units):,} units answered")
+            if unit not in self.answered:
+                self.answered[unit] = self._answer(place)
+        parts = [self.answered[unit] for unit in units]
+        return self._prognosis(parts, pd.Index(units), list(range(len(units))))
+
+    def update(self, rows: pd.DataFrame) -> Prognosis:
+        """Return the answer for all units, of which some now have more rows, or are new."""
+        frame, life = pd.concat([self.frame, rows], ignore_index=True), self.model.table.roles.life
+        moved = set(rows[life]) if life in rows and life in self.frame else set(self.answered)
+        known = {unit: each for unit, each in self.answered.items() if unit not in moved}
+        return Asked(self.model, frame, known).all()
 
     def history(self, unit: int, ages: Floats | None = None) -> Prognosis:
         """Return the answers for a unit at ages in the answer's unit; all of its own, where none

@@ -1,15 +1,16 @@
 """What a prognosis is worth on lives left out of its fit, and how sure it may be.
 
 Lives are left out in turn (cross-validation by life, Stone 1974): a degradation curve is fitted to
-the others and asked for the remaining life of each at several ages. The temper of the likelihood is
-chosen there by the logarithmic score, and the figures are kept with the model.
+the others and asked for the remaining life of each at several ages. How far readings lie from a
+curve is measured there, the temper of the likelihood is chosen by the logarithmic score, and the
+figures are kept with the model.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from gan_lab.schema import TrainConfig
 from gan_lab.synth.lives.degradation_curve import Curve
 from gan_lab.synth.lives.packed import Floats
 from gan_lab.synth.lives.phases import curve_trainer
+from gan_lab.synth.lives.prognosis.error_variance import ErrorVariance
 from gan_lab.synth.lives.prognosis.life_length import LifeLength
 from gan_lab.synth.lives.prognosis.remaining_life import (
     Evidence,
@@ -49,12 +51,13 @@ def do_nothing() -> None:
 
 @dataclass
 class LeftOut:
-    """The `temper` of the likelihood, the `misfit` of readings that is usual, and `figures` of
-    lives never seen."""
+    """The `temper` of the likelihood, the `misfit` of readings that is usual, `figures` of lives
+    never seen, and the `errors` of their readings, fold by fold."""
 
     temper: float
     misfit: float
     figures: dict[str, Any]
+    errors: list[ErrorVariance] = field(default_factory=list)
 
 
 def leave_lives_out(
@@ -73,8 +76,16 @@ def leave_lives_out(
     judged = rng.permutation(known)[:MAX_JUDGED]
     running = as_running(lives)
     cases: list[_Case] = []
-    for number in range(folds):
-        curve = fit_curve(lives, fold != number, config, FOLD_STEPS, check)
+    curves = [fit_curve(lives, fold != k, config, FOLD_STEPS, check) for k in range(folds)]
+    ended = np.isin(np.arange(count), known)
+    errors = {
+        number: ErrorVariance.of(curve, lives.curve_data(ended & (fold == number)))
+        for number, curve in enumerate(curves)
+        if (ended & (fold == number)).any()
+    }
+    for number, curve in enumerate(curves):
+        # Never that of the lives which are judged.
+        ErrorVariance.give([each for k, each in errors.items() if k != number], curve)
         kept = fold != number
         prior = life_length(lives, kept)
         reader = WearReader.of(
@@ -88,7 +99,7 @@ def leave_lives_out(
             able = running.able(life, groups)
             evidence = {c: reader.evidence(blocks[c], life, ages) for c in able}
             cases.append(_Case(evidence, able, reader.lengths, prior, length[life] - ages))
-    return _calibrated(cases, answer_unit(lives.table)[1])
+    return _calibrated(cases, answer_unit(lives.table)[1], list(errors.values()))
 
 
 def nothing_left_out() -> LeftOut:
@@ -112,7 +123,7 @@ class _Case:
         return Posterior.of(self.evidence, self.lengths, self.prior, self.shares, weights)
 
 
-def _calibrated(cases: list[_Case], rate: float) -> LeftOut:
+def _calibrated(cases: list[_Case], rate: float, errors: list[ErrorVariance]) -> LeftOut:
     """Choose the temper of the best score, or the lowest one that is as good within a standard
     error of lives (Breiman et al. 1984): an answer that is too wide does less harm.
 
@@ -137,7 +148,7 @@ def _calibrated(cases: list[_Case], rate: float) -> LeftOut:
     for name, low, high in (("early", 0, 1 / 3), ("middle", 1 / 3, 2 / 3), ("late", 2 / 3, 1)):
         mine = (part > low) & (part <= high)
         figures[name] = scores(truth[mine], quantiles[mine])
-    return LeftOut(temper, float(np.quantile(misfits, MISFIT_SHARE)), figures)
+    return LeftOut(temper, float(np.quantile(misfits, MISFIT_SHARE)), figures, errors)
 
 
 def fit_curve(
@@ -189,7 +200,11 @@ def prognosis_facts(lives: TrainingLives, left_out: LeftOut) -> dict[str, Any]:
     lengths = lengths_of(lives)
     prior = life_length(lives, np.ones(len(lengths), dtype=bool))
     return {
-        "prognosis": asdict(left_out),
+        "prognosis": {
+            "temper": left_out.temper,
+            "misfit": left_out.misfit,
+            "figures": left_out.figures,
+        },
         "life_length": {**asdict(prior), "mean": prior.mean.tolist()},
         "lengths": [float(lengths.min()), float(lengths.max())],
     }

@@ -89,6 +89,14 @@ class Prognosis:
         """Return the answer for a unit as it was at an age, in `unit`."""
         return self._asked().history(self._place(unit), np.array([age]))
 
+    def update(self, rows: pd.DataFrame) -> Prognosis:
+        """Return the answer with the new rows of some units, or of units that are new.
+
+        It equals the one from all their rows. Only units with new rows are asked for anew. Raises
+        `BadTable` as `lab.prognose` does.
+        """
+        return self._asked().update(rows)
+
     def futures(
         self, n: int = 20, units: Sequence[Any] | None = None, seed: int = 0
     ) -> pd.DataFrame:

@@ -59,6 +59,19 @@ def test_history_is_what_would_have_been_answered_at_each_age(model: SequentialT
         answer.history(7)
 
 
+def test_new_rows_move_the_answer_as_if_all_had_come_at_once(model: SequentialTVAE) -> None:
+    running, _ = cut(NEW[NEW["unit"] < 105])
+    late = (running["unit"] == 104) | ((running["unit"] < 103) & (running["hour"] > 15))
+    before = model.prognose(running[~late])
+    after, whole = before.update(running[late]), model.prognose(running)
+    pd.testing.assert_frame_equal(after.to_frame(), whole.to_frame())
+    assert before.units.tolist() == [101, 102, 103]
+    assert before.quantile(0.5)[101] != after.quantile(0.5)[101]
+    unnamed = running[running["unit"] == 101].drop(columns="unit")
+    one = model.prognose(unnamed.head(20)).update(unnamed.iloc[20:])
+    np.testing.assert_allclose(one.quantiles[0], whole.quantiles[0])
+
+
 def test_a_unit_that_outlives_all_others_is_named_and_widens(model: SequentialTVAE) -> None:
     young = NEW[NEW["unit"] == 101].drop(columns="rul").head(30)
     old = pd.concat([young] * 5, ignore_index=True).assign(hour=np.arange(1, 151))
