@@ -34,14 +34,14 @@ def fit(
 ) -> SequentialTVAE:
     """Fit a model, by default a small one; `changed` are fields of its configuration.
 
-    Its prognosis, which takes most of such a fit, is learned in fewer steps and judged by one life:
+    Its prognosis, which takes most of such a fit, is learned in an epoch and judged by one life:
     nothing that is drawn asks for it.
     """
     config = config.model_copy(update=changed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(left_out, "MAX_JUDGED", 1)
-        patch.setattr(left_out, "FOLD_STEPS", 20)
-        patch.setattr(sequential, "STEPS", 20)
+        patch.setattr(left_out, "FOLD_STEPS", 1)
+        patch.setattr(sequential, "STEPS", 1)
         return SequentialTVAE.fit(table, roles, config, on_epoch, resume, on_checkpoint)
 
 
