@@ -14,6 +14,9 @@ from xdist.scheduler import LoadScopeScheduling
 ROOT = Path(__file__).parent.parent
 # Whose files share a costly fixture: JupyterLab and Chromium, undisturbed trainings, a server.
 TOGETHER = ("tests/browser/", "tests/faults/", "tests/server/")
+# Threads of two processes of tests wait for each other's cores, spinning: a fit of a second took
+# fifty. Workers have one thread each for the same reason.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 class ByFile(LoadScopeScheduling):
