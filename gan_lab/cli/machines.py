@@ -123,7 +123,7 @@ def prognose(
     help="Folder to write to.  [default: exports/MACHINE_ID]",
 )
 def export(machine_id: str, to: str, out: Path | None) -> None:
-    """Write synthetic tables, the real lives no model has seen beside them, and a data card."""
+    """Write synthetic tables, the lives no model has seen beside them, and DATA-CARD.md."""
     from gan_lab.cluster.export import export as write
 
     for path in write(machine_id, to, out or Path("exports", machine_id)):

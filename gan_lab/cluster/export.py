@@ -1,23 +1,22 @@
-"""A machine's tables for elsewhere: synthetic ones, real ones that no model has seen, a card."""
+"""A machine's tables for elsewhere: synthetic ones, rows that no model has seen, a card."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+import pandas as pd
 
 from gan_lab.cluster.models import report_on, training_run
 from gan_lab.errors import BadTable
 from gan_lab.schema import TrainConfig
 from gan_lab.workspace import tables
+from gan_lab.workspace.files import write_beside
 from gan_lab.workspace.profiles import Profile, load_profile
+from gan_lab.workspace.run_folder import RunFolder
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from gan_lab.workspace.run_folder import RunFolder
-
-CARD = "README.md"
-HOLDOUT = "real-holdout"
+CARD = "DATA-CARD.md"
+NO_SENSOR = "Nor the rows that the model learned from: a simulator made them. "
 FIGURES = ("quality", "utility", "utility_of_lives", "memory", "detection")
 
 
@@ -40,8 +39,9 @@ def seen_and_held_out(machine_id: str) -> tuple[RunFolder, pd.DataFrame, pd.Data
 
 
 def export(machine_id: str, to: str, folder: Path) -> list[Path]:
-    """Write a machine's synthetic tables, the real lives held out from its model, and a data card.
+    """Write a machine's synthetic tables, the rows held out from its model, and a data card.
 
+    Where a simulator made the seed table, file and card call what was held out simulated.
     `to`: csv, xlsx or parquet. Raises `UnknownMachine`, `BadTable` where there are no synthetic
     tables, `BadParameter` where a table cannot be written so.
     """
@@ -49,22 +49,23 @@ def export(machine_id: str, to: str, folder: Path) -> list[Path]:
     drawn = tables.manifest(machine_id) or {"rows": ["train"]}
     synthetic = {name: tables.read_synthetic(machine_id, name) for name in drawn["rows"]}
     trained, _, holdout = seen_and_held_out(machine_id)
+    made = tables.mark_of(tables.seed_path(machine_id))
+    held = "simulated" if made.get("simulated") else "real"
     about = {"machine_id": machine_id, "model": trained.task_id}
     written = {f"synthetic-{name}.{to}": table for name, table in synthetic.items()}
-    written[f"{HOLDOUT}.{to}"] = holdout
-    folder.mkdir(parents=True, exist_ok=True)
+    written[f"{held}-holdout.{to}"] = holdout
     for name, table in written.items():
-        tables.write_table(folder / name, table, None if table is holdout else about)
-    (folder / CARD).write_text(_card(profile, trained, written), encoding="utf-8")
+        tables.write_table(folder / name, table, made if table is holdout else about)
+    write_beside(folder / CARD, _card(profile, trained, written, held))
     return [*(folder / name for name in written), folder / CARD]
 
 
-def _card(profile: Profile, trained: RunFolder, written: dict[str, pd.DataFrame]) -> str:
+def _card(profile: Profile, trained: RunFolder, written: dict[str, pd.DataFrame], held: str) -> str:
     """Return in Markdown what the tables are, how they were made and how far to trust them."""
     life, played = profile.roles.life, {v: k for k, v in profile.roles.model_dump().items() if v}
     drawn, made = tables.manifest(profile.machine_id) or {}, trained.result_data() or {}
     files = [
-        f"| {name} | {'real' if name.startswith(HOLDOUT) else 'synthetic'} | {len(table):,} "
+        f"| {name} | {name.split('-')[0]} | {len(table):,} "
         f"| {table[life].nunique() if life in table else ''} |"
         for name, table in written.items()
     ]
@@ -72,20 +73,23 @@ def _card(profile: Profile, trained: RunFolder, written: dict[str, pd.DataFrame]
     units |= {str(profile.roles.rul): profile.rul_unit}
     last = next(iter(written.values()))
     columns = [
-        f"| {name} | {kind} | {units.get(name, '')} | {played.get(name, '').replace('_', ' ')} |"
+        f"| {name} | {_kind(kind)} | {units.get(name, '')} "
+        f"| {played.get(name, '').replace('_', ' ')} |"
         for name, kind in last.dtypes.items()
     ]
     kind = TrainConfig.model_validate(trained.spec.config).kind(profile.roles)
-    what = ", ".join(filter(None, (profile.category, profile.manufacturer, profile.model)))
+    category = "" if profile.imported else profile.category
+    what = ", ".join(filter(None, (category, profile.manufacturer, profile.model)))
     conditions = drawn.get("conditions") or "none"
     report = report_on(trained)
     verdict = report.get("verdict", f"Not judged yet: `gan-lab report {profile.machine_id}`.")
     figures = {name: report[name] for name in FIGURES if report.get(name) is not None}
     lines = [
-        f"# {profile.machine_id}: synthetic tables and held-out real ones",
-        f"{what}. {profile.description}".strip(),
-        "The synthetic rows were drawn from a model; no sensor has measured them. The real ones in "
-        f"`{HOLDOUT}` were kept from the model: test on them what was learned from synthetic rows.",
+        f"# {profile.machine_id}: synthetic tables and held-out {held} ones",
+        " ".join(filter(None, (what and f"{what}.", profile.description))),
+        "The synthetic rows were drawn from a model; no sensor has measured them. "
+        f"{NO_SENSOR if held == 'simulated' else ''}The {held} rows in `{held}-holdout` were kept "
+        "from the model: test on them what was learned from synthetic rows.",
         "| file | rows are | rows | lives |\n| --- | --- | --- | --- |\n" + "\n".join(files),
         "## Columns",
         "| column | type | unit | part |\n| --- | --- | --- | --- |\n" + "\n".join(columns),
@@ -98,3 +102,15 @@ def _card(profile: Profile, trained: RunFolder, written: dict[str, pd.DataFrame]
         "\n".join(f"- {name.replace('_', ' ')}: {value:.3g}" for name, value in figures.items()),
     ]
     return "\n\n".join(filter(None, lines)) + "\n"
+
+
+def _kind(kind: Any) -> str:
+    """Return a column's type in words."""
+    types = pd.api.types
+    if types.is_bool_dtype(kind):
+        return "yes or no"
+    if types.is_integer_dtype(kind):
+        return "whole number"
+    if types.is_numeric_dtype(kind):
+        return "number"
+    return "date" if types.is_datetime64_any_dtype(kind) else "text"

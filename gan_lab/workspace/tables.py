@@ -101,6 +101,15 @@ def marked(schema: pa.Schema, about: dict[str, Any]) -> pa.Schema:
     return schema.with_metadata({**(schema.metadata or {}), b"gan_lab": mark})
 
 
+def mark_of(path: Path) -> dict[str, Any]:
+    """Return what a Parquet file's metadata says of synthetic rows: nothing where they are real."""
+    with _readable(path):
+        found: dict[str, Any] = json.loads(
+            (pq.read_schema(path).metadata or {}).get(b"gan_lab", b"{}")
+        )
+    return found
+
+
 def read_parquet(path: Path) -> pd.DataFrame:
     """Read a Parquet file; raises `BadTable` where it is empty, truncated or something else."""
     with _readable(path):

@@ -1,4 +1,4 @@
-"""What leaves the workspace: tables, the real lives that no model has seen, and a data card."""
+"""What leaves the workspace: tables, lives that no model has seen, and a data card."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_real_lives_that_no_model_has_seen_lie_beside_the_synthetic_ones(
     press: RunFolder, tmp_path: Path, to: str
 ) -> None:
     written = export("press", to, tmp_path / "out")
-    names = [f"synthetic-train.{to}", f"synthetic-test.{to}", f"real-holdout.{to}", "README.md"]
+    names = [f"synthetic-train.{to}", f"synthetic-test.{to}", f"real-holdout.{to}", "DATA-CARD.md"]
     assert [path.name for path in written] == names
     read = pd.read_csv if to == "csv" else pd.read_parquet
     holdout = read(written[2])
@@ -62,13 +62,14 @@ def test_the_card_says_what_it_is_how_it_was_made_and_how_far_to_trust_it(
     for words in (
         "| real-holdout.csv | real | 40 | 2 |",
         "| synthetic-test.csv | synthetic | 20 | 1 |",
-        "| heat [degC] | float64 | degC |  |",
-        f"| rul | int64 | {unit} | rul |",
+        "| heat [degC] | number | degC |  |",
+        f"| rul | whole number | {unit} | rul |",
         f"training `{press.task_id}`: 7 epochs",
         "Use with care.",
         "- quality: 0.912",
     ):
         assert words in card
+    assert "imported." not in card
 
 
 def test_a_parquet_file_says_that_its_rows_are_synthetic(press: RunFolder, tmp_path: Path) -> None:
@@ -78,6 +79,19 @@ def test_a_parquet_file_says_that_its_rows_are_synthetic(press: RunFolder, tmp_p
         mark = json.loads(pq.read_schema(path).metadata[b"gan_lab"])
         assert mark["synthetic"] and mark["model"] == press.task_id
     assert b"gan_lab" not in pq.read_schema(holdout).metadata
+
+
+def test_simulated_rows_are_not_called_real(press: RunFolder, tmp_path: Path) -> None:
+    about = {"machine_id": "press", "simulated": True}
+    seed = tables.write_seed("press", tables.read_seed("press"), about)
+    press.record_environment(seed_sha256=tables.table_sha256(seed))
+    (tmp_path / "README.md").write_text("ours")
+    *_, holdout, card = export("press", "parquet", tmp_path)
+    assert holdout.name == "simulated-holdout.parquet"
+    assert tables.mark_of(holdout) == {"synthetic": True, **about}
+    assert "| simulated-holdout.parquet | simulated | 40 | 2 |" in card.read_text()
+    assert "real" not in card.read_text()
+    assert (tmp_path / "README.md").read_text() == "ours"
 
 
 def test_what_cannot_be_exported_is_a_sentence(press: RunFolder, tmp_path: Path) -> None:
