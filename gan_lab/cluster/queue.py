@@ -317,10 +317,12 @@ def cancel_run(run: RunFolder) -> None:
 
 def end(run: RunFolder, settings: Settings, why: str | GanLabError) -> None:
     """Record a task that nobody works on as cancelled or, with an error, as failed; one that runs
-    sees the flag by itself."""
+    sees the flag by itself. Whether a holder elsewhere is dead takes its lease's time to see."""
     token = uuid.uuid4().hex
-    if run.lease.take(token, settings.lease_s) is None:
-        return
+    while run.lease.take(token, settings.lease_s) is None:
+        if run.lease.held:
+            return
+        time.sleep(settings.lease_s / 10)
     try:
         if not run.final:
             run.mend_logs()

@@ -58,7 +58,7 @@ class Lease:
         try:
             os.utime(self.path.parent)
             return self.path.parent.stat().st_mtime
-        except PermissionError:  # no right to write here
+        except OSError:  # no right to write here, or mounted read-only
             return time.time()
 
     def take(self, token: str, lease_s: float) -> int | None:

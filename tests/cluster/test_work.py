@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import threading
 
 import pytest
 
 from gan_lab.cluster.keeper import Keeper, RunLog, out_of_memory
+from gan_lab.cluster.queue import cancel_run
 from gan_lab.cluster.work import LeaseLost, Work, reached, record_failure, sentence
 from gan_lab.errors import BadTable, TaskCancelled
+from gan_lab.schema import State
 from gan_lab.settings import Settings, load_settings
 from gan_lab.workspace.run_folder import RunFolder
 
@@ -43,6 +47,15 @@ def test_a_body_that_asks_is_told_to_stop(work: Work) -> None:
     work.run.ask_to_cancel()
     with pytest.raises(TaskCancelled):
         work.check()
+
+
+def test_what_a_worker_left_that_is_dead_elsewhere_is_cancelled(work: Work) -> None:
+    lease = work.run.lease
+    lease.path.write_text(json.dumps({**(lease.read() or {}), "space": "another kernel"}))
+    os.utime(lease.path, (0, 0))
+    cancel_run(work.run)
+    assert work.run.status().state is State.REVOKED
+    assert lease.read() is None
 
 
 def test_a_keeper_renews_the_lease_and_hands_the_flag_on(work: Work) -> None:
