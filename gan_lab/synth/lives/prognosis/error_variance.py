@@ -14,8 +14,14 @@ from torch import Tensor
 from gan_lab.synth.lives.degradation_curve import EFFECTS, Curve
 from gan_lab.synth.lives.random_effects import MAX_SHARE, CurveData, Evidence
 
-ROUNDS = 6  # of expectation and maximization
+ROUNDS = 20  # of expectation and maximization
 LEAST = 1e-6
+
+
+def variances(curve: Curve) -> tuple[Tensor, Tensor]:
+    """Return the variance within a life and of its level, (columns,), that a curve has."""
+    variance = (2 * curve.log_sigma).exp().detach()
+    return variance * (1 - curve.level_share), variance * curve.level_share
 
 
 @dataclass
@@ -38,19 +44,34 @@ class ErrorVariance:
         known = torch.ones_like(error) if data.known is None else data.known
 
         def total(rows: Tensor) -> Tensor:
-            return torch.zeros(lives, rows.shape[1]).index_add_(0, life, rows)
+            return torch.zeros(lives, *rows.shape[1:]).index_add_(0, life, rows)
 
         count = total(known)
+        loadings = loadings * known[:, None]
+        mean_loadings = total(loadings) / count.clamp(min=1)[:, None]
+        beside = (loadings - mean_loadings[life]) * known[:, None]  # what a level does not take
+        free = (count - 1).clamp(min=0).sum(dim=0)
+        usual = cls(*(v.clone() for v in variances(curve)))  # of columns that no life tells of
         for _ in range(ROUNDS):
             precision, pull = Evidence.of(curve, data).likelihood()
             prior = torch.eye(EFFECTS, dtype=torch.float64)
-            effects = torch.linalg.solve(precision + prior, pull).float()
+            covariance = torch.linalg.inv(precision + prior)
+            effects = (covariance @ pull[:, :, None])[:, :, 0].float()
+            unsure = covariance.float()
             rest = (error - (loadings * effects[life][:, :, None]).sum(dim=1)) * known
             mean = total(rest) / count.clamp(min=1)
             squares = (((rest - mean[life]) * known) ** 2).sum(dim=0)
-            within = squares / (count.sum(dim=0) - lives).clamp(min=1)
-            level = (mean.square() - within / count.clamp(min=1)).mean(dim=0)
-            found = cls(within.clamp(min=LEAST), level.clamp(min=0.0))
+            squares += torch.einsum("rkc,rkm,rmc->c", beside, unsure[life], beside)
+            within = squares / free.clamp(min=1)
+            level = mean.square() + torch.einsum(
+                "lkc,lkm,lmc->lc", mean_loadings, unsure, mean_loadings
+            )
+            level = (level - within / count.clamp(min=1)) * (count > 0)
+            level = level.sum(dim=0) / (count > 0).sum(dim=0).clamp(min=1)
+            found = cls(
+                torch.where(free > 0, within, usual.within).clamp(min=LEAST),
+                torch.where(free > 0, level, usual.level).clamp(min=0.0),
+            )
             found.give([found], curve)
         return found
 

@@ -77,11 +77,11 @@ def leave_lives_out(
     running = as_running(lives)
     cases: list[_Case] = []
     curves = [fit_curve(lives, fold != k, config, FOLD_STEPS, check) for k in range(folds)]
-    ended = np.isin(np.arange(count), known)
+    chosen = np.isin(np.arange(count), judged)
     errors = {
-        number: ErrorVariance.of(curve, lives.curve_data(ended & (fold == number)))
+        number: ErrorVariance.of(curve, lives.curve_data(chosen & (fold == number)))
         for number, curve in enumerate(curves)
-        if (ended & (fold == number)).any()
+        if (chosen & (fold == number)).any()
     }
     for number, curve in enumerate(curves):
         # Never that of the lives which are judged.

@@ -19,6 +19,7 @@ def planted(missing: float = 0.0) -> tuple[Curve, CurveData]:
     curve = Curve(WEAR_FEATURES, 3)
     with torch.no_grad():
         curve.log_sigma.fill_(-3.0)
+        curve.random.weight.mul_(150)  # random effects move columns by about half a unit
     life = torch.arange(LIVES).repeat_interleave(ROWS)
     features = torch.rand(LIVES * ROWS, WEAR_FEATURES, generator=generator)
     effects = torch.randn(LIVES, EFFECTS, generator=generator)
