@@ -45,9 +45,7 @@ def prognose_task(
 
 
 def read_running(running: pd.DataFrame | str | Path) -> pd.DataFrame:
-    """Return a table of units that run, from a file where it is one."""
-    if not isinstance(running, str | Path):
-        return running
+    """Return a table of units that run, its columns in types of their own; raises `BadTable`."""
     from gan_lab.synth.importing.importer import read_table
 
-    return read_table(Path(running))
+    return read_table(Path(running) if isinstance(running, str) else running)

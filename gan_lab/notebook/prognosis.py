@@ -33,9 +33,11 @@ class Prognosis(prognosis.Prognosis):
 
     profile: Profile
 
-    def update(self, rows: pd.DataFrame) -> Prognosis:
-        """See `gan_lab.synth.lives.prognosis.prognosis.Prognosis.update`."""
-        return Prognosis(**vars(super().update(rows)), profile=self.profile)
+    def update(self, rows: pd.DataFrame | str | Path) -> Prognosis:
+        """Return the answer with the new rows of some units, or of units that are new, a table as
+        `prognose` takes it; rows that are there already count once."""
+        found = super().update(cluster.read_running(rows))
+        return Prognosis(**vars(found), profile=self.profile)
 
     def plot(self, unit: Any = None, truth: float | None = None) -> Chart:
         """Draw the remaining life of a unit over its age, as it was believed at each age.
@@ -160,5 +162,5 @@ def prognose(
     Raises `UnknownMachine`, `NoModel`, `BadTable`, and `BadParameter` where the model is one of
     rows.
     """
-    answer = cluster.prognose(machine_id, cluster.read_running(running), model_task_id)
+    answer = cluster.prognose(machine_id, running, model_task_id)
     return Prognosis(**vars(answer), profile=load_profile(machine_id))

@@ -21,6 +21,7 @@ DATES = (
     "%d-%m-%Y", "%Y/%m/%d",
 )  # fmt: skip
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+SWAPPED = "days and months may be swapped"
 DATE_FORMATS = ("ISO8601", *(date + time for date in DATES for time in TIMES))
 ZONE = re.compile(r"[T ].*[+-]\d{2}:?\d{2}$")
 
@@ -151,7 +152,7 @@ def _read_text(name: str, given: pd.Series, decimal: str) -> Column:
     if not forms:
         return Column(name, "text", plain, example)
     if len(forms) > 1 and forms[0] != "ISO8601":
-        notes.append(f"{name!r} was read as {forms[0]}; days and months may be swapped.")
+        notes.append(f"{name!r} was read as {forms[0]}; {SWAPPED}.")
     if ZONE.search(example[1]):
         notes.append(f"{name!r} has a time zone {cell}: it is now UTC.")
     dates = _dates(texts.to_pandas().str.strip(), forms[0])

@@ -17,7 +17,7 @@ from gan_lab.synth.importing.column_choice import (
     must_have,
     propose_parts,
 )
-from gan_lab.synth.importing.columns import Column, read_column
+from gan_lab.synth.importing.columns import SWAPPED, Column, read_column
 from gan_lab.synth.importing.lives import settle_lives
 from gan_lab.synth.importing.sources import Source, one_table, read_source
 from gan_lab.synth.importing.summary import ImportSummary, notes_on, summarise
@@ -84,13 +84,21 @@ def import_table(
     )  # fmt: skip
 
 
-def read_table(file: Path) -> pd.DataFrame:
-    """Return the rows of a CSV or Parquet file in the types that its cells are written in.
+def read_table(given: Path | pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a CSV or Parquet file, or a data frame, in the types that its cells are
+    written in.
 
-    Raises `BadTable` where it is no table.
+    Raises `BadTable` where it is no table, or where days and months cannot be told apart: a few
+    rows of a machine are more often so than its whole record, and nobody looks at what was read.
     """
-    source = read_source(file)
+    source = read_source(given)
     columns = [read_column(name, source.table[name], source.decimal) for name in source.table]
+    for column in columns:
+        if any(SWAPPED in note for note in column.notes):
+            raise BadTable(
+                f"The days and months of {column.name!r} in {source.name} cannot be told apart: "
+                "write them as 2026-11-28."
+            )
     return pd.DataFrame({column.name: column.values for column in columns})
 
 

@@ -85,6 +85,27 @@ def _notes_on_ends(rul: pd.Series, unit: np.ndarray, names: pd.Index) -> list[st
     return notes
 
 
+def _cut_at_failures(life: pd.Series, failed: pd.Series, notes: list[str]) -> pd.Series:
+    """Return the life of each row where a unit ran on behind a failure: another one begins there.
+
+    Flags that follow each other are one failure, which ends with the last of them.
+    """
+    unit = pd.factorize(life)[0]
+    before = failed.groupby(unit).shift(fill_value=False).astype(bool)
+    part = (before & ~failed).groupby(unit).cumsum()
+    several = part.groupby(unit).transform("max") > 0
+    if not several.any():
+        return life
+    names = life.astype(str)
+    cut = names.where(~several, names + " #" + (part + 1).astype(str))
+    notes.append(
+        f"Units that ran on behind a failure: {names[several].nunique()}, such as "
+        f"{names[several].iloc[0]}. Each failure ends a life, and the next is called "
+        f"{cut[part > 0].iloc[0]!r}; what runs behind the last one has no rul."
+    )
+    return cut
+
+
 def _with_rul(
     table: pd.DataFrame, roles: Roles, failure: str, notes: list[str]
 ) -> tuple[pd.DataFrame, Roles]:
@@ -98,10 +119,17 @@ def _with_rul(
     failed = ~table[failure].astype(str).str.strip().str.lower().isin(RUNS_ON)
     if not failed.any():
         raise BadTable(f"{failure!r} says of no life that it failed.")
+    if table[failure].dtype.kind == "f" and (table[failure].dropna() % 1 != 0).any():
+        raise BadTable(
+            f"{failure!r} holds numbers with decimals: name a column that says whether, or how, "
+            "the machine failed, such as 0 and 1."
+        )
     if roles.life is None:
         table.insert(0, "life", failed.shift(fill_value=False).cumsum() + 1)
         roles = roles.model_copy(update={"life": "life"})
         notes.append("Each life ends with a failure: the new column 'life' numbers them.")
+    else:
+        table[roles.life] = _cut_at_failures(table[roles.life], failed, notes)
     unit = pd.factorize(table[roles.life])[0]
     time = table[roles.time] if roles.time else pd.Series(np.arange(len(table)))
     left = time.groupby(unit).transform("last") - time

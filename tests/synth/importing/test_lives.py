@@ -77,6 +77,27 @@ def test_of_a_flag_and_a_mode_both_are_used(brought: Any) -> None:
         brought(table, failure="failed", failure_mode="mode")
 
 
+def test_a_unit_that_runs_on_behind_a_failure_is_cut_there(brought: Any) -> None:
+    table = pd.DataFrame({"unit": np.repeat(["A", "B", "C"], 10), "cycle": np.tile(range(10), 3)})
+    table["heat"] = np.arange(30.0)
+    table["failed"] = 0
+    table.loc[[3, 4, 9, 15, 29], "failed"] = 1  # A twice, the first in two rows; B runs on; C
+    summary = brought(table, failure="failed")
+    seed = read_seed("mine_1")
+    ends = seed.groupby("unit", sort=False)["rul"].agg(["size", "first", "last"])
+    assert ends.index.tolist() == ["A #1", "A #2", "B #1", "B #2", "C"]
+    assert ends["size"].tolist() == [5, 5, 6, 4, 10]
+    assert ends["first"].tolist()[:3] == [4, 4, 5] and ends["first"]["C"] == 9
+    assert ends["last"][["A #1", "A #2", "B #1", "C"]].eq(0).all()
+    assert pd.isna(ends["first"]["B #2"])
+    assert any("ran on behind a failure: 2" in note for note in summary.notes)
+
+
+def test_a_sensor_is_no_failure(brought: Any) -> None:
+    with pytest.raises(BadTable, match="'heat' holds numbers with decimals"):
+        brought(lives(6).drop(columns="rul").assign(heat=0.5), failure="heat")
+
+
 def test_a_code_in_the_failing_row_is_the_failure_mode_of_the_life(brought: Any) -> None:
     table = lives().drop(columns="rul")
     last = table["cycle"] == 20

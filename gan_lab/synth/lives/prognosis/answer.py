@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gan_lab.errors import BadTable
 from gan_lab.synth.lives.packed import Floats
 from gan_lab.synth.lives.prognosis.futures import draw_futures
 from gan_lab.synth.lives.prognosis.life_length import LifeLength
@@ -74,7 +75,11 @@ class Asked:
 
     def update(self, rows: pd.DataFrame) -> Prognosis:
         """Return the answer for all units, of which some now have more rows, or are new."""
-        frame, life = pd.concat([self.frame, rows], ignore_index=True), self.model.table.roles.life
+        roles = self.model.table.roles
+        for name in (roles.life, roles.time):
+            if name in self.frame and name not in rows:
+                raise BadTable(f"The new rows have no column {name!r}: add it.")
+        frame, life = pd.concat([self.frame, rows], ignore_index=True), roles.life
         moved = set(rows[life]) if life in rows and life in self.frame else set(self.answered)
         known = {unit: each for unit, each in self.answered.items() if unit not in moved}
         return Asked(self.model, frame, known).all()

@@ -51,7 +51,10 @@ class Running:
         roles = Roles(
             life=table.roles.life if table.roles.life in frame else None, time=table.roles.time
         )
-        frame, rows = sorted_lives(frame.set_axis(map(str, frame.columns), axis=1), roles)
+        frame = frame.set_axis(map(str, frame.columns), axis=1)
+        if roles.time:
+            frame = frame.drop_duplicates()  # what was handed in twice was read once
+        frame, rows = sorted_lives(frame, roles)
         packed = Packed(rows)
         first = packed.starts[:-1]
         units = frame[roles.life].iloc[first].tolist() if roles.life else [0]

@@ -67,6 +67,10 @@ def test_new_rows_move_the_answer_as_if_all_had_come_at_once(model: SequentialTV
     pd.testing.assert_frame_equal(after.to_frame(), whole.to_frame())
     assert before.units.tolist() == [101, 102, 103]
     assert before.quantile(0.5)[101] != after.quantile(0.5)[101]
+    again = after.update(running.tail(9))  # they are there already
+    pd.testing.assert_frame_equal(again.to_frame(), whole.to_frame())
+    with pytest.raises(BadTable, match="no column 'hour'"):
+        after.update(running.drop(columns="hour"))
     unnamed = running[running["unit"] == 101].drop(columns="unit")
     one = model.prognose(unnamed.head(20)).update(unnamed.iloc[20:])
     np.testing.assert_allclose(one.quantiles[0], whole.quantiles[0])
