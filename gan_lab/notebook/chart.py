@@ -83,7 +83,7 @@ class Chart:
     """Figures of Bokeh in a grid, and what they say in words.
 
     A renderer with a name is in the legend. `choices` stand above the figures, and
-    work without a kernel.
+    work without a kernel. Without figures it is its text.
     """
 
     figures: Sequence[Any]
@@ -92,6 +92,8 @@ class Chart:
     choices: Sequence[Select] = ()
 
     def __post_init__(self) -> None:
+        if not self.figures:
+            return
         first = self.figures[0]
         named = [(each.name, [each]) for each in first.renderers if each.name]
         look: Any = {"orientation": "horizontal", "label_text_color": GREY, "location": "left"}
@@ -104,11 +106,14 @@ class Chart:
         return self.alt
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {"text/plain": self.alt, "text/html": self.html, "image/png": self.png}
+        said = {"text/plain": self.alt, "text/html": self.html}
+        return {**said, "image/png": self.png} if self.figures else said
 
     @cached_property
     def html(self) -> str:
         """The chart as an HTML element."""
+        if not self.figures:
+            return f"<p>{escape(self.alt)}</p>"
         options: Any = {"toolbar_options": {"logo": None}, "sizing_mode": "stretch_width"}
         grid = gridplot(list(self.figures), ncols=self.columns, **options)
         layout = column(
@@ -173,12 +178,9 @@ def _draw(plot: Any, panel: Any) -> None:
         else:
             look = {"color": glyph.line_color, "alpha": glyph.line_alpha}
             panel.plot(x, *y, linewidth=0.8 * glyph.line_width, **look)
-    axis = plot.xaxis[0]
-    panel.set(
-        xlabel=axis.axis_label,
-        ylabel=plot.yaxis[0].axis_label,
-        title=plot.title.text,
-    )
+    panel.set_title(plot.title.text, parse_math=False)  # a name may hold two $
+    panel.set_xlabel(plot.xaxis[0].axis_label, parse_math=False)
+    panel.set_ylabel(plot.yaxis[0].axis_label, parse_math=False)
 
 
 @cache

@@ -81,7 +81,8 @@ class Machine(catalogue.Machine):
         ]
         title = f'<div style="font-size:14px"><b>{self.profile.machine_id}</b></div>'
         html = page(title, *facts, self.picture.html, width_px=WIDE)
-        return {"text/plain": repr(self), "text/html": html, "image/png": self.picture.png}
+        drawn = self.picture._repr_mimebundle_()
+        return drawn | {"text/plain": repr(self), "text/html": html}
 
     def _facts(self) -> dict[str, str]:
         profile, life = self.profile, self.profile.life

@@ -64,11 +64,15 @@ def life_with_rul(
     by one belong to no life.
     """
     units = dict(units or {})
-    sensors = list(columns or [*wearing(real, roles), *([roles.rul] if roles.rul else [])])
-    shown, tables = sensors[:most], {"real": real}
+    tables = {"real": real}
     loose = synthetic is not None and roles.life is not None and roles.life not in synthetic
     if synthetic is not None and not loose:
         tables["synthetic"] = synthetic
+    rul = [roles.rul] if roles.rul else []
+    named = dict.fromkeys(columns or [*wearing(real, roles), *rul])
+    lacking = set(real.columns).difference(tables.get("synthetic", real).columns)
+    sensors = [name for name in named if name not in lacking]
+    shown = sensors[:most]
     drawn = {side: _lives(table, roles, sensors) for side, table in tables.items()}
     sources = {side: _source(table, shown) for side, table in drawn.items()}
     figures, ends = [], DataRange1d()
@@ -85,7 +89,7 @@ def life_with_rul(
             figures.append(plot)
     counts = ", ".join(f"{side} {table['_life'].nunique()}" for side, table in drawn.items())
     none = "; the synthetic rows, drawn one by one, belong to no life" if loose else ""
-    alt = f"Lives over the rows to their end ({counts}{none}): {', '.join(shown)}."
+    alt = f"Lives over the rows to their end ({counts}{none}): {', '.join(shown) or 'no numbers'}."
     modes = sorted(set().union(*(table["_mode"] for table in drawn.values())))
     choices = _choices(list(sources.values()), figures, sensors, units, modes)
     return Chart(figures, alt, columns=len(sources), choices=choices)
@@ -98,10 +102,10 @@ def _lives(table: pd.DataFrame, roles: Roles, sensors: list[str]) -> pd.DataFram
     known = roles.failure_mode in table
     mode = table[roles.failure_mode] if known else pd.Series(ALL, table.index)
     modes = mode.astype(object).fillna("none").astype(str).groupby(life).last()
-    drawn = modes.groupby(modes).head(max(1, LIVES // modes.nunique()))
+    drawn = modes.groupby(modes).head(max(1, LIVES // max(1, modes.nunique())))
     rows = life.isin(drawn.index)
     to_end = -life.groupby(life).cumcount(ascending=False)
-    kept = rows & (to_end % -(-int(rows.sum()) // POINTS) == 0)
+    kept = rows & (to_end % max(1, -(-int(rows.sum()) // POINTS)) == 0)
     lines = table.loc[kept, sensors].astype(np.float32)
     lines = lines.assign(_x=to_end, _life=life.astype(str), _mode=life.map(drawn))
     lines = lines.loc[np.repeat(lines.index, 1 + (lines["_x"] == 0))]  # a life's end stands twice,
@@ -125,8 +129,9 @@ def _choices(
     options: dict[str, Any] = {"options": sensors, "title": "sensor"}
     rows = len(figures) // len(sources)
     selects = [Select(value=name, **LOOK, **options) for name in sensors[:rows]]
-    mode = Select(title="failure mode", value=ALL, options=[ALL, *list[Any](modes)], **LOOK)
-    mode.visible = len(modes) > 1
+    known_modes: list[Any] = list(dict.fromkeys([ALL, *modes]))
+    mode = Select(title="failure mode", value=ALL, options=known_modes, **LOOK)
+    mode.visible = len(known_modes) > 2
     known = {"sources": sources, "selects": selects, "mode": mode, "all": ALL, "units": units}
     known |= {"titles": [each.title for each in figures]}
     choose = CustomJS(code=CHOOSE, args=known | {"axes": [each.yaxis[0] for each in figures]})

@@ -65,6 +65,8 @@ def test_the_sensors_shown_are_those_that_wear_with_their_units(lives: pd.DataFr
     assert labels == [("wear, real", "mm"), ("wear, synthetic", "mm")]
     assert chart.choices[1].options == ["wear", "noise", "rul"]
     assert "real 3, synthetic 3" in chart.alt
+    named = plots.life_with_rul(lives, ROLES, columns=["wear", "noise", "wear"])
+    assert [each.value for each in named.choices[1:]] == ["wear", "noise"]
 
 
 def test_a_life_is_drawn_whole_over_its_rows_to_the_end(lives: pd.DataFrame) -> None:
@@ -93,3 +95,29 @@ def test_rows_drawn_one_by_one_are_no_life(lives: pd.DataFrame) -> None:
     chart = plots.life_with_rul(lives, ROLES, loose)
     assert "real 3; the synthetic rows, drawn one by one, belong to no life" in chart.alt
     assert all(each.title.text.endswith(", real") for each in chart.figures)
+
+
+def test_a_table_without_numbers_is_drawn_as_a_sentence(lives: pd.DataFrame) -> None:
+    chart = plots.life_with_rul(lives[["unit", "state"]], Roles(life="unit"))
+    assert repr(chart) == "Lives over the rows to their end (real 3): no numbers."
+    assert set(chart._repr_mimebundle_()) == {"text/plain", "text/html"}
+
+
+def test_no_rows_and_a_sensor_fewer_on_the_synthetic_side_are_drawn(lives: pd.DataFrame) -> None:
+    chart = plots.life_with_rul(lives, ROLES, lives.head(0).drop(columns="wear"))
+    assert chart.choices[1].options == ["noise", "rul"]
+    assert "real 3, synthetic 0" in chart.alt
+    assert chart.png
+
+
+def test_all_modes_are_offered_once(lives: pd.DataFrame) -> None:
+    assert plots.life_with_rul(lives, ROLES, lives).choices[0].options == ["all"]
+    roles = ROLES.model_copy(update={"failure_mode": "mode"})
+    chart = plots.life_with_rul(lives.assign(mode="a"), roles, lives)
+    assert chart.choices[0].options == ["all", "a"]
+
+
+def test_a_name_is_no_formula(lives: pd.DataFrame) -> None:
+    odd = lives.rename(columns={"wear": "a$^$b"})
+    chart = plots.life_with_rul(odd, ROLES, units={"a$^$b": "$^$"})
+    assert chart.png and "a$^$b" in chart.alt
