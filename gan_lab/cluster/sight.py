@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Sight = dict[str, Any]
-OURS = ("gan-lab", "commit")  # of the versions: what must be the same everywhere
+PACKAGE = Path(__file__).parents[1]
 
 
 @cache
@@ -43,47 +45,63 @@ def no_workspace(home: Path) -> str:
     )
 
 
+@cache
+def committed_code(package: Path = PACKAGE) -> str | None:
+    """Return what tells the committed code of the package from others; None outside a checkout.
+
+    It is of the package's folder alone: a repository around it that has other files, as a project
+    has around its virtual environment, is none of its business.
+    """
+    git = ["git", "-C", str(package), "rev-parse", "--verify", "--quiet", "HEAD:./"]
+    with suppress(OSError, subprocess.CalledProcessError):  # no git, or not tracked there
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    return None
+
+
 def look_around(asked: str) -> Sight:
     """Return what this worker has; executed there."""
-    home = own_home() or Path(asked)
+    home, free = own_home() or Path(asked), 0
+    with suppress(OSError):  # not there, or no right to see it
+        free = shutil.disk_usage(home).free
     runs = runs_folder(home)
     return {
         "home": str(home),
         "mark": workspace_mark(home),
         "writes": os.access(runs, os.W_OK | os.X_OK),
-        "versions": package_versions(),
+        "version": package_versions().get("gan-lab"),
+        "code": committed_code(),
         "time": time.time(),
-        "free": shutil.disk_usage(home).free if home.exists() else 0,
+        "free": free,
     }
 
 
 def sights(client: Client, home: Path, workers: list[str] | None = None) -> dict[str, Sight]:
     """Return what workers have, by their addresses; an `error` where one cannot say it."""
+    workspace_mark(home, make=True)
 
     # By value: a worker may not have this package, and says so.
     def look(asked: str) -> Sight:
-        try:
-            from gan_lab.cluster.sight import look_around
-        except ImportError as error:
-            return {"error": f"{type(error).__name__}: {error}"}
+        from gan_lab.cluster.sight import look_around
+
         return look_around(asked)
 
-    return dict(client.run(look, str(home), workers=workers))
+    said = client.run(look, str(home), workers=workers, on_error="return")
+    return {who: one if isinstance(one, dict) else {"error": one} for who, one in said.items()}
 
 
 def trouble(sight: Sight, home: Path) -> str | None:
     """Say why a worker cannot work on this workspace; None where it can."""
-    ours = package_versions()
-    if "error" in sight:
-        return f"cannot load gan_lab ({sight['error']}): install version {ours['gan-lab']} there."
-    for name in OURS:
-        theirs = sight["versions"].get(name)
-        if theirs and ours.get(name, theirs) != theirs:
-            what = "version" if name == "gan-lab" else "commit"
-            return (
-                f"has {what} {theirs} of gan_lab, and this is {ours[name]}: install the same "
-                "everywhere."
-            )
+    version, code = package_versions().get("gan-lab"), committed_code()
+    if error := sight.get("error"):
+        what = f"{type(error).__name__}: {error}"
+        if isinstance(error, ImportError):
+            return f"cannot load gan_lab ({what}): install version {version} there."
+        return f"cannot say what it sees of the workspace ({what}): its log says more."
+    theirs = sight.get("version")
+    if version and theirs and theirs != version:
+        return f"has gan_lab {theirs}, and this is {version}: install the same everywhere."
+    if code and sight.get("code") and sight["code"] != code:
+        return "has other code of gan_lab than this: check out the same commit everywhere."
     if sight["mark"] != workspace_mark(home):
         return no_workspace(Path(sight["home"]))
     if not sight["writes"]:
@@ -102,7 +120,6 @@ def refuse_unfit_workers(client: Client, workers: list[str], settings: Settings)
     new = [address for address in workers if (client.id, address) not in _seen]
     if not settings.scheduler_address or not new:
         return
-    workspace_mark(settings.home, make=True)
     found = sights(client, settings.home, new)
     troubles = {who: why for who, sight in found.items() if (why := trouble(sight, settings.home))}
     if troubles:

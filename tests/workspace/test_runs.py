@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,14 @@ from gan_lab.errors import DamagedFile, RequestError, UnknownTask
 from gan_lab.schema import State, TaskSpec
 from gan_lab.workspace import run_folder
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import all_runs, create_run, newest_run, open_run, remove_run
+from gan_lab.workspace.runs import (
+    all_runs,
+    create_run,
+    newest_run,
+    open_run,
+    remove_run,
+    workspace_mark,
+)
 
 
 @pytest.fixture
@@ -25,6 +34,20 @@ def make_run(home: Path, created: str = "2026-01-01T00:00:00.000Z") -> RunFolder
         task_id=str(uuid.uuid4()), kind="train", machine_id="press_7", config={}, created=created
     )
     return create_run(spec, home)
+
+
+def test_all_who_mark_a_workspace_at_once_get_the_same_mark(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+
+    def mark(_: int) -> str | None:
+        together.wait()
+        return workspace_mark(tmp_path, make=True)
+
+    assert workspace_mark(tmp_path) is None
+    with ThreadPoolExecutor(8) as threads:
+        (only,) = set(threads.map(mark, range(8)))
+    assert only is not None and only == workspace_mark(tmp_path)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [".workspace"]
 
 
 def test_runs_are_found_by_the_beginning_of_their_id(tmp_path: Path) -> None:
