@@ -95,7 +95,7 @@ def find_workspace(start: Path | None = None) -> Path:
             return folder
     raise BadParameter(
         f"No workspace found from {here}: no parent folder holds data/, runs/ and notebooks/. "
-        "Change into one or set GAN_LAB_HOME."
+        "Change into one, set GAN_LAB_HOME, or make one here with `gan-lab init`."
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from gan_lab.cli import cli
+from gan_lab.errors import BadParameter
 from gan_lab.settings import find_workspace
 from gan_lab.workspace.profiles import profile_ids
 
@@ -17,6 +18,8 @@ def test_an_empty_folder_becomes_a_workspace(
 ) -> None:
     monkeypatch.delenv("GAN_LAB_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadParameter, match="make one here with `gan-lab init`"):
+        find_workspace()
     assert CliRunner().invoke(cli, ["init"]).exit_code == 0
     assert find_workspace() == tmp_path
     assert "motor_siemens_001" in profile_ids()

@@ -61,6 +61,8 @@ class Prognosis:
     def interval(self, coverage: float = 0.9) -> pd.DataFrame:
         """Return `lower` and `upper` of the central interval that should hold the remaining life
         with probability `coverage`."""
+        if not 0 < coverage < 1:
+            raise BadParameter(f"interval({coverage}): name a share between 0 and 1, such as 0.9.")
         found = self.quantile([(1 - coverage) / 2, (1 + coverage) / 2])
         return found.set_axis(["lower", "upper"], axis=1)
 

@@ -25,6 +25,8 @@ def test_new_units_are_answered_near_the_truth_and_intervals_hold_it(model: Sequ
     held = answer.interval(0.9)
     assert 0.8 <= ((held["lower"] <= truth) & (truth <= held["upper"])).mean() <= 1
     assert (answer.interval(0.5)["upper"] < held["upper"]).all()
+    with pytest.raises(BadParameter, match=r"interval\(90\): name a share between 0 and 1"):
+        answer.interval(90)
     assert answer.health.argmin() == truth.to_numpy().argmin() or answer.health.min() < 0.1
     late = answer.fails_within(10)
     assert late[truth <= 4].min() > late[truth >= 25].max()
