@@ -51,6 +51,19 @@ def test_a_cluster_of_the_notebook_is_taken_as_it_is(
             lab.use("tcp://scheduler:8786")
         lab.use(None)
         assert client.status == "running" and load_settings().scheduler_address is None
+        lab.use(cluster)
+        ours = services.get_client()
+        lab.use(client)
+        assert ours.status == "closed" and services.get_client() is client
+        with Client(cluster, set_as_default=False) as closed:
+            pass
+        with pytest.raises(BadParameter, match="not connected to a scheduler"):
+            lab.use(closed)
+        assert services.get_client() is client  # as before
+        lab.use(None)
+    with pytest.raises(BadParameter, match="cannot be connected to"):
+        lab.use(cluster)
+    assert load_settings().scheduler_address is None
 
 
 def test_what_workers_need_may_come_from_dasks_own_configuration(

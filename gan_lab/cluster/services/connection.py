@@ -105,7 +105,8 @@ def _ask(address: str, settings: Settings) -> tuple[dict[str, Any], tuple[str, s
 # ---- the connection
 
 
-_used: Client | None = None  # somebody else's, which is not ours to close
+_used: Client | None = None  # to the cluster that the user gave
+_used_is_ours = False  # to close: the user gave a cluster, no client
 _used_key: tuple[int, str] | None = None  # the process it belongs to, and where it leads
 _client: Client | None = None
 _client_key: tuple[int, str] | None = None  # the process it belongs to, and where it leads
@@ -120,21 +121,38 @@ def use(cluster: Any) -> None:
     only what Dask's own configuration says of TLS is known. None: the setting is unset again.
     Raises `BadParameter`.
     """
-    global _used, _used_key
+    global _used, _used_key, _used_is_ours
     from distributed import Client
 
-    forget_client()
     if cluster is None:
-        _used = _used_key = None
+        _forget_used()
+        forget_client()
         os.environ.pop("DASK_SCHEDULER_ADDRESS", None)
         return
     if not isinstance(cluster, Client) and not hasattr(cluster, "get_client"):
         raise BadParameter(f"{cluster!r} is neither a Dask cluster nor a client of one.")
     if getattr(cluster, "asynchronous", False):
         raise BadParameter(f"{cluster!r} is asynchronous: make it without asynchronous=True.")
-    _used = cluster if isinstance(cluster, Client) else cluster.get_client()
-    address = str(getattr(_used.scheduler, "address", ""))
-    os.environ["DASK_SCHEDULER_ADDRESS"], _used_key = address, (os.getpid(), address)
+    ours = not isinstance(cluster, Client)
+    try:
+        client = Client(cluster, set_as_default=False) if ours else cluster
+    except (OSError, RuntimeError, TimeoutError, ValueError) as error:
+        raise BadParameter(f"{cluster!r} cannot be connected to: {error}") from None
+    address = getattr(client.scheduler, "address", None)
+    if client.status != "running" or not address:
+        raise BadParameter(f"{cluster!r} is not connected to a scheduler: make it anew.")
+    _forget_used()
+    forget_client()
+    _used, _used_key, _used_is_ours = client, (os.getpid(), str(address)), ours
+    os.environ["DASK_SCHEDULER_ADDRESS"] = str(address)
+
+
+def _forget_used() -> None:
+    """Let go of the cluster that the user gave; a client that the user made stays open."""
+    global _used, _used_key
+    if _used_is_ours:
+        _close(_used, _used_key)
+    _used = _used_key = None
 
 
 def get_client(settings: Settings | None = None) -> Client:
@@ -215,3 +233,4 @@ def _close(client: Client | None, key: tuple[int, str] | None) -> None:
 
 
 atexit.register(forget_client)
+atexit.register(_forget_used)
