@@ -17,6 +17,7 @@ from gan_lab.cluster.keeper import Keeper, RunLog
 from gan_lab.cluster.sight import home_of_worker, no_workspace
 from gan_lab.cluster.work import (
     NOT_STARTED,
+    LeaseLost,
     Outcome,
     WaitedInVain,
     Work,
@@ -145,21 +146,22 @@ def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None
         logging.getLogger().addHandler(log_of_run)
         _work(work, waits_for, body)
     except WorkerLeaves:
-        with suppress(OSError):
+        with suppress(OSError, LeaseLost):
             text = "Its worker was told to end: another goes on with it"
             work.say("initializing", message=text, **reached(work.run))
         raise
-    except TaskCancelled as why:
-        with work.announcer.lock:
-            record_cancelled(work.run, work.announcer, str(why))
     except Exception as error:
-        if not work.ours():
+        try:
+            with work.announcer.lock:  # which may be waited for: held is asked behind it
+                work.hold()
+                if isinstance(error, TaskCancelled):
+                    record_cancelled(work.run, work.announcer, str(error))
+                elif work.run.final:
+                    log.warning("The end of task %s could not be said: %s", work.run.task_id, error)
+                else:
+                    record_failure(work, error)
+        except LeaseLost:
             log.warning("Task %s was taken over by somebody else.", work.run.task_id)
-        elif work.run.final:
-            log.warning("The end of task %s could not be said: %s", work.run.task_id, error)
-        else:
-            with work.announcer.lock:
-                record_failure(work, error)
     finally:
         logging.getLogger().removeHandler(log_of_run)
         keeper.finish()

@@ -10,6 +10,7 @@ from distributed import Reschedule
 
 from gan_lab.cluster.recipe import perform
 from gan_lab.cluster.work import Work, outcome
+from gan_lab.errors import TaskCancelled
 from gan_lab.schema import State
 from gan_lab.settings import Settings, load_settings
 from gan_lab.workspace.run_folder import RunFolder
@@ -97,6 +98,25 @@ def test_what_cannot_pass_fails_at_once_with_its_traceback(
     failure = run.error_data()
     assert failure is not None and "in divides" in failure["traceback"]
     assert {event.attempt for event in run.events()} == {1}
+
+
+@pytest.mark.parametrize("error", [TaskCancelled("Cancelled"), ValueError("no such column")])
+def test_whoever_was_taken_over_records_no_end(
+    run: RunFolder, settings: Settings, error: Exception
+) -> None:
+    taken_over: list[bool] = []
+
+    def is_taken_over(work: Work) -> dict[str, Any]:
+        if not taken_over:
+            taken_over.append(True)
+            work.run.lease.drop(work.token)
+            assert work.run.lease.take("another", 0) == 1
+            work.renew()
+            raise error
+        return {}
+
+    assert perform(run.task_id, settings, (), is_taken_over)["state"] == State.SUCCESS
+    assert [event.stage for event in run.events() if event.final] == ["completed"]
 
 
 def test_progress_and_polite_stops_are_no_failed_attempts(
