@@ -99,7 +99,11 @@ def stock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             return process.pid
 
         start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(found))
-        until(found.exists, "the scheduler did not start")
+        # Dask makes the file before it writes into it.
+        until(
+            lambda: found.exists() and found.read_text().endswith("}"),
+            "the scheduler did not start",
+        )
         ending.callback(services.forget_client)
         address = json.loads(found.read_text())["address"]
         monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)

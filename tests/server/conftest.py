@@ -167,7 +167,7 @@ def queue(quiet_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     valkey = ValkeyChild(folder)
     valkey.start()
     try:
-        while not file.exists():
+        while not (file.exists() and file.read_text().endswith("}")):  # made before it is written
             assert scheduler.poll() is None
             time.sleep(0.05)  # its only word is this file
         address = json.loads(file.read_text())["address"]

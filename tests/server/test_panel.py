@@ -23,7 +23,8 @@ def test_a_busy_scheduler_keeps_its_pages_and_one_that_is_gone_loses_them(
     command = [sys.executable, "-m", "dask", "scheduler", "--host", "tcp://127.0.0.1:0"]
     command += ["--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(where)]
     scheduler = subprocess.Popen(command)
-    until(where.exists, "the scheduler has begun")
+    # Dask makes the file before it writes into it.
+    until(lambda: where.exists() and where.read_text().endswith("}"), "the scheduler has begun")
     monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", json.loads(where.read_text())["address"])
 
