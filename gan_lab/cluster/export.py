@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from gan_lab.cluster.models import report_on, training_run
+from gan_lab.cluster.models import FIGURES, report_on, training_run
 from gan_lab.errors import BadTable
 from gan_lab.schema import TrainConfig
 from gan_lab.workspace import tables
@@ -17,7 +17,6 @@ from gan_lab.workspace.run_folder import RunFolder
 
 CARD = "DATA-CARD.md"
 NO_SENSOR = "Nor the rows that the model learned from: a simulator made them. "
-FIGURES = ("quality", "utility", "utility_of_lives", "memory", "detection")
 
 
 def seen_and_held_out(machine_id: str) -> tuple[RunFolder, pd.DataFrame, pd.DataFrame]:

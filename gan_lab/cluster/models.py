@@ -21,6 +21,8 @@ MODELS = {
     "sequential": "gan_lab.synth.lives.sequential:SequentialTVAE",
 }
 
+FIGURES = ("quality", "utility", "utility_of_lives", "memory", "detection")  # of a report's result
+
 
 def model_class(kind: str) -> Any:
     """Return the class that learns and draws this kind of model; imports torch."""

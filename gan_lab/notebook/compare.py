@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from gan_lab.cluster.models import report_on, training_run
+from gan_lab.cluster.models import FIGURES, report_on, training_run
 from gan_lab.errors import BadParameter
 from gan_lab.loss_curve import COLOURS, as_image, loss_curve_svg, loss_sentence
 from gan_lab.notebook.card import number, page
@@ -19,11 +19,6 @@ from gan_lab.task_states import state_of
 from gan_lab.workspace.profiles import profile_ids
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import done_runs, open_run
-
-FIGURES = {  # and what they are called in the result of a report
-    "verdict": "level",
-    **{name: name for name in ("quality", "utility", "utility_of_lives", "memory", "detection")},
-}
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,8 @@ def _facts(run: RunFolder, differing: list[str], used: set[str]) -> dict[str, An
         "final loss": float(losses["loss"].iloc[-1]) if known else None,
         "best validation": float(losses["validation"].min()) if known else None,
         "seconds": float(losses["seconds"].sum()) if known else None,
-        **{name: report.get(key) for name, key in FIGURES.items()},
+        "verdict": report.get("level"),
+        **{name: report.get(name) for name in FIGURES},
         "generate uses": "✓" if run.task_id in used else None,
     }
 

@@ -98,14 +98,9 @@ def stock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             ending.callback(process.terminate)
             return process.pid
 
-        start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(found))
-        # Dask makes the file before it writes into it.
-        until(
-            lambda: found.exists() and found.read_text().endswith("}"),
-            "the scheduler did not start",
-        )
+        pid = start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(found))
+        address = scheduler_address(found, pid)
         ending.callback(services.forget_client)
-        address = json.loads(found.read_text())["address"]
         monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
         yield lambda *options, **how: start(*WORKER, *options, address, **how)
 
@@ -131,6 +126,18 @@ def until(holds: Callable[[], Any], what: str, patience_s: float = 60) -> None:
             return
         threading.Event().wait(0.05)
     raise AssertionError(f"waited {patience_s} s in vain: {what}")
+
+
+def scheduler_address(file: Path, pid: int) -> str:
+    """Wait for the address that a scheduler tells in its file, which Dask makes before it writes
+    into it."""
+
+    def written() -> bool:
+        assert psutil.Process(pid).status() != psutil.STATUS_ZOMBIE, "the scheduler has ended"
+        return file.exists() and file.read_text().endswith("}")
+
+    until(written, "the scheduler did not start")
+    return str(json.loads(file.read_text())["address"])
 
 
 def worker_of(run: Run) -> int:

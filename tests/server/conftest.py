@@ -22,6 +22,7 @@ from gan_lab.schema import TaskSpec
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import create_run
 from tests.conftest import make_workspace
+from tests.faults.conftest import scheduler_address
 
 START_S = 180  # most that a busy host needs
 OTHERS = [  # extensions that are not asked for anything here and take seconds to load
@@ -167,10 +168,7 @@ def queue(quiet_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     valkey = ValkeyChild(folder)
     valkey.start()
     try:
-        while not (file.exists() and file.read_text().endswith("}")):  # made before it is written
-            assert scheduler.poll() is None
-            time.sleep(0.05)  # its only word is this file
-        address = json.loads(file.read_text())["address"]
+        address = scheduler_address(file, scheduler.pid)
         yield Queue({"GAN_LAB_REDIS_URL": valkey.url, "DASK_SCHEDULER_ADDRESS": address})
     finally:
         scheduler.terminate()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gan_lab.server.panel import WorkspaceCluster
-from tests.faults.conftest import standing_still, until
+from tests.faults.conftest import scheduler_address, standing_still
 
 pytestmark = pytest.mark.slow
 
@@ -23,10 +22,8 @@ def test_a_busy_scheduler_keeps_its_pages_and_one_that_is_gone_loses_them(
     command = [sys.executable, "-m", "dask", "scheduler", "--host", "tcp://127.0.0.1:0"]
     command += ["--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(where)]
     scheduler = subprocess.Popen(command)
-    # Dask makes the file before it writes into it.
-    until(lambda: where.exists() and where.read_text().endswith("}"), "the scheduler has begun")
     monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
-    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", json.loads(where.read_text())["address"])
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", scheduler_address(where, scheduler.pid))
 
     async def ask() -> tuple[str, str, str]:
         cluster = await WorkspaceCluster(start=False)

@@ -18,12 +18,6 @@ ROUNDS = 20  # of expectation and maximization
 LEAST = 1e-6
 
 
-def variances(curve: Curve) -> tuple[Tensor, Tensor]:
-    """Return the variance within a life and of its level, (columns,), that a curve has."""
-    variance = (2 * curve.log_sigma).exp().detach()
-    return variance * (1 - curve.level_share), variance * curve.level_share
-
-
 @dataclass
 class ErrorVariance:
     """The variance of each column beside the curve, (columns,): `within` a life, and of its
@@ -51,20 +45,21 @@ class ErrorVariance:
         mean_loadings = total(loadings) / count.clamp(min=1)[:, None]
         beside = (loadings - mean_loadings[life]) * known[:, None]  # what a level does not take
         free = (count - 1).clamp(min=0).sum(dim=0)
-        usual = cls(*(v.clone() for v in variances(curve)))  # of columns that no life tells of
+        share, variance = curve.level_share, (2 * curve.log_sigma).exp()
+        usual = cls(variance * (1 - share), variance * share)  # of columns that no life tells of
         for _ in range(ROUNDS):
             precision, pull = Evidence.of(curve, data).likelihood()
             prior = torch.eye(EFFECTS, dtype=torch.float64)
             covariance = torch.linalg.inv(precision + prior)
             effects = (covariance @ pull[:, :, None])[:, :, 0].float()
-            unsure = covariance.float()
+            covariance = covariance.float()
             rest = (error - (loadings * effects[life][:, :, None]).sum(dim=1)) * known
             mean = total(rest) / count.clamp(min=1)
             squares = (((rest - mean[life]) * known) ** 2).sum(dim=0)
-            squares += torch.einsum("rkc,rkm,rmc->c", beside, unsure[life], beside)
+            squares += torch.einsum("rkc,rkm,rmc->c", beside, covariance[life], beside)
             within = squares / free.clamp(min=1)
             level = mean.square() + torch.einsum(
-                "lkc,lkm,lmc->lc", mean_loadings, unsure, mean_loadings
+                "lkc,lkm,lmc->lc", mean_loadings, covariance, mean_loadings
             )
             level = (level - within / count.clamp(min=1)) * (count > 0)
             level = level.sum(dim=0) / (count > 0).sum(dim=0).clamp(min=1)
