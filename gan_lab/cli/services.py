@@ -68,8 +68,6 @@ def _show_services(as_json: bool) -> None:
 def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     from rich.filesize import decimal
 
-    from gan_lab.cluster.upkeep.versions import listed
-
     yield "workspace", facts["home"]
     kept = f", since {facts['started'][:19]} (process {facts['pid']})" if facts["pid"] else ""
     yield "services", ("embedded" if facts["embedded"] else "of somebody else") + kept
@@ -92,8 +90,6 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "", f"{what} {task['progress']}%, {task['message']}"
     room, free = decimal(facts["runs_bytes"]), decimal(facts["disk_free_bytes"])
     yield "runs", f"{facts['runs']} in {room}, {free} are free"
-    if facts["version_differences"]:
-        yield "versions", listed(facts["version_differences"])
     yield from facts["links"].items()
 
 

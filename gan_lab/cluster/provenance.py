@@ -31,11 +31,17 @@ def record_environment(work: Work, **facts: Any) -> None:
     )
 
 
+PACKAGES = (
+    "gan-lab", "torch", "ctgan", "sdv", "rdt", "numpy", "pandas", "pyarrow", "pydantic", "dask",
+    "distributed",
+)  # fmt: skip
+
+
 @cache
 def package_versions() -> dict[str, str]:
     """Return the versions of what a result depends on, and the commit where there is one."""
     found = {}
-    for name in ("gan-lab", "torch", "ctgan", "sdv", "rdt", "numpy", "pandas", "distributed"):
+    for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]

@@ -201,7 +201,7 @@ def lost(found: Sequence[RunFolder] | None = None, queue: Queue | None = None) -
     missing = [run for run in waiting if task_key(run) not in queue.keys]
     for run in sorted(missing, key=lambda run: run.spec.created):  # a link behind the one before
         if why := _given_up(run, queue):
-            end(run, load_settings(), why)
+            end(run, load_settings(), why, patient=False)
     return [run for run in missing if not run.final]
 
 
@@ -315,12 +315,13 @@ def cancel_run(run: RunFolder) -> None:
             cancel_run(later)
 
 
-def end(run: RunFolder, settings: Settings, why: str | GanLabError) -> None:
+def end(run: RunFolder, settings: Settings, why: str | GanLabError, patient: bool = True) -> None:
     """Record a task that nobody works on as cancelled or, with an error, as failed; one that runs
-    sees the flag by itself. Whether a holder elsewhere is dead takes its lease's time to see."""
+    sees the flag by itself. Whether a holder elsewhere is dead takes its lease's time to see:
+    who is not `patient` leaves such a task as it is."""
     token = uuid.uuid4().hex
     while run.lease.take(token, settings.lease_s) is None:
-        if run.lease.held:
+        if run.lease.held or not patient:
             return
         time.sleep(settings.lease_s / 10)
     try:

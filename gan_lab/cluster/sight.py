@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -68,15 +69,20 @@ def look_around(asked: str) -> Sight:
         "home": str(home),
         "mark": workspace_mark(home),
         "writes": os.access(runs, os.W_OK | os.X_OK),
-        "version": package_versions().get("gan-lab"),
+        "versions": package_versions(),
         "code": committed_code(),
         "time": time.time(),
         "free": free,
     }
 
 
-def sights(client: Client, home: Path, workers: list[str] | None = None) -> dict[str, Sight]:
-    """Return what workers have, by their addresses; an `error` where one cannot say it."""
+def sights(
+    client: Client, home: Path, workers: list[str], patience_s: float = 4.0
+) -> dict[str, Sight]:
+    """Return what workers have, by their addresses; an `error` where one cannot say it.
+
+    One that is stopped or busy for longer than `patience_s` is a `TimeoutError`.
+    """
     workspace_mark(home, make=True)
 
     # By value: a worker may not have this package, and says so.
@@ -85,19 +91,31 @@ def sights(client: Client, home: Path, workers: list[str] | None = None) -> dict
 
         return look_around(asked)
 
-    said = client.run(look, str(home), workers=workers, on_error="return")
-    return {who: one if isinstance(one, dict) else {"error": one} for who, one in said.items()}
+    async def ask(who: str) -> Sight:
+        try:
+            async with asyncio.timeout(patience_s):
+                said = await client.run(look, str(home), workers=[who], on_error="return")
+        except TimeoutError as error:
+            return {"error": error}
+        return said[who] if isinstance(said[who], dict) else {"error": said[who]}
+
+    async def ask_all() -> list[Sight]:
+        return await asyncio.gather(*map(ask, workers))
+
+    return dict(zip(workers, client.sync(ask_all), strict=True))
 
 
 def trouble(sight: Sight, home: Path) -> str | None:
     """Say why a worker cannot work on this workspace; None where it can."""
     version, code = package_versions().get("gan-lab"), committed_code()
     if error := sight.get("error"):
+        if isinstance(error, TimeoutError):
+            return "does not answer: it is stopped, or busy with something else for long."
         what = f"{type(error).__name__}: {error}"
         if isinstance(error, ImportError):
             return f"cannot load gan_lab ({what}): install version {version} there."
         return f"cannot say what it sees of the workspace ({what}): its log says more."
-    theirs = sight.get("version")
+    theirs = sight["versions"].get("gan-lab")
     if version and theirs and theirs != version:
         return f"has gan_lab {theirs}, and this is {version}: install the same everywhere."
     if code and sight.get("code") and sight["code"] != code:
@@ -115,13 +133,15 @@ _seen: set[tuple[str, str]] = set()  # connections and workers that were asked
 def refuse_unfit_workers(client: Client, workers: list[str], settings: Settings) -> None:
     """Raise `ServiceUnreachable` where workers that were not asked yet cannot work here.
 
-    Those of the embedded services are made for this workspace.
+    Those of the embedded services are made for this workspace. One that is silent is let be: a
+    task that it takes finds out by itself.
     """
     new = [address for address in workers if (client.id, address) not in _seen]
     if not settings.scheduler_address or not new:
         return
     found = sights(client, settings.home, new)
-    troubles = {who: why for who, sight in found.items() if (why := trouble(sight, settings.home))}
+    heard = {who: s for who, s in found.items() if not isinstance(s.get("error"), TimeoutError)}
+    troubles = {who: why for who, sight in heard.items() if (why := trouble(sight, settings.home))}
     if troubles:
         who, why = next(iter(troubles.items()))
         others = f" So it is with {len(troubles)} of {len(found)} workers."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -52,7 +54,8 @@ def test_a_worker_of_other_code_is_refused_and_one_without_a_checkout_is_not(
     assert sight.trouble(there | {"code": "ours"}, tmp_path) is None
     assert sight.trouble(there | {"code": None}, tmp_path) is None
     assert "has other code" in str(sight.trouble(there | {"code": "theirs"}, tmp_path))
-    assert "has gan_lab 0.0.9" in str(sight.trouble(there | {"version": "0.0.9"}, tmp_path))
+    other = there | {"versions": {"gan-lab": "0.0.9"}}
+    assert "has gan_lab 0.0.9" in str(sight.trouble(other, tmp_path))
 
 
 def test_a_worker_that_fails_to_look_says_why(
@@ -66,8 +69,25 @@ def test_a_worker_that_fails_to_look_says_why(
         Client(cluster, set_as_default=False) as client,
     ):
         monkeypatch.setattr(shutil, "disk_usage", fail)
-        (seen,) = sight.sights(client, tmp_path).values()
+        workers = list(cluster.scheduler.workers)
+        (seen,) = sight.sights(client, tmp_path, workers).values()
         assert seen["free"] == 0 and sight.trouble(seen, tmp_path) is None
         monkeypatch.setattr(sight, "runs_folder", fail)
-        (seen,) = sight.sights(client, tmp_path).values()
+        (seen,) = sight.sights(client, tmp_path, workers).values()
         assert "PermissionError" in str(sight.trouble(seen, tmp_path))
+
+
+def test_a_worker_that_is_stopped_keeps_nobody_waiting(tmp_path: Path) -> None:
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        processes = client.run(os.getpid)
+        stopped, other = processes
+        os.kill(processes[stopped], signal.SIGSTOP)
+        try:
+            seen = sight.sights(client, tmp_path, list(processes), patience_s=2)
+        finally:
+            os.kill(processes[stopped], signal.SIGCONT)
+        assert "does not answer" in str(sight.trouble(seen[stopped], tmp_path))
+        assert seen[other]["home"]

@@ -10,7 +10,8 @@ import threading
 import pytest
 
 from gan_lab.cluster.keeper import Keeper, RunLog, out_of_memory
-from gan_lab.cluster.queue import cancel_run
+from gan_lab.cluster.queue import Queue, cancel_run, lost
+from gan_lab.cluster.task_names import task_key
 from gan_lab.cluster.work import LeaseLost, Work, reached, record_failure, sentence
 from gan_lab.errors import BadTable, TaskCancelled
 from gan_lab.schema import State
@@ -56,6 +57,15 @@ def test_what_a_worker_left_that_is_dead_elsewhere_is_cancelled(work: Work) -> N
     cancel_run(work.run)
     assert work.run.status().state is State.REVOKED
     assert lease.read() is None
+
+
+def test_a_list_waits_for_no_lease_of_what_is_dead_elsewhere(work: Work) -> None:
+    lease = work.run.lease
+    there = {**(lease.read() or {}), "space": "another kernel", "lease_s": 1e6}
+    lease.path.write_text(json.dumps(there))
+    os.utime(lease.path, (0, 0))
+    queue = Queue({}, {task_key(work.run): "KilledWorker()"})
+    assert [run.task_id for run in lost([work.run], queue)] == [work.run.task_id]
 
 
 def test_a_keeper_renews_the_lease_and_hands_the_flag_on(work: Work) -> None:

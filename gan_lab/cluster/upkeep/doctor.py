@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gan_lab.cluster import queue, services, task_names
+from gan_lab.cluster.provenance import package_versions
 from gan_lab.cluster.services.embedded import log_path
 from gan_lab.cluster.sight import sights, trouble
-from gan_lab.cluster.upkeep.versions import differences, listed, versions
 from gan_lab.errors import GanLabError
 from gan_lab.settings import WORKSPACE_FOLDERS, Settings
 from gan_lab.workspace import service_record
@@ -123,7 +123,7 @@ def _redis(facts: dict[str, Any], settings: Settings) -> Finding:
 def _cluster(client: Client, settings: Settings) -> Iterator[Finding]:
     workers = queue.workers_of(client)
     if workers:
-        before, seen = time.time(), sights(client, settings.home)
+        before, seen = time.time(), sights(client, settings.home, list(workers))
         times = [sight["time"] for sight in seen.values() if "time" in sight] or [before]
         yield _clock("a worker", before, max(times, key=lambda there: abs(there - time.time())))
         for address, sight in seen.items():
@@ -132,10 +132,7 @@ def _cluster(client: Client, settings: Settings) -> Iterator[Finding]:
             elif sight["free"] < MIN_FREE_BYTES:
                 says = f"{address} has {sight['free'] / 1e9:.1f} GB free at {sight['home']}."
                 yield Finding("worker", says, "Make room there.")
-    found = differences(versions(client))
-    says = f"{listed(found)}." if found else "Client, scheduler and workers have the same packages."
-    advice = "Install the same versions (constraints.txt) everywhere." if found else ""
-    yield Finding("versions", says, advice)
+        yield _versions([sight["versions"] for sight in seen.values() if "versions" in sight])
     least = min((worker["memory_limit"] for worker in workers.values()), default=0)
     says = f"Workers: {len(workers)}, with at least {least / 1e9:.1f} GB of memory each."
     advice = "" if least >= MIN_WORKER_BYTES else "Start workers, or fewer: GAN_LAB_WORKERS."
@@ -144,6 +141,19 @@ def _cluster(client: Client, settings: Settings) -> Iterator[Finding]:
         start = queue.START_ONE.format(services.scheduler_address(settings))
         says = "No worker has the resource TRAIN: trainings run as many at once as it has threads."
         yield Finding("workers", says, start[0].upper() + start[1:] + ".")
+
+
+def _versions(theirs: list[dict[str, str]]) -> Finding:
+    found = sorted(
+        f"{name} {has.get(name)} beside {version}"
+        for has in {tuple(sorted(one.items())): one for one in theirs}.values()
+        for name, version in package_versions().items()
+        if name != "commit" and has.get(name) != version
+    )
+    if not found:
+        return Finding("versions", "The workers have the same packages as this process.")
+    advice = "Install the same versions (constraints.txt) everywhere."
+    return Finding("versions", f"Workers have {', '.join(found)} here.", advice)
 
 
 def _clock(who: str, before: float, there: float) -> Finding:

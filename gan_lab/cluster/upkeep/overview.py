@@ -12,7 +12,6 @@ import psutil
 from jupyter_core.paths import jupyter_runtime_dir
 
 from gan_lab.cluster import queue, services
-from gan_lab.cluster.upkeep.versions import differences, versions
 from gan_lab.settings import Settings
 from gan_lab.workspace.files import folder_bytes
 from gan_lab.workspace.run_folder import RunFolder
@@ -40,14 +39,12 @@ def overview(settings: Settings) -> dict[str, Any]:
         "disk_free_bytes": shutil.disk_usage(settings.home).free,
         "cores": 0,
         "memory_bytes": 0,
-        "version_differences": {},
     }
     if client is not None:
         workers = queue.workers_of(client).values()
         facts["workers"] = len(workers)
         facts["cores"] = sum(worker["nthreads"] for worker in workers)
         facts["memory_bytes"] = sum(worker["memory_limit"] for worker in workers)
-        facts["version_differences"] = differences(versions(client))
     links = _links(facts["dashboard_link"], settings)
     return facts | {"links": links, "dashboard_link": links.get("dashboard")}
 
