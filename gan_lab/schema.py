@@ -105,13 +105,31 @@ class ImportConfig(Message):
     )
     rul: str | None = Field(None, description="Column of remaining useful life")
     state: str | None = Field(None, description="Column of operating states")
+    time_format: str | None = Field(
+        None, description="How the time is written, such as %Y.%m.%d.%H.%M.%S, where it is not seen"
+    )
     failure: str | None = Field(None, description="Column that says how, or whether, a life failed")
     failure_mode: str | None = Field(
         None, description="Column of failure modes, where `failure` says only whether"
     )
+    ends_in_failure: bool = Field(False, description="Every life ends with a failure")
+    events: str | Any | None = Field(
+        None, description="Log of failures, a table: each ends a life of its unit"
+    )
+    on: str | None = Field(
+        None, description="Column that tells units apart, in table and log; by default `life`"
+    )
+    event_time: str | None = Field(None, description="Time in the log; by default `time`")
+    event_kind: str | None = Field(
+        None, description="Column of the log that says what happened: the failure mode"
+    )
+    maintenance: Names = Field(
+        None, description="Kinds of events, by commas, that end a life before it fails"
+    )
     columns: Names = Field(None, description="Columns to keep, by commas; by default all usable")
     leave_out: Names = Field(None, description="Columns to leave out, by commas")
     life_per_file: bool = Field(False, description="Each file is one life")
+    sheet: str | None = Field(None, description="Sheet of an Excel workbook that has several")
     long: Names = Field(
         None, min_length=3, max_length=3,
         description="TAG,TIME,VALUE: columns of a historian's export, to be turned wide",
@@ -122,7 +140,7 @@ class ImportConfig(Message):
     def roles(self) -> Roles:
         """Which column plays which part; `failure` is the failure mode where no other is."""
         return Roles(
-            life=self.life or ("life" if self.life_per_file else None),
+            life=self.life or self.on or ("life" if self.life_per_file else None),
             time=self.time or (self.long[1] if self.long else None),
             rul=self.rul,
             state=self.state,

@@ -62,7 +62,7 @@ def import_(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Make a machine of your own table (CSV or Parquet).
+    """Make a machine of your own table (CSV, Parquet or Excel).
 
     Without --life the table is one of rows without order.
     """

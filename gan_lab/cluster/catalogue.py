@@ -104,10 +104,11 @@ def import_machine(
     files: str | Path | pd.DataFrame | Sequence[str | Path | pd.DataFrame],
     **roles: Any,
 ) -> Any:
-    """Make a machine of the user's own table (CSV, Parquet, a data frame); returns what was found.
+    """Make a machine of the user's own table (CSV, Parquet, Excel, a data frame of any library).
 
     `life`, `time`, `rul`, `failure`, `failure_mode`: the columns that play these parts; each may be
-    left out.
+    left out. `events`: a log of failures, a table too, with `on`, `event_time`, `event_kind`.
+    Returns what was found.
     `replace=True` replaces a machine that exists. Raises `BadTable` or `BadParameter`.
     """
     from gan_lab.synth.importing.importer import import_table

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Roles
-from gan_lab.synth.importing.columns import Column
+from gan_lab.synth.importing.columns import Column, likely_format
 
 MAX_TEXTS = 500
 PERSON = re.compile(
@@ -34,7 +34,7 @@ PARTS = {
 """What the column of a part is often called, before its unit."""
 
 
-def must_have(name: str, names: Collection[str]) -> None:
+def must_have(name: str, names: Collection[str], where: str = "") -> None:
     """Raise `BadTable` where there is no such column, naming those that look alike."""
     if name in names:
         return
@@ -43,7 +43,7 @@ def must_have(name: str, names: Collection[str]) -> None:
     alike = ", ".join(repr(folded[item]) for item in close)
     known = ", ".join(map(repr, list(names)[:10])) + (", ..." if len(names) > 10 else "")
     hint = f"Did you mean {alike}?" if close else f"There are {known}."
-    raise BadTable(f"There is no column {name!r}. {hint}")
+    raise BadTable(f"There is no column {name!r}{where and f' in {where}'}. {hint}")
 
 
 def propose_parts(facts: dict[str, Column], roles: Roles) -> list[str]:
@@ -152,6 +152,11 @@ def _check_part(column: Column, part: str, kinds: tuple[str, ...], gaps: bool) -
     example = f" ({text!r} in row {row})" if row else ""
     what = f"{column.name!r} cannot be the {part}"
     if column.kind not in kinds:
-        raise BadTable(f"{what}: it is a {column.kind} column{example}.")
+        how = (
+            f" Say with --time-format how it is written, such as {likely_format(text)}."
+            if part == "time" and column.kind == "text"
+            else ""
+        )
+        raise BadTable(f"{what}: it is a {column.kind} column{example}.{how}")
     if column.missing and not gaps:
         raise BadTable(f"{what}: {column.missing} rows lack it{example}.")

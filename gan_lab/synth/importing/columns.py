@@ -10,6 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gan_lab.errors import BadTable
+
 SAMPLE_ROWS = 40_000
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?[iI]nf(inity)?$"
 THOUSANDS = r"^[+-]?\d{{1,3}}(\{0}\d{{3}})+(\{1}\d+)?$"
@@ -99,8 +101,11 @@ class Column:
         return 9
 
 
-def read_column(name: str, given: pd.Series, decimal: str = ".") -> Column:
-    """Find out what a column holds; what had a type of its own keeps it."""
+def read_column(name: str, given: pd.Series, decimal: str = ".", form: str | None = None) -> Column:
+    """Find out what a column holds; what had a type of its own keeps it. Dates are read as `form`
+    says; raises `BadTable` where one is written otherwise."""
+    if form is not None:
+        return Column(name, "date", _dates_as(given, form))
     held = pd.api.types.infer_dtype(given.astype(object) if given.dtype == "category" else given)
     if given.isna().all():
         return Column(name, "missing", given)
@@ -185,6 +190,25 @@ def _dates(texts: pd.Series, form: str) -> pd.Series | None:
     except ValueError:
         return None
     return dates.dt.tz_localize(None)
+
+
+def _dates_as(given: pd.Series, form: str) -> pd.Series:
+    """Return dates written as `form` says, in UTC without zone."""
+    texts = given.astype(str).str.strip().where(given.notna())
+    dates = pd.to_datetime(texts, format=form, utc=True, errors="coerce")
+    if (wrong := dates.isna() & given.notna()).any():
+        row = int(wrong.argmax())
+        raise BadTable(
+            f"{given.name!r} is not written as {form!r} in row {row + 1}: {texts.iloc[row]!r}. Use "
+            "the codes of Python's strftime, such as %Y-%m-%d %H:%M."
+        )
+    return dates.dt.tz_localize(None)
+
+
+def likely_format(text: str) -> str:
+    """Return how a date that begins with its year is likely written: 2004.02.12 as %Y.%m.%d."""
+    codes = iter(("%Y", "%m", "%d", "%H", "%M", "%S", "%f"))
+    return re.sub(r"\d+", lambda _: next(codes, "%f"), text.replace("%", "%%"))
 
 
 def _trim(values: pa.Array) -> pa.Array:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from gan_lab.synth.importing.column_choice import (
     propose_parts,
 )
 from gan_lab.synth.importing.columns import SWAPPED, Column, read_column
-from gan_lab.synth.importing.lives import settle_lives
+from gan_lab.synth.importing.events import check_log_options, cut_at_events
+from gan_lab.synth.importing.lives import settle_lives, sort_rows
 from gan_lab.synth.importing.sources import Source, one_table, read_source
 from gan_lab.synth.importing.summary import ImportSummary, notes_on, summarise
 from gan_lab.workspace.files import written_beside
@@ -36,16 +38,15 @@ from gan_lab.workspace.units import guess_unit
 MIN_ROWS, MAX_STATES = 10, 30
 
 
-def import_table(
-    machine_id: str, files: Sequence[Path | str | pd.DataFrame], **options: Any
-) -> ImportSummary:
+def import_table(machine_id: str, files: Sequence[Any], **options: Any) -> ImportSummary:
     """Make a machine of the user's own files, or data frames, and say what was understood.
 
     The options are those of `gan_lab.schema.ImportConfig`; without `time` the order of the rows
     counts. With `failure` and `life` but no `rul`, a column `rul` is made: what is left, in the
     unit of the time (hours for dates, else rows), until each failed life ends; it is missing where
     a life has not failed. `failure` is the failure mode too where it is the same all life long and
-    no `failure_mode` is named. Writes `data/seed/<id>.parquet` and `data/machines/<id>.yaml`, or
+    no `failure_mode` is named. `events` (a table like `files`) cuts units into lives, see
+    `cut_at_events`. Writes `data/seed/<id>.parquet` and `data/machines/<id>.yaml`, or
     nothing. Raises `BadParameter` on an id in use (unless `replace`) or an unknown column,
     `BadTable` on files that cannot be used. The files are read into memory: `TooMuchMemory` where
     that is not free.
@@ -55,8 +56,10 @@ def import_table(
     if not files:
         raise BadParameter("Name at least one file to import.")
     roles = config.roles
-    sources = [read_source(Path(f) if isinstance(f, str) else f) for f in files]
-    facts = _read_columns(sources, config.long, roles.life, config.life_per_file)
+    check_log_options(config)
+    sources = [read_source(file, config.sheet) for file in files]
+    log = None if config.events is None else read_table(config.events, _formats(config))
+    facts = _read_columns(sources, config, _formats(config))
     parts = [*roles.columns, *([config.failure] if config.failure and config.failure_mode else [])]
     left_out = choose_columns(facts, parts, config.columns, config.leave_out or [])
     kept = {name: column for name, column in facts.items() if name not in left_out}
@@ -64,35 +67,48 @@ def import_table(
     notes = [note for source in sources for note in source.notes]
     notes += notes_on(kept) + propose_parts(facts, roles)
     read = pd.DataFrame({name: column.values for name, column in kept.items()})
-    table, roles, notes_on_lives = settle_lives(read, roles, config.failure)
-    notes += notes_on_lives
+    if log is not None:
+        read, roles, found = cut_at_events(sort_rows(read, roles), roles, log, config)
+        notes += found
+    table, roles, found = settle_lives(read, roles, config.failure, config.ends_in_failure)
+    notes += found
     if len(table.columns) > len(kept):  # with a rul or lives made
         kept = {name: read_column(name, table[name]) for name in table}
     lives = table[roles.life].nunique() if roles.life else None
-    names = ["data frame" if isinstance(f, pd.DataFrame) else str(f) for f in files]
+    names = [str(f) if isinstance(f, str | Path) else "data frame" for f in files]
     imported = Imported(
         files=names, rows=len(table), lives=lives,
         columns=list(table.columns), left_out=left_out, notes=notes,
     )  # fmt: skip
     with written_beside(seed_path(machine_id)) as beside:
         table.to_parquet(beside, index=False)
-        write_profile(profile_from(machine_id, kept, roles, imported))
+        write_profile(profile_from(machine_id, kept, roles, imported, config.failure))
     return ImportSummary(
         machine_id=machine_id, rows=len(table), lives=lives, seed_path=str(seed_path(machine_id)),
-        columns=[summarise(column, roles) for column in kept.values()],
+        columns=[summarise(column, roles, config.failure) for column in kept.values()],
         left_out=left_out, notes=notes,
     )  # fmt: skip
 
 
-def read_table(given: Path | pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a CSV or Parquet file, or a data frame, in the types that its cells are
-    written in.
+def _formats(config: ImportConfig) -> dict[str, str]:
+    """Return how the columns of time are written, where that was said."""
+    if config.time_format is None:
+        return {}
+    return {str(name): config.time_format for name in (config.roles.time, config.event_time)}
 
-    Raises `BadTable` where it is no table, or where days and months cannot be told apart: a few
-    rows of a machine are more often so than its whole record, and nobody looks at what was read.
+
+def read_table(given: Any, formats: Mapping[str, str] = MappingProxyType({})) -> pd.DataFrame:
+    """Return the rows of a file, or a data frame, in the types that its cells are written in.
+
+    `formats`: of dates, by column. Raises `BadTable` where it is no table, or where days and months
+    cannot be told apart: a few rows of a machine are more often so than its whole record, and
+    nobody looks at what was read.
     """
     source = read_source(given)
-    columns = [read_column(name, source.table[name], source.decimal) for name in source.table]
+    columns = [
+        read_column(name, source.table[name], source.decimal, formats.get(name))
+        for name in source.table
+    ]
     for column in columns:
         if any(SWAPPED in note for note in column.notes):
             raise BadTable(
@@ -103,14 +119,16 @@ def read_table(given: Path | pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_columns(
-    sources: Sequence[Source], long: Sequence[str] | None, life: str | None, life_per_file: bool
+    sources: Sequence[Source], config: ImportConfig, formats: Mapping[str, str]
 ) -> dict[str, Column]:
     """Return what the columns of all files hold, by name.
 
-    `long`: the tag, time and value columns of a historian's export, which is turned wide, by `life`
-    too where there is one: a row a moment, a column a tag, which keeps its value until the next.
+    `config.long`: the tag, time and value columns of a historian's export, which is turned wide, by
+    life too where there is one: a row a moment, a column a tag, which keeps its value until the
+    next.
     """
-    table = one_table(sources, life, life_per_file)
+    long, life = config.long, config.roles.life
+    table = one_table(sources, life, config.life_per_file)
     decimal = next((source.decimal for source in sources if source.decimal), ".")
     if long:
         tag, time, value = long
@@ -118,7 +136,8 @@ def _read_columns(
         for name in (*keys, tag, value):
             must_have(name, table.columns)
         tall = {
-            name: read_column(name, table[name], decimal).values for name in [*keys, tag, value]
+            name: read_column(name, table[name], decimal, formats.get(name)).values
+            for name in [*keys, tag, value]
         }
         wide = pd.DataFrame(tall).pivot_table(index=keys, columns=tag, values=value, aggfunc="last")
         held = wide.groupby(level=life).ffill() if life else wide.ffill()
@@ -128,17 +147,25 @@ def _read_columns(
             f"{sources[0].name} has {len(table)} rows: at least {MIN_ROWS} are needed to learn "
             "anything."
         )
-    return {str(name): read_column(str(name), table[name], decimal) for name in table}
+    formats = {} if long else formats  # these are read
+    return {
+        str(name): read_column(str(name), table[name], decimal, formats.get(str(name)))
+        for name in table
+    }
 
 
 def profile_from(
-    machine_id: str, kept: dict[str, Column], roles: Roles, imported: Imported
+    machine_id: str,
+    kept: dict[str, Column],
+    roles: Roles,
+    imported: Imported,
+    failure: str | None,
 ) -> Profile:
-    """Make a profile of what the columns hold."""
+    """Make a profile of what the columns hold; `failure` flags a failure and is no sensor."""
     sensors = {
         name: _sensor(column)
         for name, column in kept.items()
-        if name not in roles.columns and column.numeric and not column.constant
+        if name not in (*roles.columns, failure) and column.numeric and not column.constant
     }
     levels = kept[roles.state].shares if roles.state else {}
     few = 2 <= len(levels) <= MAX_STATES

@@ -15,20 +15,23 @@ RUNS_ON = (
 
 
 def settle_lives(
-    table: pd.DataFrame, roles: Roles, failure: str | None
+    table: pd.DataFrame, roles: Roles, failure: str | None = None, ends_in_failure: bool = False
 ) -> tuple[pd.DataFrame, Roles, list[str]]:
     """Put the rows in order, make a rul where there is none; returns what is to be said of it too.
 
-    `failure` names the column that the rul is made of. Raises `BadTable` where the rul rises within
-    a life, or a life has several modes of failure.
+    `failure` names the column that the rul is made of; or every life `ends_in_failure`. Raises
+    `BadTable` where the rul rises within a life, or a life has several modes of failure.
     """
     notes: list[str] = []
     in_order = sort_rows(table, roles)
     if in_order is not table:
         notes.append("The rows were not in the order of life and time: they are now.")
     table = in_order
-    if failure and roles.rul is None and (roles.life or roles.time):
-        table, roles = _with_rul(table, roles, failure, notes)
+    if roles.rul is None and ends_in_failure and roles.life:
+        last = ~table[roles.life].duplicated(keep="last")
+        table, roles = _with_rul(table, roles, last, failure, notes)
+    elif roles.rul is None and failure and (roles.life or roles.time):
+        table, roles = _with_rul(table, roles, _failed(table[failure]), failure, notes)
     unit, names = pd.factorize(table[roles.life] if roles.life else np.zeros(len(table)))
     if roles.rul:
         _check_falls(table[roles.rul], unit, names, roles)
@@ -96,34 +99,52 @@ def _cut_at_failures(life: pd.Series, failed: pd.Series, notes: list[str]) -> pd
     several = part.groupby(unit).transform("max") > 0
     if not several.any():
         return life
-    names = life.astype(str)
-    cut = names.where(~several, names + " #" + (part + 1).astype(str))
+    cut = number_parts(life, part)
     notes.append(
-        f"Units that ran on behind a failure: {names[several].nunique()}, such as "
-        f"{names[several].iloc[0]}. Each failure ends a life, and the next is called "
+        f"Units that ran on behind a failure: {life[several].nunique()}, such as "
+        f"{life[several].iloc[0]}. Each failure ends a life, and the next is called "
         f"{cut[part > 0].iloc[0]!r}; what runs behind the last one has no rul."
     )
     return cut
 
 
-def _with_rul(
-    table: pd.DataFrame, roles: Roles, failure: str, notes: list[str]
-) -> tuple[pd.DataFrame, Roles]:
-    """Add the column `rul`: how long until the failure that ends the life; missing without one."""
-    made = ["rul"] if roles.life else ["rul", "life"]
-    for name in made:
+def number_parts(life: pd.Series, part: pd.Series) -> pd.Series:
+    """Return the lives' names with the number of each row's part, where a life has several."""
+    several = part.groupby(pd.factorize(life)[0]).transform("max") > 0
+    if not several.any():
+        return life
+    names = life.astype(str)
+    return names.where(~several, names + " #" + (part + 1).astype(str))
+
+
+def check_new(names: list[str], table: pd.DataFrame) -> None:
+    """Raise `BadTable` where a column that is to be made is there already."""
+    for name in names:
         if name in table.columns:
             raise BadTable(
-                f"There is a column {name!r} already: name it with --{name}, or leave it out."
+                f"There is a column {name!r} already: name it with "
+                f"--{name.replace('_', '-')}, or leave it out."
             )
-    failed = ~table[failure].astype(str).str.strip().str.lower().isin(RUNS_ON)
+
+
+def _failed(flag: pd.Series) -> pd.Series:
+    """Return in which rows a column says that the machine failed."""
+    failed = ~flag.astype(str).str.strip().str.lower().isin(RUNS_ON)
     if not failed.any():
-        raise BadTable(f"{failure!r} says of no life that it failed.")
-    if table[failure].dtype.kind == "f" and (table[failure].dropna() % 1 != 0).any():
+        raise BadTable(f"{flag.name!r} says of no life that it failed.")
+    if flag.dtype.kind == "f" and (flag.dropna() % 1 != 0).any():
         raise BadTable(
-            f"{failure!r} holds numbers with decimals: name a column that says whether, or how, "
+            f"{flag.name!r} holds numbers with decimals: name a column that says whether, or how, "
             "the machine failed, such as 0 and 1."
         )
+    return failed
+
+
+def _with_rul(
+    table: pd.DataFrame, roles: Roles, failed: pd.Series, failure: str | None, notes: list[str]
+) -> tuple[pd.DataFrame, Roles]:
+    """Add the column `rul`: how long until the failure that ends the life; missing without one."""
+    check_new(["rul"] if roles.life else ["rul", "life"], table)
     if roles.life is None:
         table.insert(0, "life", failed.shift(fill_value=False).cumsum() + 1)
         roles = roles.model_copy(update={"life": "life"})
@@ -141,7 +162,7 @@ def _with_rul(
     table["rul"] = left
     unit_of_rul = "hours" if hours else roles.time or "rows"
     notes.append(f"The new column 'rul' is the remaining life in {unit_of_rul}.")
-    if roles.failure_mode == failure:
+    if failure and roles.failure_mode == failure:
         codes = table[failure].where(failed).groupby(unit).transform("last")
         changes = (table[failure].groupby(unit).nunique(dropna=False) > 1).any()
         if changes and codes.nunique() > 1 and "failure_mode" not in table:

@@ -1,14 +1,18 @@
-"""Users' files as one table: CSV (every cell as text), Parquet, or data frames as they are."""
+"""Users' files as one table: CSV (every cell as text), Parquet, Excel, or data frames."""
 
 from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import re
+import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mode
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -19,6 +23,8 @@ import pyarrow.parquet as pq
 from gan_lab.errors import BadParameter, BadTable, TooMuchMemory
 
 HEAD_BYTES = 256 * 1024
+BLOCK_BYTES = 16 * 1024 * 1024
+GZIP = b"\x1f\x8b"
 SEPARATORS = ";\t|,"
 TEXT = pd.ArrowDtype(pa.string())
 MISSING = (
@@ -44,33 +50,36 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
 
-def read_source(given: Path | pd.DataFrame) -> Source:
-    """Read a file whole, or take a data frame; raises `BadTable` where it is no table.
+def read_source(given: Any, sheet: str | None = None) -> Source:
+    """Read a file whole, or take a data frame of any library; raises `BadTable` where it is no
+    table.
 
-    Raises `TooMuchMemory` where the file is too large for the memory that is free.
+    `sheet`: of an Excel workbook. Raises `TooMuchMemory` where the file is too large for the memory
+    that is free.
     """
+    if not isinstance(given, str | Path | pd.DataFrame) and hasattr(given, "__dataframe__"):
+        given = pd.api.interchange.from_dataframe(given)
     if isinstance(given, pd.DataFrame):
         return Source("the data frame", _without_index(given))
-    path = given
+    path = Path(given)
     if not path.is_file():
         raise BadTable(f"There is no file {path}." if not path.exists() else f"{path} is a folder.")
-    size, free = path.stat().st_size, psutil.virtual_memory().available
-    if MEMORY_FACTOR * size > free:
-        raise TooMuchMemory(
-            f"{path} holds {size / 1e9:.1f} GB, and an import takes at least {MEMORY_FACTOR} times "
-            f"as much memory, of which {free / 1e9:.1f} GB are free: import a part of its rows."
-        )
+    _check_size(path, path.stat().st_size)
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head:
         raise BadTable(f"{path} is empty.")
     if head.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
         return Source(path.name, _read_parquet(path))
-    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")):
-        raise BadTable(
-            f"{path} is an Excel workbook or an archive: save the sheet as CSV, or unpack it."
-        )
-    return _read_csv(path, head)
+    if head.startswith(b"PK\x03\x04"):
+        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+            _check_size(path, sum(part.file_size for part in archive.infolist()))
+        return Source(path.name, _read_excel(path, sheet))
+    if head.startswith(GZIP):
+        return _read_csv(path, _unpacked(path))
+    if head.startswith(b"\xd0\xcf\x11\xe0"):
+        raise BadTable(f"{path} is an Excel workbook of before 2007: save it as .xlsx or CSV.")
+    return _read_csv(path, path.read_bytes())
 
 
 def one_table(sources: Sequence[Source], life: str | None, life_per_file: bool) -> pd.DataFrame:
@@ -128,10 +137,49 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return _without_index(frame)
 
 
-def _read_csv(path: Path, head: bytes) -> Source:
+def _check_size(path: Path, size: int) -> None:
+    """Raise `TooMuchMemory` where there is not enough for so many bytes of a table."""
+    free = psutil.virtual_memory().available
+    if MEMORY_FACTOR * size > free:
+        raise TooMuchMemory(
+            f"{path} holds {size / 1e9:.1f} GB, and an import takes at least {MEMORY_FACTOR} times "
+            f"as much memory, of which {free / 1e9:.1f} GB are free: import a part of its rows."
+        )
+
+
+def _unpacked(path: Path) -> bytes:
+    data = bytearray()
+    try:
+        with gzip.open(path) as file:
+            while block := file.read(BLOCK_BYTES):
+                data += block
+                _check_size(path, len(data))
+    except (EOFError, OSError) as error:
+        raise BadTable(f"{path} cannot be unpacked ({_first_line(error)}).") from None
+    return bytes(data)
+
+
+def _read_excel(path: Path, sheet: str | None) -> pd.DataFrame:
+    """Read one sheet of a workbook, its first full row the heading."""
+    try:
+        with pd.ExcelFile(path, engine="openpyxl") as book:
+            names = [str(name) for name in book.sheet_names]
+            if sheet not in names and (sheet or len(names) > 1):
+                raise BadTable(
+                    f"{path} has the sheets {', '.join(map(repr, names))}: name one with --sheet."
+                )
+            return _without_index(book.parse(sheet or names[0]))
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise BadTable(
+            f"{path} is not a readable Excel workbook ({_first_line(error)}): save the sheet as "
+            "CSV, or unpack the archive."
+        ) from None
+
+
+def _read_csv(path: Path, data: bytes) -> Source:
     """Read the rows below the heading, every cell as text."""
-    encoding = _encoding(path, head)
-    lines = _lines(path, head, encoding)
+    encoding = _encoding(data)
+    lines = _lines(path, data, encoding)
     separator = _separator(lines)
     rows = list(csv.reader(lines, delimiter=separator))
     first = list(map(len, rows)).index(mode(len(row) for row in rows if row))
@@ -143,14 +191,14 @@ def _read_csv(path: Path, head: bytes) -> Source:
     )  # fmt: skip
     quotes = any('"' in line for line in lines)
     parse = pa_csv.ParseOptions(delimiter=separator, newlines_in_values=quotes)
-    table, notes = _read_rows(path, read, parse)
+    table, notes = _read_rows(path, data, read, parse)
     frame = table.to_pandas(types_mapper={pa.string(): TEXT}.get)
     decimal = _decimal(rows[first + 1 :], separator)
     return Source(path.name, frame, True, decimal, [above, *notes] if first else notes)
 
 
 def _read_rows(
-    path: Path, read: pa_csv.ReadOptions, parse: pa_csv.ParseOptions
+    path: Path, data: bytes, read: pa_csv.ReadOptions, parse: pa_csv.ParseOptions
 ) -> tuple[pa.Table, list[str]]:
     """Read the rows; those with a wrong number of fields go, unless they are more than 1 %."""
     names, wrong = read.column_names, list[pa_csv.InvalidRow]()
@@ -165,7 +213,7 @@ def _read_rows(
         null_values=list(MISSING), strings_can_be_null=True,
     )  # fmt: skip
     try:
-        table = pa_csv.read_csv(path, read, parse, as_text)
+        table = pa_csv.read_csv(pa.BufferReader(data), read, parse, as_text)
     except pa.ArrowException as error:
         raise BadTable(f"{path} cannot be read as a table ({_first_line(error)}).") from None
     if not wrong:
@@ -180,7 +228,8 @@ def _read_rows(
     return table, [f"{what}: left out."]
 
 
-def _lines(path: Path, head: bytes, encoding: str) -> list[str]:
+def _lines(path: Path, data: bytes, encoding: str) -> list[str]:
+    head = data[:HEAD_BYTES]
     text = codecs.getincrementaldecoder(encoding)().decode(head)
     if "\x00" in text:
         raise BadTable(f"{path} is neither text nor Parquet: export it as CSV or Parquet.")
@@ -192,14 +241,15 @@ def _lines(path: Path, head: bytes, encoding: str) -> list[str]:
     return lines
 
 
-def _encoding(path: Path, head: bytes) -> str:
+def _encoding(data: bytes) -> str:
     for bom, name in BOMS.items():
-        if head.startswith(bom):
+        if data.startswith(bom):
             return name
     try:
-        path.read_text("utf-8")
+        data.decode("utf-8")
     except UnicodeDecodeError:
-        return "cp1252" if not set(head) & {0x81, 0x8D, 0x8F, 0x90, 0x9D} else "latin-1"
+        undefined = {0x81, 0x8D, 0x8F, 0x90, 0x9D}
+        return "latin-1" if set(data[:HEAD_BYTES]) & undefined else "cp1252"
     return "utf-8"
 
 

@@ -18,8 +18,8 @@ class ColumnSummary(Message):
     role: str = ""
     unit: str = ""
     missing: int = 0
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float | str | None = None
+    maximum: float | str | None = None
     distinct: int = 0
     note: str = ""
 
@@ -46,13 +46,16 @@ class ImportSummary(Message):
     __repr__ = __str__
 
 
-def summarise(column: Column, roles: Roles) -> ColumnSummary:
-    """Return the line of one column."""
-    parts = {name: part for part, name in roles.model_dump().items() if name}
+def summarise(column: Column, roles: Roles, failure: str | None) -> ColumnSummary:
+    """Return the line of one column; `failure` is the one that flags a failure."""
+    parts = {failure: "failure"} | {name: part for part, name in roles.model_dump().items() if name}
+    date = column.kind == "date"
+    least = str(column.values.min()) if date else column.minimum
+    most = str(column.values.max()) if date else column.maximum
     return ColumnSummary(
         name=column.name, type=column.kind, role=parts.get(column.name, ""),
-        unit=guess_unit(column.name)[0], missing=column.missing, minimum=column.minimum,
-        maximum=column.maximum, distinct=column.distinct,
+        unit=guess_unit(column.name)[0], missing=column.missing, minimum=least, maximum=most,
+        distinct=column.distinct,
         note="constant" if column.constant else "",
     )  # fmt: skip
 

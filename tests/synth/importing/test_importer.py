@@ -257,6 +257,8 @@ def test_a_rul_is_made_from_failures_and_time(tmp_path: Path) -> None:
     assert made["rul"].dropna().tolist() == list(range(19, -1, -1)) * 2
     assert made.loc[made["rul"].isna(), "unit"].tolist() == [3] * 20
     assert any("Lives without a rul: 1 of 3, such as 3." in note for note in summary.notes)
+    (flag,) = [column for column in summary.columns if column.name == "failed"]
+    assert flag.role == "failure" and list(load_profile("mine_1").sensors) == ["Temp [°C]"]
 
 
 def test_persons_and_serial_numbers_stay_out_unless_named(tmp_path: Path) -> None:
