@@ -144,7 +144,6 @@ def line(maker: str, seconds: float, report: QualityReport) -> dict[str, Any]:
         **task.scores.get("synthetic", {}),
         f"{task.metric} with real": both,
         "window r2": lives.r2.get("synthetic") if lives else None,
-        "acf 1/5/20": [round(e or 0, 3) for e in lives.acf["synthetic"]] if lives else None,
         "window auc": lives.c2st if lives else None,
         "row auc": report.detection,
         "copies": report.privacy.copies,

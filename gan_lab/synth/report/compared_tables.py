@@ -13,6 +13,7 @@ from pydantic import BeforeValidator
 
 from gan_lab.errors import BadTable
 from gan_lab.schema import Roles
+from gan_lab.synth.report.thresholds import MIN_HELD_LIVES, MIN_LIVES
 from gan_lab.workspace.profiles import Profile
 
 MAX_ROWS = 20_000
@@ -64,6 +65,21 @@ class Sides:
     def real(self) -> pd.DataFrame:
         """The real rows, seen and held out."""
         return pd.concat([self.train, self.holdout], ignore_index=True)
+
+    @property
+    def lives(self) -> tuple[int, int] | None:
+        """How many lives were learned from, and how many held out; None where there are none."""
+        if self.roles.life is None:
+            return None
+        seen, held = (table[self.roles.life].nunique() for table in (self.train, self.holdout))
+        return seen, held
+
+    @property
+    def few(self) -> bool:
+        """Whether a fault cannot be told from how one life differs from the next."""
+        return self.lives is not None and (
+            min(self.lives) < MIN_HELD_LIVES or sum(self.lives) < MIN_LIVES
+        )
 
     @cached_property
     def levels(self) -> dict[str, list[str]]:

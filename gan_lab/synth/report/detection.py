@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from gan_lab.synth.report.compared_tables import Points, Sides, Units, some
+from gan_lab.synth.report.finding import Finding
+from gan_lab.synth.report.thresholds import AGAINST, THRESHOLDS
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -75,3 +77,14 @@ def _trees(x: Points, y: Units, category: Sequence[bool]) -> HistGradientBoostin
         categorical_features=list(category) or None,
     )
     return model.fit(x, y)
+
+
+def told_apart(auc: float | None, what: str) -> Iterator[Finding]:
+    """Find whether a classifier tells these rows, or windows, from real ones."""
+    level = THRESHOLDS["detection"].level(auc)
+    if level in AGAINST:
+        text = (
+            f"Detection AUC {auc:.2f} (0.5 is blind): a classifier tells these {what} from real "
+            f"ones. Test what you train on them on real {what} too."
+        )
+        yield Finding(level=level, kind=f"{what.removesuffix('s')}_detection", text=text, value=auc)

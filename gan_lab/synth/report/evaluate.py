@@ -10,15 +10,10 @@ import pandas as pd
 from pydantic import Field
 
 from gan_lab.schema import Message, Roles, utc_now
+from gan_lab.synth.report import detection, fidelity, physics, privacy, utility, windows
 from gan_lab.synth.report.compared_tables import Figure, compare
-from gan_lab.synth.report.detection import detection
-from gan_lab.synth.report.fidelity import Fidelity, fidelity
-from gan_lab.synth.report.physics import Physics, physics
-from gan_lab.synth.report.privacy import Privacy, privacy
 from gan_lab.synth.report.prognosis import HeldOutPrognosis
-from gan_lab.synth.report.utility import Task, utility
 from gan_lab.synth.report.verdict import Verdict, judge
-from gan_lab.synth.report.windows import LifeFigures, life_figures
 from gan_lab.workspace.profiles import Profile
 
 OnStep = Callable[[float, str], None]
@@ -35,11 +30,11 @@ class QualityReport(Message):
     lives: dict[str, int] = Field(description="Lives of these tables; empty where there are none")
     sampling: list[str] = Field(description="Which tables were judged by a part of their rows")
     verdict: Verdict
-    fidelity: Fidelity
-    utility: list[Task]
-    life_figures: LifeFigures | None
-    privacy: Privacy
-    physics: Physics
+    fidelity: fidelity.Fidelity
+    utility: list[utility.Task]
+    life_figures: windows.LifeFigures | None
+    privacy: privacy.Privacy
+    curves: list[physics.Curve]
     detection: Figure
     prognosis: HeldOutPrognosis | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
@@ -91,29 +86,37 @@ def evaluate(
     life = roles.life
     sides = compare(synthetic, train, holdout, roles, profile, seed)
     with step(0.05, "fidelity"):
-        alike = fidelity(sides)
+        alike = fidelity.fidelity(sides)
     with step(0.2, "utility"):
-        tasks = utility(sides)
+        tasks = utility.utility(sides)
     with step(0.5, "lives"):
-        in_time = life_figures(sides)
+        in_time = windows.life_figures(sides)
     with step(0.8, "privacy"):
-        memory = privacy(sides, synthetic, train)
+        memory = privacy.privacy(sides, synthetic, train)
     with step(0.85, "physics"):
-        laws = physics(sides)
+        found, pairs = list(physics.physics(sides)), physics.relations(sides)
     with step(0.9, "detection"):
-        apart = detection(sides)
+        apart = detection.detection(sides)
+    found += physics.wear(pairs, roles.rul)
+    for task in tasks:
+        found += utility.lessons(task)
+    found += windows.lessons(in_time) if in_time else ()
+    found += privacy.remembered(memory, sides.few)
+    found += fidelity.shapes(alike.columns)
+    found += physics.broken_relations(pairs)
+    found += detection.told_apart(apart, "rows")
     return QualityReport(
         machine_id=profile.machine_id if profile else None,
         split="life" if life else "row",
         rows={name: len(table) for name, table in tables.items()},
         lives={n: int(t[life].nunique()) for n, t in tables.items() if life in t} if life else {},
         sampling=sides.notes,
-        verdict=judge(alike, tasks, in_time, memory, laws, apart, sides, conditions),
+        verdict=judge(found, sides, conditions),
         fidelity=alike,
         utility=tasks,
         life_figures=in_time,
         privacy=memory,
-        physics=laws,
+        curves=physics.curves(sides, pairs),
         detection=apart,
         prognosis=prognosis,
         seconds=seconds,

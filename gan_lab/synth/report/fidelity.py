@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from gan_lab.schema import Message
 from gan_lab.synth.report.compared_tables import Figure, Kind, Sides
+from gan_lab.synth.report.finding import Finding, by_level, listed, of_first, percent
 
 HISTOGRAM_BINS = 24
 SHOWN_LEVELS = 12
@@ -116,3 +118,28 @@ def _histogram(real: pd.Series[Any], drawn: pd.Series[Any], kind: Kind) -> Histo
 
 def _rounded(values: Any) -> list[float]:
     return [round(float(value), 5) for value in values]
+
+
+def shapes(columns: list[ColumnFit]) -> Iterator[Finding]:
+    """Find the columns that are not distributed as in real rows."""
+    known = {column.name: column for column in columns}
+    excess = {name: _excess(column) for name, column in known.items()}
+    for level, names in by_level("shape", excess):
+        worst = known[names[0]]
+        missing, real = percent(worst.missing), percent(worst.missing_real)
+        gaps = "" if missing == real else f", {missing} are missing ({real} of the real rows)"
+        share = percent(1 - (1.0 if worst.score is None else worst.score))
+        text = (
+            f"{listed(names)}: not distributed as in real rows. {share} of the rows"
+            f"{of_first(names)} would have to move{gaps}. Compare the histograms before you use "
+            "these columns."
+        )
+        yield Finding(level=level, kind="shape", text=text, columns=names, value=excess[worst.name])
+
+
+def _excess(column: ColumnFit) -> float:
+    """Return the share of rows that would have to move beyond twice what training rows need."""
+    ours = 1 - (column.score if column.score is not None else 1.0)
+    real = 1 - (column.real_score if column.real_score is not None else 1.0)
+    gaps = abs((column.missing or 0) - (column.missing_real or 0))
+    return max(ours - 2 * real, gaps)

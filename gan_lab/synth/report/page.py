@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from gan_lab.synth.report.sentences import HEADLINES, percent
+from gan_lab.synth.report.finding import amount, count, percent
 from gan_lab.synth.report.thresholds import THRESHOLDS
-from gan_lab.synth.report.utility import CONTESTANTS, Task
+from gan_lab.synth.report.utility import CONTESTANTS
+from gan_lab.synth.report.verdict import HEADLINES
 
 if TYPE_CHECKING:
     from gan_lab.synth.report.evaluate import QualityReport
@@ -19,13 +20,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 240, 110
 MARKS = {"good": "●", "care": "▲", "bad": "■", "note": "○"}  # for who cannot see the colours
-METRICS = {
-    "r2": "R2",
-    "mae": "mean error",
-    "rmse": "RMSE",
-    "ap": "average precision",
-    "f1": "F1 (macro)",
-}
+METRICS = {"r2": "R2", "mae": "mean error", "ap": "average precision"}
 DARK = """:root { color-scheme: light dark } body { margin: 0 }
 @media (prefers-color-scheme: dark) { body { background: #14181c } .gl-report { --ink: #e4e8ec;
 --soft: #9aa6b1; --paper: #14181c; --card: #1d2329; --line: #333b43; --bad: #f07167;
@@ -59,10 +54,9 @@ def render_fragment(report: QualityReport) -> str:
         names=METRICS,
         contestants=CONTESTANTS,
         thresholds=THRESHOLDS,
-        metrics=_metrics,
         number=number,
         percent=percent,
-        bar=_bar,
+        count=count,
         wear=_wear,
         prognosis=_prognosis,
         picture=_picture,
@@ -77,7 +71,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def _tiles(report: QualityReport) -> list[tuple[str, str, str, str]]:
-    """The figures to look at first, at most five: name, ours, what real rows reach, what it is."""
+    """The figures to look at first: name, ours, what real rows reach, what it is."""
     fit = report.fidelity
     tiles = [
         (
@@ -99,8 +93,11 @@ def _tiles(report: QualityReport) -> list[tuple[str, str, str, str]]:
         view, worst = max(report.privacy.memory.items(), key=lambda item: item[1].share or 0)
         said = f"of {view} nearer to seen than unseen ones;"
         tiles.append(("Memory", percent(worst.share), "50 %", said))
-    if (auc := report.detection) is not None:
-        tiles.append(("Detection", number(auc, 2), "", "AUC of a classifier, 0.5 is blind"))
+    told = {"rows": report.detection, "windows": lives.c2st if lives else None}
+    for what, auc in told.items():
+        if auc is not None:
+            said = "AUC of a classifier, 0.5 is blind"
+            tiles.append((f"Detection of {what}", number(auc, 2), "", said))
     return tiles
 
 
@@ -108,19 +105,6 @@ def _constant(column: ColumnFit) -> bool:
     """Whether all rows, real and synthetic, lie in one place."""
     shares = column.histogram
     return max(shares.real, default=1.0) == max(shares.synthetic, default=1.0) == 1.0
-
-
-def _metrics(task: Task) -> list[str]:
-    return [name for name in METRICS if any(name in found for found in task.scores.values())]
-
-
-def _bar(value: float | None, name: str) -> Markup:
-    length = 120 * min(max(value or 0.0, 0.0), 1.0)
-    colour = {"synthetic": "var(--ours)", "real": "var(--real)"}.get(name, "var(--line)")
-    return Markup(
-        '<svg style="width:120px" viewBox="0 0 120 10"><rect width="{:.1f}" height="10" rx="2" '
-        'style="fill:{}"/></svg>'
-    ).format(length, colour)
 
 
 def _figure(name: str, note: str, inside: list[str], ends: tuple[str, str], what: str) -> Markup:
@@ -152,7 +136,7 @@ def _picture(column: ColumnFit) -> Markup:
         f'<polyline points="{" ".join(line)}" style="fill:none;stroke:var(--ours);stroke-width:2"/>'
     )
     ends = shares.edges or shares.levels or [""]
-    low, high = (each if isinstance(each, str) else f"{each:.6g}" for each in (ends[0], ends[-1]))
+    low, high = (each if isinstance(each, str) else amount(each, 6) for each in (ends[0], ends[-1]))
     note = f"{number(column.score, 2)} ({number(column.real_score, 2)})"
     return _figure(column.name, note, bars, (low, high), f"Distribution of {column.name}")
 
@@ -163,7 +147,7 @@ def _wear(curve: Curve) -> Markup:
     age = [most - (rul or 0.0) for rul in curve.rul]
     series = [("--real", age, curve.real), ("--ours", age, curve.synthetic)]
     what = f"{curve.column} over remaining useful life"
-    return _bands(curve.column, None, series, (f"{most:.0f} left", "failure"), what)
+    return _bands(curve.column, None, series, (f"{amount(most)} left", "failure"), what)
 
 
 def _prognosis(fan: Fan, unit: str) -> Markup:
@@ -173,8 +157,10 @@ def _prognosis(fan: Fan, unit: str) -> Markup:
         ("--ours", fan.age, [fan.low, fan.median, fan.high]),
         ("--real", [fan.age[0], fan.end], [truth, truth, truth]),
     ]
-    ends, what = ("first rows", f"end at {fan.end:.5g} {unit}"), f"Remaining life of {fan.life}"
-    return _bands(fan.life, f"0 to {max(*truth, *fan.high):.4g} {unit} left", series, ends, what)
+    ends, what = ("first rows", f"end at {amount(fan.end)} {unit}"), f"Remaining life of {fan.life}"
+    return _bands(
+        fan.life, f"0 to {amount(max(*truth, *fan.high))} {unit} left", series, ends, what
+    )
 
 
 def _bands(
@@ -204,4 +190,4 @@ def _bands(
         parts.append(
             f'<polyline points="{line}" style="fill:none;stroke:var({colour});stroke-width:2"/>'
         )
-    return _figure(name, note or f"{low:.6g} to {high:.6g}", parts, ends, what)
+    return _figure(name, note or f"{amount(low)} to {amount(high)}", parts, ends, what)

@@ -1,71 +1,46 @@
-"""Physics: tails, ranges, relations, wear, categories that are missing."""
+"""Physics: ranges, tails, cases, relations and wear that no machine, or every machine, shows."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from gan_lab.schema import Message
+from gan_lab.synth.report import thresholds as limits
 from gan_lab.synth.report.compared_tables import Array, Figure, Sides
+from gan_lab.synth.report.finding import Finding, amount, by_level, listed, of_first, percent
+from gan_lab.synth.report.thresholds import AGAINST, THRESHOLDS, Level
 
 TAIL = 0.02  # each tail is the outermost 2 % of the training rows
 TAIL_LIVES = 5  # a tail that fewer lives reach is not known well enough to be judged
 CURVE_POINTS, CURVES = 16, 6
-MIN_PAIRS, MIN_GAP = 20, 0.1  # pairs that a report lists, and those that it lists beyond them
+MAX_FINDINGS = 5  # of relations
 
 
-class Tail(Message):
-    """Shares of rows beyond the training rows' outermost 2 %."""
-
-    column: str
-    end: str
-    limit: Figure
-    synthetic: Figure
-    real: Figure
-
-
-class OutOfRange(Message):
-    """Shares of rows outside a range.
-
-    `of`: the measuring range in the profile, the range that the profile of an imported machine has
-    from its table, or what the real rows span and a tenth, in words.
-    """
-
-    column: str
-    low: Figure
-    high: Figure
-    of: str
-    synthetic: Figure
-    real: Figure
-
-
-class Relation(Message):
-    """Rank correlation of two columns."""
+@dataclass(frozen=True)
+class Relation:
+    """Rank correlation of two columns; `gap` is the distance of the synthetic one to the nearer of
+    the real ones, beyond the distance between these two."""
 
     columns: tuple[str, str]
-    real: Figure
-    holdout: Figure
-    synthetic: Figure
+    real: float
+    holdout: float
+    synthetic: float
+    gap: float
 
     @property
-    def gap(self) -> float:
-        """Distance to the nearer of the two real values, beyond the distance between these two."""
-        return float(_gap(*(each or 0.0 for each in (self.synthetic, self.real, self.holdout))))
+    def broken(self) -> bool:
+        """Whether it is held against the rows."""
+        return THRESHOLDS["relation"].level(self.gap) in AGAINST
 
     def other(self, name: str | None) -> str:
         """Return the column beside this one."""
         return next(column for column in self.columns if column != name)
-
-
-class MissingLevel(Message):
-    """A category that no synthetic row has; `chance` is how likely that is with honest draws."""
-
-    column: str
-    level: str
-    real: Figure
-    chance: Figure
 
 
 class Curve(Message):
@@ -77,40 +52,17 @@ class Curve(Message):
     synthetic: list[list[Figure]]
 
 
-class Physics(Message):
-    """What a machine can do and what its rows must show.
-
-    `relations`: the pairs farthest from the real rows, and all with remaining useful life.
-    """
-
-    tails: list[Tail]
-    ranges: list[OutOfRange]
-    relations: list[Relation]
-    missing_levels: list[MissingLevel]
-    rising_rul: dict[str, Figure]
-    curves: list[Curve]
-
-
-def physics(sides: Sides) -> Physics:
-    """Look for what no machine would do, and for what every real life shows and these do not."""
+def physics(sides: Sides) -> Iterator[Finding]:
+    """Find what no machine would do."""
     numbers = sides.columns("number")
-    varying = [name for name in numbers if sides.train[name].nunique() > 1]
     changes: dict[str, pd.DataFrame] = {}
     if sides.roles.life and not sides.loose:
         changes = {key: _changes(sides, table, numbers) for key, table in sides.tables.items()}
-    relations = _relations(sides, varying)
-    return Physics(
-        tails=[tail for name in varying for tail in _tails(sides, name)],
-        ranges=[
-            _range(sides, name)
-            for name in numbers
-            if name != sides.roles.rul and not _counts_on(sides, name, changes)
-        ],
-        relations=relations,
-        missing_levels=[m for name in sides.columns("category") for m in _missing(sides, name)],
-        rising_rul=_rising_rul(changes, sides.roles.rul),
-        curves=_curves(sides, relations),
-    )
+    yield from _outside(sides, numbers, changes)
+    yield from _tails(sides, [name for name in numbers if sides.train[name].nunique() > 1])
+    for name in sides.columns("category"):
+        yield from _missing(sides, name)
+    yield from _rising_rul(changes, sides.roles.rul)
 
 
 def _changes(sides: Sides, table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -121,21 +73,29 @@ def _changes(sides: Sides, table: pd.DataFrame, names: list[str]) -> pd.DataFram
     return rows[names].diff()[np.r_[False, unit[1:] == unit[:-1]]]
 
 
-def _tails(sides: Sides, name: str) -> list[Tail]:
-    found = []
-    for end, sign in (("upper", 1.0), ("lower", -1.0)):
-        limit = (sign * sides.train[name]).quantile(1 - TAIL)
-        beyond = {key: sign * table[name] > limit for key, table in sides.tables.items()}
-        reached = min(
-            len(np.unique(sides.units(sides.tables[key])[beyond[key].to_numpy()]))
-            for key in ("train", "holdout")
+def _outside(sides: Sides, names: list[str], changes: dict[str, pd.DataFrame]) -> Iterator[Finding]:
+    """Rows outside the range of the profile, else outside what real rows span and a tenth."""
+    excess, said = {}, {}
+    for name in names:
+        if name == sides.roles.rul or _counts_on(sides, name, changes):
+            continue
+        real = sides.real[name]
+        margin = (real.max() - real.min()) / 10
+        low, high = real.min() - margin, real.max() + margin
+        if sides.profile and name in sides.profile.sensors:
+            low, high = sides.profile.sensors[name].minimum, sides.profile.sensors[name].maximum
+        ours, theirs = (
+            float(((each < low) | (each > high)).mean()) for each in (sides.synthetic[name], real)
         )
-        least, most = sorted((beyond["train"].mean(), beyond["holdout"].mean()))
-        ours = beyond["synthetic"].mean()
-        if least > 0 and reached >= TAIL_LIVES:
-            real = least if ours < least else min(ours, most)  # the nearest that real rows have
-            found.append(Tail(column=name, end=end, limit=sign * limit, synthetic=ours, real=real))
-    return found
+        excess[name] = ours - theirs
+        said[name] = percent(ours), f"{amount(low, 6)} to {amount(high, 6)}", percent(theirs)
+    for level, found in by_level("outside", excess):
+        share, span, real_share = said[found[0]]
+        text = (
+            f"{listed(found)}: {share} of the rows{of_first(found)} lie outside {span}, of the "
+            f"real rows {real_share}. Drop these rows before use."
+        )
+        yield Finding(level=level, kind="outside", text=text, columns=found, value=excess[found[0]])
 
 
 def _counts_on(sides: Sides, name: str, changes: dict[str, pd.DataFrame]) -> bool:
@@ -148,75 +108,151 @@ def _counts_on(sides: Sides, name: str, changes: dict[str, pd.DataFrame]) -> boo
     return bool(steps.any() and (steps.min() >= 0 or steps.max() <= 0))
 
 
-def _range(sides: Sides, name: str) -> OutOfRange:
-    real, profile = sides.real[name], sides.profile
-    if profile and name in profile.sensors:
-        low, high = profile.sensors[name].minimum, profile.sensors[name].maximum
-        of = "the range of the imported table" if profile.imported else "its measuring range"
-    else:
-        margin = (real.max() - real.min()) / 10
-        low, high = real.min() - margin, real.max() + margin
-        of = "what real rows span and a tenth"
-    ours, theirs = (((each < low) | (each > high)).mean() for each in (sides.synthetic[name], real))
-    return OutOfRange(column=name, low=low, high=high, of=of, synthetic=ours, real=theirs)
+def _tails(sides: Sides, names: list[str]) -> Iterator[Finding]:
+    """Tails that are not there, and tails that are too heavy."""
+    for end, side, sign in (("upper", "above", 1.0), ("lower", "below", -1.0)):
+        lost: list[str] = []
+        swollen: list[str] = []
+        said = {}
+        for name in names:
+            limit = (sign * sides.train[name]).quantile(1 - TAIL)
+            beyond = {key: sign * table[name] > limit for key, table in sides.tables.items()}
+            reached = min(
+                len(np.unique(sides.units(sides.tables[key])[beyond[key].to_numpy()]))
+                for key in ("train", "holdout")
+            )
+            least, most = sorted((beyond["train"].mean(), beyond["holdout"].mean()))
+            ours = beyond["synthetic"].mean()
+            if least == 0 or reached < TAIL_LIVES:
+                continue
+            real = least if ours < least else min(ours, most)  # the nearest that real rows have
+            if ours < limits.TAIL_LEFT * real:
+                lost.append(name)
+            elif ours > limits.TAIL_SWOLLEN * real:
+                swollen.append(name)
+            said[name] = f"{side} {amount(sign * limit, 6)}, of the real rows {percent(real)}", ours
+        for found, what, advice in (
+            (lost, "is missing", "Do not set alarm levels with these rows."),
+            (swollen, "is too heavy", "Alarms would go off too often."),
+        ):
+            if found:
+                words, share = said[found[0]]
+                text = (
+                    f"{listed(found)}: the {end} tail {what}. {percent(share)} of the rows"
+                    f"{of_first(found)} are {words}. {advice}"
+                )
+                yield Finding(
+                    level="care", kind=f"{end}_tail", text=text, columns=found, value=share
+                )
 
 
-def _gap(ours: Array | float, real: Array | float, holdout: Array | float) -> Array:
-    nearer = np.minimum(np.abs(ours - real), np.abs(ours - holdout))
-    return np.maximum(0.0, nearer - np.abs(real - holdout))
-
-
-def _relations(sides: Sides, names: list[str]) -> list[Relation]:
-    """The pairs of numbers that are farthest from the real rows first, and those with the rul."""
-    ours, real, held = (
-        table[names].rank().corr().fillna(0.0).to_numpy() for table in sides.tables.values()
-    )
-    gap = _gap(ours, real, held)
-    pairs = sorted(combinations(range(len(names)), 2), key=lambda pair: -gap[pair])
-    return [
-        Relation(
-            columns=(names[pair[0]], names[pair[1]]),
-            real=real[pair],
-            holdout=held[pair],
-            synthetic=ours[pair],
-        )
-        for place, pair in enumerate(pairs)
-        if place < MIN_PAIRS
-        or gap[pair] > MIN_GAP
-        or sides.roles.rul in (names[pair[0]], names[pair[1]])
-    ]
-
-
-def _missing(sides: Sides, name: str) -> list[MissingLevel]:
-    """Levels that no synthetic row has, and the chance that as many real lives would lack them."""
+def _missing(sides: Sides, name: str) -> Iterator[Finding]:
+    """Cases that no synthetic row has, and that as many real lives would hardly lack."""
     levels, unit = sides.real[name], sides.units(sides.real)
     lives, draws = len(np.unique(unit)), len(np.unique(sides.units(sides.synthetic)))
     lacking = levels.value_counts(normalize=True).drop(
         sides.synthetic[name].dropna().unique(), errors="ignore"
     )
-    found = []
-    for level, share in lacking.items():
-        of_lives = len(np.unique(unit[(levels == level).to_numpy()])) / lives
-        chance = (1 - of_lives) ** draws
-        found.append(MissingLevel(column=name, level=str(level), real=share, chance=chance))
-    return found
+    for case, share in lacking.items():
+        of_lives = len(np.unique(unit[(levels == case).to_numpy()])) / lives
+        if (1 - of_lives) ** draws < limits.RARE_CHANCE:
+            level: Level = "bad" if share >= limits.COMMON_LEVEL else "care"
+            text = (
+                f"{name} is never {case!r}, as {percent(share)} of the real rows are: these rows "
+                "say nothing about that case. Add real rows of it."
+            )
+            yield Finding(level=level, kind="missing_level", text=text, columns=[name], value=share)
 
 
-def _rising_rul(changes: dict[str, pd.DataFrame], rul: str | None) -> dict[str, Figure]:
-    """The share of steps at which remaining useful life rises within a life."""
-    known = {key: table[rul].dropna() for key, table in changes.items() if rul in table}
-    return {key: (each > 1e-9).mean() if len(each) else None for key, each in known.items()}
+def _rising_rul(changes: dict[str, pd.DataFrame], rul: str | None) -> Iterator[Finding]:
+    """Steps at which remaining useful life rises within a life."""
+    steps = {key: table[rul].dropna() for key, table in changes.items() if rul in table}
+    share = {key: float((each > 1e-9).mean()) if len(each) else 0.0 for key, each in steps.items()}
+    if not share:
+        return
+    excess = share["synthetic"] - max(share["train"], share["holdout"])
+    level = THRESHOLDS["rising_rul"].level(excess)
+    if level in AGAINST:
+        text = (
+            f"Remaining useful life rises at {percent(share['synthetic'])} of the steps within a "
+            "life, which is impossible. Do not train sequence models on these lives."
+        )
+        yield Finding(level=level, kind="rising_rul", text=text, value=excess)
 
 
-def _curves(sides: Sides, relations: list[Relation]) -> list[Curve]:
-    """The columns that tell remaining useful life best, over remaining useful life."""
+def relations(sides: Sides) -> list[Relation]:
+    """Return the pairs of numbers, those that are farthest from the real rows first."""
+    names = [name for name in sides.columns("number") if sides.train[name].nunique() > 1]
+    ours, real, held = (
+        table[names].rank().corr().fillna(0.0).to_numpy() for table in sides.tables.values()
+    )
+    nearer = np.minimum(np.abs(ours - real), np.abs(ours - held))
+    gap = np.maximum(0.0, nearer - np.abs(real - held))
+    pairs = sorted(combinations(range(len(names)), 2), key=lambda pair: -gap[pair])
+    return [
+        Relation((names[p[0]], names[p[1]]), *(float(each[p]) for each in (real, held, ours, gap)))
+        for p in pairs
+    ]
+
+
+def wear(pairs: list[Relation], rul: str | None) -> Iterator[Finding]:
+    """Find the columns that show wear in real lives, and how many run the other way here."""
+    shown = [
+        pair
+        for pair in pairs
+        if rul in pair.columns
+        and min(abs(pair.real), abs(pair.holdout)) >= limits.STRONG
+        and pair.real * pair.holdout > 0
+    ]
+    broken = [pair for pair in shown if pair.broken]
+    names = [pair.other(rul) for pair in broken if pair.real * pair.synthetic < 0]
+    if names:
+        text = (
+            f"{rul} runs backwards against {listed(names)} ({len(names)} of {len(shown)} columns "
+            "that show wear): what announces a failure in real lives announces its absence here. "
+            f"Do not predict {rul} from these rows."
+        )
+        share = len(names) / len(shown)
+        yield Finding(level="bad", kind="wear", text=text, columns=names, value=share)
+    elif shown and not broken:
+        every = len(shown)
+        text = f"{every} of {every} columns that show wear do so here as in real lives."
+        yield Finding(level="good", kind="wear", text=text)
+
+
+def broken_relations(pairs: list[Relation]) -> Iterator[Finding]:
+    """Find the broken pairs, named by the column that most of them share."""
+    broken = [pair for pair in pairs if pair.broken]
+    for _ in range(MAX_FINDINGS):
+        if not broken:
+            return
+        shared: dict[str, list[Relation]] = defaultdict(list)
+        for pair in broken:
+            for name in pair.columns:
+                shared[name].append(pair)
+        name, some = max(shared.items(), key=lambda item: len(item[1]))
+        worst, others = max(some, key=lambda pair: pair.gap), [pair.other(name) for pair in some]
+        if abs(worst.synthetic) > abs(worst.real):
+            what = f"has a relation with {listed(others)} that real rows do not have"
+        else:
+            what = f"has lost its relation with {listed(others)}"
+        text = (
+            f"{name} {what}: its rank correlation with {worst.other(name)} is "
+            f"{worst.synthetic:.2f}, in real rows {worst.real:.2f}. Do not learn from these "
+            "columns together."
+        )
+        level, columns = THRESHOLDS["relation"].level(worst.gap), [name, *others]
+        yield Finding(level=level, kind="relation", text=text, columns=columns, value=worst.gap)
+        broken = [pair for pair in broken if pair not in some]
+
+
+def curves(sides: Sides, pairs: list[Relation]) -> list[Curve]:
+    """Return the columns that tell remaining useful life best, over remaining useful life."""
     rul = sides.roles.rul
     if rul not in sides.kinds:
         return []
-    known = sorted((r for r in relations if rul in r.columns), key=lambda r: -abs(r.real or 0.0))
-    names = [relation.other(rul) for relation in known[:CURVES]]
-    edges = np.quantile(sides.real[rul].dropna(), np.linspace(0, 1, CURVE_POINTS + 1))
-    edges = np.unique(edges)
+    telling = sorted((pair for pair in pairs if rul in pair.columns), key=lambda p: -abs(p.real))
+    edges = np.unique(np.quantile(sides.real[rul].dropna(), np.linspace(0, 1, CURVE_POINTS + 1)))
     if len(edges) < 3:
         return []
     centres = list((edges[1:] + edges[:-1]) / 2)
@@ -227,7 +263,7 @@ def _curves(sides: Sides, relations: list[Relation]) -> list[Curve]:
             real=_band(sides.real, rul, name, edges),
             synthetic=_band(sides.synthetic, rul, name, edges),
         )
-        for name in names
+        for name in (pair.other(rul) for pair in telling[:CURVES])
     ]
 
 

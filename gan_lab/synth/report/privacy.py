@@ -6,6 +6,7 @@ difference is memory. That two rows lie close together says nothing by itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ import pandas as pd
 
 from gan_lab.schema import Message
 from gan_lab.synth.report.compared_tables import Array, Figure, Points, Sides, Units, some
+from gan_lab.synth.report.finding import Finding, listed, percent
+from gan_lab.synth.report.thresholds import AGAINST, THRESHOLDS
 from gan_lab.synth.report.windows import compared_sensors, life_summary, window_width, windows
 
 MAX_QUERIES = 1_000  # synthetic points whose neighbours are looked for
@@ -172,4 +175,78 @@ def _memory(view: View, rng: np.random.Generator) -> Memory | None:
         share=share(share_held),
         low=share(share_held + DEVIATIONS * error),
         high=share(share_held - DEVIATIONS * error),
+    )
+
+
+def remembered(privacy: Privacy, few: bool) -> Iterator[Finding]:
+    """Find what the model remembers; `few`: of so few lives that memory is not told from chance."""
+    alarms = [*_copies(privacy), *_sure_memory(privacy)]
+    yield from alarms
+    copies, real = privacy.copies or 0.0, privacy.copies_real or 0.0
+    if copies > real and not any(each.kind == "copies" for each in alarms):
+        yield Finding(level="note", kind="privacy", text=_of_copies(copies, real), value=copies)
+    elif few and not alarms:
+        text = (
+            "Whether the model remembers lives cannot be told with so few of them. "
+            f"{percent(copies)} of the rows are copies of training rows."
+        )
+        yield Finding(level="note", kind="privacy", text=text)
+    elif not alarms:
+        text = (
+            f"No sign of memory: {percent(copies)} of the rows are copies of training rows, of "
+            f"held-out rows {percent(real)}; {_listed(privacy.memory)} are nearer to training than "
+            "to held-out ones (50 %: no memory)."
+        )
+        yield Finding(level="good", kind="privacy", text=text)
+
+
+def _of_copies(copies: float, real: float) -> str:
+    return (
+        f"{percent(copies)} of the rows are training rows to the last digit, of held-out rows "
+        f"{percent(real)} are. Drop these copies before you share the table."
+    )
+
+
+def _copies(privacy: Privacy) -> Iterator[Finding]:
+    copies, real = privacy.copies or 0.0, privacy.copies_real or 0.0
+    near, near_real = privacy.near_copies or 0.0, privacy.near_copies_real or 0.0
+    near_text = (
+        f"The model memorises: {percent(near)} of the rows lie as close to a training row as only "
+        f"{percent(near_real)} of held-out rows do. Do not share them; train on more lives or "
+        "fewer epochs."
+    )
+    for kind, excess, text in (
+        ("copies", copies - real, _of_copies(copies, real)),
+        ("near_copies", near - near_real, near_text),
+    ):
+        level = THRESHOLDS[kind].level(excess)
+        if level in AGAINST:
+            yield Finding(level=level, kind=kind, text=text, value=excess)
+
+
+def _sure_memory(privacy: Privacy) -> Iterator[Finding]:
+    """Memory is what is sure of it; what may be chance is said, and held against nobody."""
+    threshold = THRESHOLDS["memory"]
+    sure = {v: m for v, m in privacy.memory.items() if threshold.level(m.low) in AGAINST}
+    unsure = {v: m for v, m in privacy.memory.items() if (m.share or 0.0) >= threshold.bad}
+    if sure:
+        low = max(memory.low or 0.0 for memory in sure.values())
+        text = (
+            f"The model memorises: {_listed(sure)} are nearer to training than to held-out ones "
+            "(50 %: no memory). Do not share these rows; train on more lives or fewer epochs."
+        )
+        yield Finding(level=threshold.level(low), kind="memory", text=text, value=low)
+    elif unsure:
+        text = (
+            f"Whether the model memorises cannot be told with so few lives: {_listed(unsure)} are "
+            "nearer to training than to held-out ones (50 %: no memory). Hold out more lives "
+            "before you share these rows."
+        )
+        yield Finding(level="note", kind="privacy", text=text)
+
+
+def _listed(memory: dict[str, Memory]) -> str:
+    return listed(
+        f"{percent(each.share)} of the {view} ({percent(each.low)} to {percent(each.high)})"
+        for view, each in memory.items()
     )

@@ -62,11 +62,6 @@ _TABLE = (
         "by a tenth or two between real samples; at 0.6 most failures go unnoticed.",
     ),
     (
-        "acf", 0.1, 0.3,
-        "Mean error of the autocorrelation (0 to 1) beyond that of training lives: at 0.3 a smooth "
-        "course has become noise, or noise a smooth course.",
-    ),
-    (
         "copies", 0.001, 0.01,
         "Share of rows equal to a training row in seven digits of every column, beyond the share "
         "of held-out rows that are. Drawing anew does not hit so many digits.",

@@ -7,27 +7,16 @@ from typing import Literal
 
 from gan_lab.schema import Message
 from gan_lab.synth.report.compared_tables import Sides
-from gan_lab.synth.report.fidelity import ColumnFit, Fidelity
-from gan_lab.synth.report.findings import (
-    of_detection,
-    of_lives,
-    of_physics,
-    of_privacy,
-    of_relations,
-    of_shapes,
-    of_task,
-    of_wear,
-)  # fmt: skip
-from gan_lab.synth.report.physics import Physics
-from gan_lab.synth.report.privacy import Privacy
-from gan_lab.synth.report.sentences import HEADLINES, Finding, count, finding
-from gan_lab.synth.report.thresholds import AGAINST, LEVELS, MIN_HELD_LIVES, MIN_LIVES
-from gan_lab.synth.report.utility import Task
-from gan_lab.synth.report.windows import LifeFigures
+from gan_lab.synth.report.finding import Finding, count
+from gan_lab.synth.report.thresholds import AGAINST, LEVELS
 
+HEADLINES = {
+    "good": "No fault found: you can use these rows.",
+    "care": "Use these rows with care.",
+    "bad": "Do not use these rows as they are.",
+}
 UNLIKE = (  # kinds of findings that conditions bring about
-    "shape", "relation", "detection", "window_detection", "missing_level", "utility", "windows",
-    "acf",
+    "shape", "relation", "row_detection", "window_detection", "missing_level", "utility", "windows",
 )  # fmt: skip
 MEMORY = ("copies", "near_copies", "memory")  # kinds of findings
 
@@ -43,41 +32,25 @@ class Verdict(Message):
     findings: list[Finding]
 
 
-def judge(
-    fidelity: Fidelity,
-    utility: list[Task],
-    lives: LifeFigures | None,
-    privacy: Privacy,
-    physics: Physics,
-    detection: float | None,
-    sides: Sides,
-    conditions: str = "",
-) -> Verdict:
-    """Turn the figures of a report into sentences; `conditions` are those of the rows, in words."""
+def judge(found: list[Finding], sides: Sides, conditions: str = "") -> Verdict:
+    """Sum up what was found; `conditions` are those that the rows were drawn under, in words."""
     few = list(_few_lives(sides))
-    found = [
-        *of_physics(physics),
-        *of_wear(physics.relations, sides.roles.rul),
-        *(each for task in utility for each in of_task(task)),
-        *(of_lives(lives) if lives else ()),
-        *([finding("care", "no_lives")] if sides.loose else ()),
-        *of_privacy(privacy, bool(few)),
-        *of_shapes(fidelity.columns),
-        *of_relations(physics.relations),
-        *of_detection(detection, "detection", "rows"),
-    ]
+    if sides.loose:
+        text = (
+            "These rows form no lives: do not train sequence models on them. A sequential model "
+            "draws lives."
+        )
+        found = [*found, Finding(level="care", kind="no_lives", text=text)]
     if conditions:
         found = [_excused(each) for each in found]
-    if few:
-        found = [_untested(each) for each in found]
-    else:
-        found.extend(_columns(fidelity.columns, found))
+    found = [_untested(each) for each in found] if few else [*found, *_columns(sides, found)]
     found.sort(key=lambda each: LEVELS.index(each.level))
     against = [each for each in found if each.level in AGAINST]
     memory = next((each for each in against if each.kind in MEMORY), None)
     reasons = [*few, *(each for each in against if each in (against[0], memory))]
     if conditions:
-        found.append(finding("note", "conditions", conditions=conditions))
+        text = f"Conditions of these rows: {conditions}. What differs by them is no fault."
+        found.append(Finding(level="note", kind="conditions", text=text))
         reasons.append(found[-1])
     level = against[0].level if against else "care" if few else "good"
     return Verdict(
@@ -89,11 +62,15 @@ def judge(
 
 def _few_lives(sides: Sides) -> Iterator[Finding]:
     """Say where a report rests on so few lives that nothing can be called good."""
-    life = sides.roles.life
-    if life is not None:
-        held, seen = sides.holdout[life].nunique(), sides.train[life].nunique()
-        if min(held, seen) < MIN_HELD_LIVES or held + seen < MIN_LIVES:
-            yield finding("care", "few_lives", value=held, seen=count(seen), held=held)
+    if sides.lives is not None and sides.few:
+        seen, held = sides.lives
+        text = (
+            f"Of the {count(seen + held)}, the model learned from {seen} and the report holds out "
+            f"{held}: too few to tell a fault from how one life differs from the next, or memory "
+            "from chance, so nothing is called good. Import more lives (it takes ten, three of "
+            "them held out), or raise the holdout."
+        )
+        yield Finding(level="care", kind="few_lives", text=text, value=held)
 
 
 def _excused(each: Finding) -> Finding:
@@ -107,9 +84,12 @@ def _untested(each: Finding) -> Finding:
     return each.model_copy(update={"level": "note"}) if each.level == "good" else each
 
 
-def _columns(columns: list[ColumnFit], found: list[Finding]) -> Iterator[Finding]:
+def _columns(sides: Sides, found: list[Finding]) -> Iterator[Finding]:
     """What may be relied on: columns with nothing against them."""
     accused = {name for each in found if each.level in AGAINST for name in each.columns}
-    fine = [column.name for column in columns if column.name not in accused]
+    fine = [name for name in sides.kinds if name not in accused]
     if fine:
-        yield finding("good", "columns", fine, count=len(fine), all=len(columns))
+        text = (
+            f"{len(fine)} of {len(sides.kinds)} columns are good: nothing was found against them."
+        )
+        yield Finding(level="good", kind="columns", text=text, columns=fine)

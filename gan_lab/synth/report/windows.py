@@ -6,6 +6,7 @@ so that the report and the benchmark measure with the same yardstick.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,11 @@ import pandas as pd
 
 from gan_lab.schema import Message, Roles
 from gan_lab.synth.report.compared_tables import Array, Figure, Points, Sides, Units, some
-from gan_lab.synth.report.detection import two_sample_test
+from gan_lab.synth.report.detection import told_apart, two_sample_test
+from gan_lab.synth.report.finding import Finding
+from gan_lab.synth.report.thresholds import PREDICTABLE, THRESHOLDS
+from gan_lab.synth.report.utility import ADVICE, WORSE_THAN_MEAN
 
-LAGS = (1, 5, 20)
 WIDTH_ROWS = 30
 MAX_WINDOWS = 10_000
 MAX_LEARNED = 3_000  # windows that trees learn from; twice as many move R2 by about 0.01
@@ -27,14 +30,12 @@ MIN_LIVES = 4  # fewer cannot be halved
 class LifeFigures(Message):
     """What a model that looks at windows of rows would see.
 
-    Each for `synthetic` and `real` (training) lives; `c2st`, the AUC of a classifier between
+    `r2` for `synthetic` and `real` (training) lives; `c2st`, the AUC of a classifier between
     synthetic and held-out windows, is None where there are too few lives.
     """
 
     width: int
     r2: dict[str, Figure]
-    acf: dict[str, list[Figure]]
-    lags: list[int]
     c2st: Figure
 
 
@@ -72,11 +73,24 @@ def life_figures(sides: Sides) -> LifeFigures | None:
     enough = all(len(np.unique(view.life)) >= MIN_LIVES for view in every)
     return LifeFigures(
         width=width,
-        lags=list(LAGS),
-        acf={name: acf_error(sides.holdout, t, roles, columns) for name, t in tables.items()},
         r2={n: window_r2(view, held, sides.seed) for n, view in views.items() if can_predict},
         c2st=window_c2st(held, views["synthetic"], sides.seed) if enough else None,
     )
+
+
+def lessons(lives: LifeFigures) -> Iterator[Finding]:
+    """Find what a model sees that looks at windows of rows."""
+    real, ours = lives.r2.get("real"), lives.r2.get("synthetic")
+    if real is not None and ours is not None and real >= PREDICTABLE:
+        level = THRESHOLDS["r2_loss"].level(real - ours)
+        advice = (WORSE_THAN_MEAN if ours < 0 else "") + ADVICE[level]
+        text = (
+            f"A model of remaining useful life that sees {lives.width} rows at a time reaches R2 "
+            f"{ours:.2f} on held-out lives when trained on these lives, {real:.2f} on real ones."
+            f"{advice}"
+        )
+        yield Finding(level=level, kind="windows", text=text, value=real - ours)
+    yield from told_apart(lives.c2st, "windows")
 
 
 def compared_sensors(sides: Sides) -> list[str]:
@@ -170,31 +184,6 @@ def window_c2st(real: Windows, other: Windows, seed: int = 0, most: int = MAX_CO
     sides = [(each.features, each.life) for each in (real, other)]
     area = two_sample_test(sides[0], sides[1], seed, most=most)
     return 0.5 if area is None else area
-
-
-def autocorrelation(table: pd.DataFrame, roles: Roles, columns: list[str]) -> Array:
-    """Return the correlation of each column with itself so many rows before, (lags, columns).
-
-    Over all lives at once, around the column's mean, so that what differs between lives counts too.
-    """
-    values, life, _ = ordered(table, roles, columns)
-    values = values - values.mean(axis=0)
-    variance = np.maximum((values**2).mean(axis=0), 1e-300)
-    found = np.full((len(LAGS), len(columns)), np.nan)
-    for row, lag in enumerate(LAGS):
-        same = life[lag:] == life[:-lag] if len(life) > lag else np.zeros(0, dtype=bool)
-        if same.any():
-            found[row] = (values[lag:][same] * values[:-lag][same]).mean(axis=0) / variance
-    return found
-
-
-def acf_error(
-    real: pd.DataFrame, synthetic: pd.DataFrame, roles: Roles, columns: list[str]
-) -> list[float]:
-    """Return the mean absolute difference of the two tables' autocorrelations for each lag."""
-    found = [autocorrelation(table, roles, columns) for table in (real, synthetic)]
-    gap = np.abs(found[0] - found[1])
-    return [float(np.nanmean(line)) if np.isfinite(line).any() else 0.0 for line in gap]
 
 
 def life_summary(table: pd.DataFrame, roles: Roles, columns: list[str]) -> Windows:

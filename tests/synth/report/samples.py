@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 
 from gan_lab.schema import Roles
-from gan_lab.synth.report.compared_tables import compare
-from gan_lab.synth.report.fidelity import fidelity
-from gan_lab.synth.report.physics import physics
-from gan_lab.synth.report.privacy import privacy
+from gan_lab.synth.report import fidelity, physics, privacy
+from gan_lab.synth.report.compared_tables import Sides, compare
+from gan_lab.synth.report.finding import Finding
 from gan_lab.synth.report.verdict import Verdict, judge
 from gan_lab.workspace.profiles import Profile
 
@@ -50,8 +49,20 @@ def verdict(
 ) -> Verdict:
     """The verdict on all that needs no training of models: quick enough to be asked often."""
     sides = compare(*tables, roles, profile, seed=0)
-    memory = privacy(sides, tables[0], tables[1])
-    return judge(fidelity(sides), [], None, memory, physics(sides), None, sides, conditions)
+    memory = privacy.privacy(sides, tables[0], tables[1])
+    found = [*of_columns(sides), *privacy.remembered(memory, sides.few)]
+    return judge(found, sides, conditions)
+
+
+def of_columns(sides: Sides) -> list[Finding]:
+    """What is found of columns, one by one and in pairs."""
+    pairs = physics.relations(sides)
+    return [
+        *physics.physics(sides),
+        *physics.wear(pairs, sides.roles.rul),
+        *fidelity.shapes(fidelity.fidelity(sides).columns),
+        *physics.broken_relations(pairs),
+    ]
 
 
 def accused(found: Verdict) -> dict[str, set[str]]:

@@ -6,42 +6,43 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gan_lab.synth.report.compared_tables import compare
-from gan_lab.synth.report.physics import Physics, physics
-from gan_lab.workspace.profiles import Imported, Profile, Sensor
-from tests.synth.report.samples import WEARING, Parts, three, verdict
+from gan_lab.synth.report.compared_tables import Sides, compare
+from gan_lab.synth.report.finding import Finding
+from gan_lab.synth.report.physics import curves, physics, relations
+from gan_lab.workspace.profiles import Profile, Sensor
+from tests.synth.report.samples import WEARING, Parts, three
 
 
-def figures(tables: Parts, profile: Profile | None = None) -> Physics:
-    return physics(compare(*tables, WEARING, profile, 0))
+def sides_of(tables: Parts) -> Sides:
+    return compare(*tables, WEARING, None, 0)
+
+
+def found_in(tables: Parts, profile: Profile | None = None) -> dict[str, Finding]:
+    return {each.kind: each for each in physics(compare(*tables, WEARING, profile, 0))}
 
 
 def test_a_second_real_sample_is_like_real_rows() -> None:
-    found = figures(three())
-    assert not found.missing_levels and not any(found.rising_rul.values())
-    assert all(abs((tail.synthetic or 0) - (tail.real or 0)) < 0.05 for tail in found.tails)
-    assert max(relation.gap for relation in found.relations) < 0.25
-    assert {curve.column for curve in found.curves} >= {"heat", "vibration", "pressure"}
-    assert [len(curve.rul) for curve in found.curves] == [16] * len(found.curves)
+    sides = sides_of(three())
+    assert not list(physics(sides))
+    pairs = relations(sides)
+    assert max(pair.gap for pair in pairs) < 0.25
+    drawn = curves(sides, pairs)
+    assert {curve.column for curve in drawn} >= {"heat", "vibration", "pressure"}
+    assert [len(curve.rul) for curve in drawn] == [16] * len(drawn)
 
 
 def test_a_category_that_never_comes_is_found() -> None:
     drawn, train, holdout = three()
     lost = drawn.assign(state=drawn["state"].replace("worn", "running"))
-    (missing,) = figures((lost, train, holdout)).missing_levels
-    assert (missing.column, missing.level) == ("state", "worn") and (missing.chance or 0) < 1e-9
-    found = verdict((lost, train, holdout))
-    (finding,) = [f for f in found.findings if f.kind == "missing_level"]
+    finding = found_in((lost, train, holdout))["missing_level"]
     assert finding.level == "bad" and "state is never 'worn', as 15 % of the real" in finding.text
 
 
 def test_a_rul_that_rises_is_found() -> None:
     drawn, train, holdout = three()
     rising = drawn.assign(rul=drawn["rul"] + 3 * (drawn.index % 2))
-    found = figures((rising, train, holdout))
-    assert found.rising_rul["synthetic"] == pytest.approx(0.5, abs=0.02)
-    kinds = {each.kind: each for each in verdict((rising, train, holdout)).findings}
-    assert kinds["rising_rul"].level == "bad"
+    finding = found_in((rising, train, holdout))["rising_rul"]
+    assert finding.level == "bad" and finding.value == pytest.approx(0.5, abs=0.02)
 
 
 def test_how_far_a_counter_gets_is_no_range() -> None:
@@ -49,32 +50,33 @@ def test_how_far_a_counter_gets_is_no_range() -> None:
     for table in tables:
         table["starts"] = table["age"]
     drawn = tables[0].assign(starts=2 * tables[0]["starts"], heat=tables[0]["heat"] + 99)
-    ranges = {each.column: each for each in figures((drawn, *tables[1:])).ranges}
-    assert set(ranges) == {"heat", "vibration", "pressure", "hum"}
-    assert ranges["heat"].synthetic == 1.0 and ranges["heat"].of.startswith("what real rows span")
+    finding = found_in((drawn, *tables[1:]))["outside"]
+    assert finding.columns == ["heat"] and finding.value == 1.0
 
 
-@pytest.mark.parametrize("imported", [True, False])
-def test_the_range_of_an_imported_table_is_not_called_a_measuring_range(imported: bool) -> None:
+def test_a_tail_that_is_too_heavy_is_found() -> None:
+    drawn, train, holdout = three()
+    heavy = drawn["heat"].where(drawn.index % 5 > 0, train["heat"].quantile(0.99))
+    finding = found_in((drawn.assign(heat=heavy), train, holdout))["upper_tail"]
+    assert "heat: the upper tail is too heavy" in finding.text
+
+
+def test_rows_outside_the_range_of_the_profile_are_found() -> None:
     drawn, train, holdout = three()
     both = pd.concat([train, holdout])
     sensors = {
         name: Sensor(minimum=both[name].min(), typical=0, maximum=both[name].max())
         for name in ("heat", "vibration")
     }
-    origin = Imported(files=["t.csv"], rows=len(both), columns=list(both)) if imported else None
-    profile = Profile(machine_id="press", sensors=sensors, imported=origin)
+    profile = Profile(machine_id="press", sensors=sensors)
     outside = np.where(drawn.index % 4 > 0, drawn["heat"].clip(-3, 6), both["heat"].max() + 1)
-    found = verdict((drawn.assign(heat=outside), train, holdout), WEARING, profile)
-    (finding,) = [each for each in found.findings if each.kind == "outside"]
-    span = "the range of the imported table" if imported else "its measuring range"
-    assert f"heat: 25 % of the rows lie outside {span} (" in finding.text
+    finding = found_in((drawn.assign(heat=outside), train, holdout), profile)["outside"]
+    assert f"heat: 25 % of the rows lie outside {both['heat'].min():.6g} to " in finding.text
 
 
-def test_every_pair_that_is_off_is_listed_and_those_with_the_rul() -> None:
+def test_the_pair_that_is_farthest_off_comes_first() -> None:
     drawn, train, holdout = three()
     mixed = drawn.assign(heat=np.random.default_rng(0).permutation(drawn["heat"]))
-    found = figures((mixed, train, holdout)).relations
+    found = relations(sides_of((mixed, train, holdout)))
     assert set(found[0].columns) == {"heat", "pressure"} and found[0].gap > 0.5
     assert found == sorted(found, key=lambda each: -each.gap)
-    assert sum("rul" in each.columns for each in found) == 4

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from gan_lab.schema import Roles
+from gan_lab.synth.report import utility, windows
 from gan_lab.synth.report.compared_tables import compare
-from gan_lab.synth.report.fidelity import fidelity
-from gan_lab.synth.report.physics import physics
-from gan_lab.synth.report.privacy import Memory, Privacy
-from gan_lab.synth.report.sentences import SENTENCES, listed, percent
+from gan_lab.synth.report.detection import told_apart
+from gan_lab.synth.report.finding import amount, listed, percent
+from gan_lab.synth.report.privacy import Memory, Privacy, remembered
 from gan_lab.synth.report.utility import Task
 from gan_lab.synth.report.verdict import judge
 from gan_lab.synth.report.windows import LifeFigures
@@ -104,13 +104,14 @@ def test_what_is_good_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("seen", "held", "few"),
-    [(1, 1, "1 life"), (6, 2, "6 lives"), (4, 4, "4 lives"), (12, 3, ""), (5, 5, "")],
+    [(1, 1, "2 lives"), (6, 2, "8 lives"), (4, 4, "8 lives"), (12, 3, ""), (5, 5, "")],
 )
 def test_on_few_lives_nothing_is_called_good(seen: int, held: int, few: str) -> None:
     found = verdict(three(lives=(10, seen, held)))
     assert (found.findings[0].kind == "few_lives") == bool(few)
     if few:
-        assert f"learned from {few} and the report holds out {held}:" in found.headline
+        said = f"Of the {few}, the model learned from {seen} and the report holds out {held}:"
+        assert said in found.headline
         assert found.level != "good" and not [f for f in found.findings if f.level == "good"]
         assert not any("No sign of memory" in f.text for f in found.findings)
 
@@ -165,28 +166,18 @@ def memory(share: float, low: float, high: float) -> dict[str, Memory]:
 def test_memory_is_held_against_rows_where_it_is_sure(
     change: dict[str, object], level: str, words: str
 ) -> None:
-    tables = three()
-    sides = compare(*tables, WEARING, None, 0)
-    found = judge(
-        fidelity(sides), [], None, QUIET.model_copy(update=change), physics(sides),
-        None, sides,
-    )  # fmt: skip
+    sides = compare(*three(), WEARING, None, 0)
+    found = judge(list(remembered(QUIET.model_copy(update=change), sides.few)), sides)
     (said,) = [each for each in found.findings if each.kind in ("privacy", "memory")]
     assert said.level == level and words in said.text
 
 
 def test_figures_of_use_come_with_their_unit_and_with_advice() -> None:
-    tables = three()
-    sides = compare(*tables, WEARING, None, 0)
     scores = {"real": {"r2": 0.57, "mae": 9.0}, "synthetic": {"r2": -14.25, "mae": 5017.4}}
     task = Task(target="rul", kind="rul", number=True, left_out=[], base=None, scores=scores)
-    lives = LifeFigures(
-        width=30, lags=[1], c2st=0.97,
-        r2={"real": 0.9, "synthetic": 0.7},
-        acf={"real": [0.02], "synthetic": [0.5]},
-    )  # fmt: skip
-    found = judge(fidelity(sides), [task], lives, QUIET, physics(sides), 0.95, sides)
-    said = {each.kind: (each.level, each.text) for each in found.findings}
+    lives = LifeFigures(width=30, c2st=0.97, r2={"real": 0.9, "synthetic": 0.7})
+    found = [*utility.lessons(task), *windows.lessons(lives), *told_apart(0.95, "rows")]
+    said = {each.kind: (each.level, each.text) for each in found}
     assert said["utility"] == (
         "bad",
         "A model of rul trained on these rows reaches R2 -14.25 (mean error 5,017 in the unit of "
@@ -195,16 +186,16 @@ def test_figures_of_use_come_with_their_unit_and_with_advice() -> None:
         "rows.",
     )
     assert said["windows"][0] == "care" and "prefer real rows" in said["windows"][1]
-    assert (
-        said["acf"][0] == "bad" and "off by 0.50 on average, between real lives" in said["acf"][1]
-    )
-    assert said["detection"][0] == said["window_detection"][0] == "care"
-    assert "Detection AUC 0.95 (0.5 is blind)" in said["detection"][1]
+    assert said["row_detection"][0] == said["window_detection"][0] == "care"
+    assert "Detection AUC 0.95 (0.5 is blind)" in said["row_detection"][1]
 
 
-def test_sentences_are_whole() -> None:
-    assert all(text.endswith((".", "{advice}")) for text in SENTENCES.values())
+def test_names_shares_and_figures_are_put_into_words() -> None:
     assert listed([]) == "" and listed("a") == "a" and listed("abcdef") == "a, b, c and 3 more"
     assert [percent(x) for x in (None, 0, 0.00033, 0.0123, 0.5)] == [
         "0 %", "0 %", "0.033 %", "1.2 %", "50 %"
+    ]  # fmt: skip
+    figures = (43_627.4, 5017.4, 150.26, 9.0, 0.0123456, 1e7)
+    assert [amount(x) for x in figures] == [
+        "43,630", "5,017", "150.3", "9", "0.01235", "10,000,000"
     ]  # fmt: skip

@@ -6,11 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.lives import shuffled_lives
+from bench.lives import acf_error, autocorrelation, shuffled_lives
 from gan_lab.schema import Roles
 from gan_lab.synth.report.windows import (
-    acf_error,
-    autocorrelation,
     sensors,
     window_c2st,
     window_r2,
