@@ -71,9 +71,6 @@ class Settings(BaseSettings):
     notify: str = Field(
         "", description="Apprise URLs, separated by spaces: told when a long task or fleet ends"
     )
-    upload_limit_mb: int = Field(
-        1024, ge=1, description="The largest table that can be sent over REST (MB)"
-    )
     fleet_kernels: int | None = Field(
         None, ge=1, description="Notebooks a fleet runs at once; by default workers + 1"
     )

@@ -10,7 +10,6 @@ from jupyter_server.extension.application import ExtensionApp
 from gan_lab.server import panel
 from gan_lab.server.handler import ApiHandler
 from gan_lab.server.routes import ROUTES
-from gan_lab.server.shared import Shared
 from gan_lab.server.socket import TaskSocket
 
 SOCKET = r"/ws/gan/training/([^/]+)"
@@ -22,10 +21,6 @@ class GanLabExtension(ExtensionApp):
     name = "gan_lab"
     extension_url = "/api/gan/openapi.json"
 
-    def initialize_settings(self) -> None:
-        """Put what the handlers share where they find it."""
-        self.settings["gan_lab_shared"] = Shared()
-
     def initialize_handlers(self) -> None:
         """Append our routes; the server puts its base_url before them."""
         for path in dict.fromkeys(route.path for route in ROUTES):
@@ -36,10 +31,4 @@ class GanLabExtension(ExtensionApp):
         self.handlers.append((r"/(?:api|ws)/gan(?:/.*)?", ApiHandler, {"routes": {}}))
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
-        shared: Shared = self.settings["gan_lab_shared"]
-        shared.cluster.submit(shared.warm)
         await panel.show()
-
-    async def stop_extension(self) -> None:
-        """Let go of the threads."""
-        self.settings["gan_lab_shared"].close()

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
-import tempfile
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from pydantic import BaseModel, ValidationError
 from tornado import web
-from tornado.http1connection import HTTP1Connection
 
 from gan_lab.errors import BadParameter, GanLabError, TooLarge, validation_problems
 from gan_lab.server.messages import Accepted
 from gan_lab.server.openapi import Route
 from gan_lab.server.routes import Request
-from gan_lab.server.shared import Shared
-from gan_lab.settings import load_settings
 from gan_lab.workspace.profiles import Profile
 
 NOT_OURS = {"token", "_xsrf", "no_track_activity"}  # parameters of Jupyter itself
-MAX_BODY_MB: dict[Any, float] = {Profile: 0.1}  # of others 1; of a table, the setting
+MAX_BODY_BYTES = 1_000_000  # of a table as much as the Jupyter server takes
 # A page made from somebody's data may not act as the person who reads it.
 SANDBOX = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -45,7 +39,6 @@ def _method() -> Callable[..., Awaitable[None]]:
     @web.authenticated
     @authorized
     async def guarded(self: ApiHandler, name: str = "") -> None:
-        self.reached = True
         try:
             await self.perform(name)
         except GanLabError as error:
@@ -54,82 +47,32 @@ def _method() -> Callable[..., Awaitable[None]]:
     return cast("Callable[..., Awaitable[None]]", guarded)
 
 
-@web.stream_request_body
 class ApiHandler(APIHandler):
     """One path of the API, its routes by their HTTP method; a path without any is not found."""
 
     auth_resource = "gan_lab"
     get, post, delete = _method(), _method(), _method()
-    reached = False
-    received = 0
-    folder: tempfile.TemporaryDirectory[str] | None = None
 
     def initialize(self, routes: dict[str, Route]) -> None:
         """Take the routes of the path."""
         self.routes = routes
-        self.route = routes.get(str(self.request.method).lower())
-
-    @property
-    def shared(self) -> Shared:
-        """The threads, the events and the tasks of this server."""
-        return cast("Shared", self.settings["gan_lab_shared"])
-
-    # ---- the body, looked at while it comes
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Let in who may come in; refuse what announces itself as too large."""
+        """Let in who may come in, to a path and a method that there is."""
         await super().prepare()
         if self.current_user is None:
-            raise web.HTTPError(403)  # here too: nobody unknown may send a body
+            raise web.HTTPError(403)  # also where there is nothing
         if not self.routes:
             raise web.HTTPError(404, "There is nothing here: see /api/gan/openapi.json.")
-        if self.route is None and self.request.method != "OPTIONS":
+        if str(self.request.method).lower() not in (*self.routes, "options"):
             raise web.HTTPError(405)
-        expected = self.route.body if self.route else None
-        self.limit = int(1e6 * MAX_BODY_MB.get(expected, 1))
-        self.body: BinaryIO = io.BytesIO()
-        if expected is bytes:
-            self.limit = load_settings().upload_limit_mb * 1_000_000
-            cast("HTTP1Connection", self.request.connection).set_max_body_size(self.limit + 1)
-        announced = self.request.headers.get("Content-Length", "0")
-        if announced.isdigit() and int(announced) > self.limit:
-            raise Refused(self._too_large())
-        if expected is bytes:
-            self.folder = tempfile.TemporaryDirectory(prefix="gan-lab-upload-")
-            self.body = (Path(self.folder.name) / "upload").open("wb")
-
-    def data_received(self, chunk: bytes) -> None:
-        """Take a piece of the body; nothing beyond its limit is kept."""
-        self.received += len(chunk)
-        if self.received <= self.limit:
-            self.body.write(chunk)
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"The body is larger than {self.limit / 1e6:g} MB, the most taken here.")
-
-    def on_finish(self) -> None:
-        """Remove what was uploaded: what is kept of it lies in the workspace."""
-        if self.folder is not None:
-            self.body.close()
-            self.folder.cleanup()
-        super().on_finish()
-
-    def on_connection_close(self) -> None:
-        """Remove what came of an upload that broke off."""
-        self.on_finish()
-        super().on_connection_close()
-
-    # ---- the answer
 
     async def perform(self, name: str) -> None:
         """Read the request, call the library in a thread, and answer."""
-        route = cast("Route", self.route)
-        if self.received > self.limit:
-            raise self._too_large()
+        route = self.routes[str(self.request.method).lower()]
         query = self._read_query(route.query) if route.query else {}
         request = Request(self.base_url, name, query, self._read_body(route.body))
-        pool = self.shared.cluster if route.waits else self.shared.records
-        answer = await asyncio.get_running_loop().run_in_executor(pool, route.call, request)
+        answer = await asyncio.to_thread(route.call, request)
         self.set_status(route.status)
         if route.answer is str:
             self.set_header("Content-Security-Policy", SANDBOX)
@@ -147,16 +90,16 @@ class ApiHandler(APIHandler):
             raise BadParameter(f"The URL's parameters cannot be used: {wrong}.") from None
 
     def _read_body(self, expected: Any) -> Any:
-        """Return the fields that were given, a table's path, or a profile as it came (YAML)."""
+        """Return the fields that were given, or a table or a profile (YAML) as it came."""
+        data = self.request.body
         if expected is bytes:
-            self.body.close()
-            return Path(self.body.name)
-        data = cast("io.BytesIO", self.body).getvalue()
+            return data
+        if len(data) > MAX_BODY_BYTES:
+            raise TooLarge(f"The body is larger than {MAX_BODY_BYTES / 1e6:g} MB.")
         if expected in (None, Profile):
             return data
         try:
-            given = json.loads(data.strip() or b"{}", parse_float=_number)
-            text = json.dumps(given, allow_nan=False)
+            text = json.dumps(json.loads(data.strip() or b"{}"), allow_nan=False)
             return expected.model_validate_json(text, strict=True).model_dump(exclude_unset=True)
         except ValidationError as error:
             wrong = "; ".join(validation_problems(error))
@@ -182,15 +125,7 @@ class ApiHandler(APIHandler):
             allowed = [name.upper() for name in (*self.routes, "options")]
             self.set_header("Allow", ", ".join(allowed))
             answer["message"] = f"{self.request.method} is not possible here: use {allowed[0]}."
-        if not self.reached:
-            self.set_header("Connection", "close")  # refused before the body was read
         self.finish(json.dumps(answer))
-
-
-def _number(text: str) -> float:
-    """Read 300.0 as the integer it is in JSON."""
-    value = float(text)
-    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def _plain(value: Any) -> Any:

@@ -31,9 +31,9 @@ TABLES = ("text/csv", "application/vnd.apache.parquet")
 class Route:
     """One method of one path: what it is answered by, and with what.
 
-    `call` takes a `Request` and runs in a thread: one of those that may wait for the cluster where
-    `waits`. `answer` is a type; `str` is a page of HTML. `body` is a model, whose fields arrive as
-    JSON; `bytes` is a table. `query`: the model of the URL's parameters.
+    `call` takes a `Request` and runs in a thread. `answer` is a type; `str` is a page of HTML.
+    `body` is a model, whose fields arrive as JSON; `bytes` is a table. `query`: the model of the
+    URL's parameters.
     """
 
     method: str
@@ -44,15 +44,13 @@ class Route:
     status: int = 200
     body: Any = None
     query: type[BaseModel] | None = None
-    waits: bool = False
 
     @property
     def refusals(self) -> list[int]:
         """The statuses with which it may be refused."""
-        found = [403, 422]
+        found = [403, 422, 503]
         found += [404] if "{" in self.path else []
-        found += [409, 413] if self.body else []
-        return [*found, 503] if self.waits else found
+        return [*found, 409, 413] if self.body else found
 
 
 def document(routes: Sequence[Route], base_url: str) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jupyter_server.utils import url_path_join
@@ -60,23 +62,27 @@ def get_machine(request: Request) -> dict[str, Any]:
 
 
 def import_table(request: Request) -> Any:
-    """Import the table as `gan-lab import` does, named by what its first bytes say it is."""
-    path = _named(request.body, check_machine_id(request.name))
-    return catalogue.import_machine(request.name, path, **request.query)
+    """Import the table as `gan-lab import` does."""
+    with _as_file(request.body, check_machine_id(request.name)) as path:
+        return catalogue.import_machine(request.name, path, **request.query)
 
 
 def prognose(request: Request) -> list[dict[str, Any]]:
     """Return how long running units will last, one object a unit, from their rows so far."""
-    answer = prognosis.prognose(request.name, _named(request.body, "running"))
+    with _as_file(request.body, "running") as path:
+        answer = prognosis.prognose(request.name, path)
     table = answer.to_frame().reset_index(names="unit")
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
-def _named(path: Path, stem: str) -> Path:
-    """Rename a table that was sent by what its first bytes say it is."""
-    with path.open("rb") as file:
-        kind = "parquet" if file.read(4) == b"PAR1" else "csv"
-    return path.rename(path.with_name(f"{stem}.{kind}"))
+@contextmanager
+def _as_file(table: bytes, stem: str) -> Iterator[Path]:
+    """Yield a file with a table that was sent, named by what its first bytes say it is."""
+    kind = "parquet" if table.startswith(b"PAR1") else "csv"
+    with TemporaryDirectory(prefix="gan-lab-upload-") as folder:
+        path = Path(folder) / f"{stem}.{kind}"
+        path.write_bytes(table)
+        yield path
 
 
 def get_report(request: Request) -> str:
@@ -163,7 +169,7 @@ ROUTES = [
     ),
     Route("get", f"{MACHINE}/report", "The newest report, as a page.", get_report, str),
     *(
-        Route("post", f"{MACHINE}/{kind}", summary, start(kind), Accepted, 202, body, waits=True)
+        Route("post", f"{MACHINE}/{kind}", summary, start(kind), Accepted, 202, body)
         for kind, summary, body in (
             ("seed", "Simulate a machine's seed table.", SeedConfig),
             ("train", "Train a TVAE on a machine's seed table.", TrainConfig),
@@ -182,7 +188,5 @@ ROUTES = [
         list_tasks, list[TaskStatus], query=TaskFilter,
     ),
     Route("get", TASK, "Where a task stands.", get_task, TaskStatus),
-    Route(
-        "delete", TASK, "Cancel a task and what follows it.", cancel_task, TaskStatus, waits=True
-    ),
+    Route("delete", TASK, "Cancel a task and what follows it.", cancel_task, TaskStatus),
 ]  # fmt: skip

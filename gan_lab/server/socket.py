@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing
 from typing import Any
 
 from jupyter_core.utils import ensure_async
@@ -19,11 +18,12 @@ from tornado import web, websocket
 
 from gan_lab.errors import BadParameter, GanLabError, UnknownTask
 from gan_lab.schema import Event, State
-from gan_lab.wire.broadcast import TooSlow
+from gan_lab.wire.follow import EventsToTheEnd
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import open_run
 
 PING_S = 20.0
+LOOK_S = 0.5  # how late an event may be sent
 SLOW_S = 10.0  # a message that the client's side does not take for so long
 MAX_MESSAGE_BYTES = 4096  # bytes; clients have nothing to say
 ENDED, NO_TASK, BAD_FROM, TOO_SLOW, TRY_AGAIN = 1000, 4404, 4422, 4408, 1011
@@ -80,7 +80,7 @@ class TaskSocket(JupyterHandler, websocket.WebSocketHandler):
             self._end(NO_TASK, str(error))
         except BadParameter as error:
             self._end(BAD_FROM, str(error))
-        except (TooSlow, TimeoutError):
+        except TimeoutError:
             self._end(TOO_SLOW, f"Too slow: come back with ?from={self._sent}")
         except GanLabError as error:
             self._end(TRY_AGAIN, str(error))
@@ -92,12 +92,14 @@ class TaskSocket(JupyterHandler, websocket.WebSocketHandler):
         status = await asyncio.to_thread(run.status)
         about = {"task_id": run.task_id, "machine_id": run.spec.machine_id}
         await self._send("connected", about | {"status": status.status, "from": after})
-        state = None
-        events = self.settings["gan_lab_shared"].broadcast.follow(run, after)
-        async with aclosing(events):
-            async for event in events:
+        state, events = None, EventsToTheEnd(run, after)
+        while True:
+            for event in await asyncio.to_thread(events.look):
                 await self._send("progress", event)
                 self._sent, state = event.seq, event.status
+            if events.ended:
+                break
+            await asyncio.sleep(LOOK_S)
         if not isinstance(state, State) or not state.final:
             state = (await asyncio.to_thread(run.status)).state
         reason = f"Task {state.status}"

@@ -1,6 +1,6 @@
 """What goes through Redis: events announced, followed and broadcast.
 
 The run folder is the record, so this room may be late or silent without a loss. It hands out
-`Announcer`, `follow` and `Broadcast`. It imports `workspace` and the words of the house, never the
+`Announcer` and `follow`. It imports `workspace` and the words of the house, never the
 mathematics, the cluster or what shows.
 """

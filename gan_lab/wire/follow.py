@@ -73,6 +73,31 @@ class Doorbell:
         self._pubsub = self._client = None
 
 
+class EventsToTheEnd:
+    """A task's events behind `after`, look by look; `ended` once there will be no more."""
+
+    def __init__(self, run: RunFolder, after: int = 0) -> None:
+        self.run, self.ended = run, False
+        self._reader, self._final = run.event_reader(after), False
+
+    def look(self) -> list[Event]:
+        """Return what has come since the last look, the whole past at the first one."""
+        # The last word follows the record, by whoever holds the lease; a kill in between loses it.
+        self._final, final_before = self.run.final and not self.run.lease.held, self._final
+        events = self._reader.read()
+        for number, event in enumerate(events):
+            if event.final and not self._goes_on(event):
+                self.ended = True
+                return events[: number + 1]
+        self.ended = final_before
+        return events
+
+    def _goes_on(self, event: Event) -> bool:
+        """Whether a task was tried again after this last word, or is about to be."""
+        last = self.run.last_event()
+        return not self.run.final or (last is not None and last.seq > event.seq)
+
+
 def follow(
     run: RunFolder,
     settings: Settings | None = None,
@@ -84,22 +109,10 @@ def follow(
     Only events with a `seq` greater than `after`. Ends behind the last word of the task, when the
     task has ended without one, or soon after `stop` is set.
     """
-    reader, ended = run.event_reader(after), False
+    events = EventsToTheEnd(run, after)
     with Doorbell(run, settings) as doorbell:
         while stop is None or not stop.is_set():
-            # The last word follows the record, by whoever holds the lease; a kill in between
-            # loses it.
-            ended, ended_before = run.final and not run.lease.held, ended
-            for event in reader.read():
-                yield event
-                if event.final and not _goes_on(run, event):
-                    return
-            if ended_before:
+            yield from events.look()
+            if events.ended:
                 return
             doorbell.wait(stop)
-
-
-def _goes_on(run: RunFolder, event: Event) -> bool:
-    """Whether a task was tried again after this last word, or is about to be."""
-    last = run.last_event()
-    return not run.final or (last is not None and last.seq > event.seq)
