@@ -3,7 +3,7 @@
 `python -m bench.monitor [--quick]`. A scheduler of its own process serves the page. First over
 10,000 runs that have ended: how long an answer takes for one who looks each second, as the page
 does. Then with 500 tasks that wait: how much of a core the scheduler takes without our page, with
-it when nobody looks, with the page open and Prometheus asking every 15 s, and once they are gone.
+it when nobody looks, and with the page open.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import httpx
 import numpy as np
 import psutil
 
-from gan_lab.cluster.monitor.run_index import READ_WITHIN_S
 from gan_lab.cluster.services.valkey import ValkeyChild
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import run_paths, runs_folder
@@ -72,23 +71,18 @@ def measure(label: str, home: Path, tasks: int, seconds: int) -> None:
     """Look at one history for so long, after as long without a look."""
     with served(home, "--plain") as (_, process):
         plain = busy(process, seconds)
-    with served(home) as (url, process):
-        with httpx.Client(base_url=url, timeout=30) as page:
-            alone = busy(process, seconds)
-            began = time.perf_counter()
-            while not page.get("/lab/tasks.json").json()["complete"]:
-                time.sleep(0.05)
-            show(f"{label}: seconds until all {tasks} runs are known", time.perf_counter() - began)
-            before, took = cpu_s(process), look(page, seconds)
-            watched = (cpu_s(process) - before) / seconds
-        time.sleep(READ_WITHIN_S)
-        after = busy(process, seconds)
+    with served(home) as (url, process), httpx.Client(base_url=url, timeout=30) as page:
+        alone = busy(process, seconds)
+        began = time.perf_counter()
+        page.get("/lab/tasks.json").raise_for_status()
+        show(f"{label}: seconds until all {tasks} runs are known", time.perf_counter() - began)
+        before, took = cpu_s(process), look(page, seconds)
+        watched = (cpu_s(process) - before) / seconds
     p50, p95 = np.percentile(took, [50, 95])
     show(f"{label}: answer in ms, median and 95th percentile", [1e3 * p50, 1e3 * p95])
     show(f"{label}: the scheduler's CPU in % of a core, without our page", 100 * plain)
     show(f"{label}: with it, nobody looks", 100 * alone)
-    show(f"{label}: what the page and Prometheus add", 100 * (watched - alone))
-    show(f"{label}: {READ_WITHIN_S:.0f} s after the last look", 100 * after)
+    show(f"{label}: what the page adds", 100 * (watched - alone))
 
 
 @contextmanager
@@ -103,15 +97,13 @@ def served(home: Path, *options: str) -> Iterator[tuple[str, psutil.Process]]:
 
 
 def look(page: httpx.Client, seconds: int) -> list[float]:
-    """Ask as the page does, each second, and as Prometheus does; return the seconds it took."""
+    """Ask as the page does, each second; return the seconds it took."""
     took, began = [], time.perf_counter()
     for number in range(seconds):
         time.sleep(max(0.0, began + number - time.perf_counter()))
         asked = time.perf_counter()
         page.get("/lab/tasks.json").raise_for_status()
         took.append(time.perf_counter() - asked)
-        if number % 15 == 0:
-            page.get("/metrics").raise_for_status()
     return took
 
 

@@ -1,4 +1,4 @@
-"""What the scheduler shows of the tasks: a page, and metrics for Prometheus."""
+"""What the scheduler shows of the tasks: a page."""
 
 from gan_lab.cluster.monitor.page import dask_setup
 

@@ -1,11 +1,11 @@
-"""A page of our own on the Dask dashboard, and our figures beside Dask's at `/metrics`."""
+"""A page of our own on the Dask dashboard."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import secrets
-import threading
+from collections import Counter
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from distributed.http.scheduler.info import IndividualPlots
 from distributed.http.utils import RequestHandler
-from prometheus_client import REGISTRY
 
-from gan_lab.cluster.monitor.metrics import LabCollector
-from gan_lab.cluster.monitor.run_index import QueueState, RunIndex, RunTable
-from gan_lab.cluster.task_names import lost_message
+from gan_lab.cluster.monitor.run_index import QueueState, Row, RunIndex
 from gan_lab.errors import GanLabError
 from gan_lab.loss_curve import loss_curve_svg
 from gan_lab.settings import load_settings
@@ -45,26 +42,21 @@ def navigation(scheduler: Any) -> list[str]:
     return template_variables(scheduler)["pages"]
 
 
-def select(table: RunTable, state: str = "", machine: str = "", fleet: str = "") -> dict[str, Any]:
+def select(rows: list[Row], state: str = "", machine: str = "", fleet: str = "") -> dict[str, Any]:
     """Return the rows that fit the filters, running first, newest first, and counts of all."""
     fitting = [
         row
-        for row in table.rows
+        for row in rows
         if (not state or row["state"] == state)
         and machine.casefold() in row["machine_id"].casefold()
         and (not fleet or row["fleet_id"] == fleet)
     ]
+    counts = Counter(row["state"] for row in rows)
     return {
-        "complete": table.complete,
-        "states": {name: table.states[name] for name in STATUS_NAMES},
-        "fleets": table.fleets,
+        "states": {name: counts[name] for name in STATUS_NAMES},
+        "fleets": sorted({row["fleet_id"] for row in rows if row["fleet_id"]}, reverse=True),
         "fitting": len(fitting),
-        "rows": [
-            row | {"message": lost_message(row["task_id"])}
-            if row["state"] == "lost" and row["status"] != "unknown"  # else it is damaged
-            else row
-            for row in fitting[:MAX_ROWS]
-        ],
+        "rows": fitting[:MAX_ROWS],
     }
 
 
@@ -104,11 +96,11 @@ class PageHandler(_Handler):
 class TasksHandler(_Handler):
     """Rows and counts as JSON."""
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Write the tasks that fit `state`, `machine` (a part of its id) and `fleet`."""
         names = ("state", "machine", "fleet")
         filters = {name: self.get_query_argument(name, "") for name in names}
-        self.answer(select(self.index.look(), **filters))
+        self.answer(select(await asyncio.to_thread(self.index.rows), **filters))
 
 
 class LossesHandler(_Handler):
@@ -160,9 +152,8 @@ def _put_into_our_page(plots: dict[str, Any]) -> None:
 
 
 def dask_setup(scheduler: Scheduler) -> None:
-    """Add the page, its navigation entry and the metrics to a scheduler."""
+    """Add the page and its navigation entry to a scheduler."""
     index = RunIndex(load_settings(), lambda key: queue_state(scheduler, key))
-    threading.Thread(target=index.keep_fresh, name="run-index", daemon=True).start()
     common = {"extra": index, "dask_server": scheduler}
     routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = [
         ("/lab", PageHandler, common),
@@ -180,7 +171,3 @@ def dask_setup(scheduler: Scheduler) -> None:
     names = navigation(scheduler)
     if "lab" not in names:
         names.insert(0, "lab")
-    for known in list(REGISTRY._collector_to_names):
-        if isinstance(known, LabCollector):
-            REGISTRY.unregister(known)
-    REGISTRY.register(LabCollector(index))
