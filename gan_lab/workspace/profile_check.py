@@ -85,7 +85,7 @@ def _formula_problems(profile: Profile) -> Iterator[str]:
         try:
             needs[name] = formula_names(sensor.formula) if sensor.formula else set()
         except ValueError as error:
-            yield f"sensors.{name}.formula: {error}; use + - * / ** and names."
+            yield f"sensors.{name}.formula: {error}."
             continue
         if unknown := sorted(needs[name] - known):
             yield (

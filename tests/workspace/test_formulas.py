@@ -16,25 +16,24 @@ def test_formulas_are_arithmetic_and_nothing_else() -> None:
     assert evaluate("a / b", {"a": np.zeros(1), "b": np.zeros(1)}).tolist() == [0]
     assert formula_names("sqrt(3) * U_V * I_A") == {"U_V", "I_A"}
     for formula in ("__import__('os')", "a.b", "a[0]", "a if b else c", "'x'", "a +", "lambda: 1"):
-        with pytest.raises(ValueError, match="arithmetic|not a formula|calls"):
+        with pytest.raises(ValueError, match="arithmetic|not a formula"):
             formula_names(formula)
 
 
 @pytest.mark.parametrize(
     ("formula", "says"),
     [
-        ("9**9**9", "power"),
-        ("a ** b", "power"),
-        ("a ** 99", "power"),
-        ("max(a, b, c)", "max takes 2"),
-        ("min(a)", "min takes 2"),
-        ("sqrt(a, out=b)", "sqrt takes 1"),
-        ("sqrt", "sqrt without its arguments"),
+        ("9**9**9", "no value"),
+        ("max(a, b, c)", "min and max of two"),
+        ("min(a)", "min and max of two"),
+        ("sqrt(a, out=b)", "no arithmetic"),
+        ("sqrt", "no arithmetic"),
+        ("True + a", "no arithmetic"),
         ("1 / 0", "no value"),
         ("a / (2 - 2)", "no value"),
+        ("9" * 400, "too large"),
         ("(" * 400 + "a" + ")" * 99, "not a formula"),
         ("a + " * 300 + "a", "1,201 characters"),
-        ("10 ** 10 ** -1", "power"),
     ],
 )
 def test_what_would_hang_or_fail_later_is_refused_at_once(formula: str, says: str) -> None:
