@@ -34,9 +34,8 @@ from gan_lab.cluster.work import (
 )
 from gan_lab.errors import TaskCancelled, TaskFailed, UnknownTask
 from gan_lab.notify import tell_task_ended
-from gan_lab.schema import Stage, State
+from gan_lab.schema import State
 from gan_lab.settings import Settings
-from gan_lab.wire.announce import STATES, Announcer
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import open_run
 
@@ -46,7 +45,6 @@ Body = Callable[[Work], dict[str, Any]]
 
 LONGER = 4  # each pause before another attempt is so many times the last one
 LONGEST_PAUSE_S = 60.0
-LAST_STAGE: dict[State, Stage] = {state: stage for stage, state in STATES.items()}
 
 TRANSIENT = {
     errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EMFILE, errno.ENFILE,
@@ -65,15 +63,13 @@ def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body
     settings = settings.model_copy(update={"home": home_of_worker(settings.home)})
     os.environ["GAN_LAB_HOME"] = str(settings.home)
     try:
-        run, token, worked = open_run(task_id, settings.home), uuid.uuid4().hex, False
+        run, token = open_run(task_id, settings.home), uuid.uuid4().hex
         # Again, where somebody else took it over: whoever waits for this one waits for its end.
         while (attempt := _take_over(run, settings, token)) is not None:
-            start, worked = time.monotonic(), True
+            start = time.monotonic()
             _hold_and_work(Work(run, settings, token, attempt), waits_for, body)
             if run.final:
                 tell_task_ended(run.status(), time.monotonic() - start, settings)
-        if not worked:
-            _say_the_end(run, settings, token)
         return outcome(run)
     except WorkerLeaves:
         raise Reschedule from None
@@ -90,50 +86,16 @@ def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body
 
 def _take_over(run: RunFolder, settings: Settings, token: str) -> int | None:
     """Take the lease, waiting for a holder that may be dead; None if the task is done meanwhile."""
-    patience, full_s = threading.Event(), settings.retry_pause_s
+    patience = threading.Event()
     while not run.final:
-        try:
-            attempt = run.lease.take(token, settings.lease_s)
-            if attempt is not None and not run.final:
-                return attempt
-            run.lease.drop(token)
-        except OSError as error:
-            if error.errno not in TRANSIENT:
-                raise
-            log.warning("Task %s waits: %s", run.task_id, sentence(error))
-            patience.wait(full_s)
-            full_s = min(LONGER * full_s, LONGEST_PAUSE_S)
-        else:
-            patience.wait(min(1.0, settings.lease_s / 10))
+        attempt = run.lease.take(token, settings.lease_s)
+        if attempt is not None and not run.final:
+            return attempt
+        run.lease.drop(token)
+        patience.wait(min(1.0, settings.lease_s / 10))
         if leaves(this_worker()):
             raise WorkerLeaves
     return None
-
-
-def _say_the_end(run: RunFolder, settings: Settings, token: str) -> None:
-    """Say the end that a worker had recorded, if it was killed before it could say so itself."""
-    patience = threading.Event()
-    while not _told(run) and run.lease.take(token, settings.lease_s) is None:
-        patience.wait(min(1.0, settings.lease_s / 10))
-    try:
-        if _told(run):
-            return
-        run.mend_logs()
-        last = run.last_event()
-        status = run.status()
-        announcer = Announcer(run, settings, last.attempt if last else 1, worker_address())
-        facts = reached(run)
-        if status.state is State.SUCCESS:
-            facts["current"] = facts["total"]
-        announcer.say(LAST_STAGE[status.state], message=status.message, **facts)
-        announcer.close()
-    finally:
-        run.lease.drop(token)
-
-
-def _told(run: RunFolder) -> bool:
-    last = run.last_event()
-    return last is not None and last.final
 
 
 def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None:
@@ -167,7 +129,6 @@ def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None
         keeper.finish()
         work.announcer.close()
         if not work.lost.is_set():
-            work.run.release_reserve()
             work.run.lease.drop(work.token)
 
 
@@ -177,7 +138,6 @@ def _work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None:
     result = _try(work, body)
     work.check(done=True)
     work.look_at_memory()
-    work.run.release_reserve()  # a disk that is full by now still takes the result
     work.run.record_environment(peak_memory_mb=round(work.peak_b / 1e6))
     with work.announcer.lock:  # nobody says another last word between the two
         work.hold()
@@ -235,7 +195,6 @@ def _try(work: Work, body: Body) -> dict[str, Any]:
         try:
             if why is not None:
                 _begin_again(work, why)
-            work.run.reserve()
             return body(work)
         except OSError as error:
             passes = error.errno in TRANSIENT or isinstance(error, ConnectionError)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
-RESERVE_BYTES = 65_536
 JUST_MADE_S = 15.0  # a task so young may still be on its way to the cluster
 RESUMED = "RESUMED"  # in a log: a task that had ended or was lost was handed over again
 
@@ -44,7 +43,6 @@ LOSSES = "losses.csv"
 RESULT = "result.json"
 ERROR = "error.json"
 ENVIRONMENT = "environment.json"
-RESERVE = "reserve"
 LOG = "log.jsonl"
 CANCEL = "cancel"
 CANCELLED = "cancelled"
@@ -317,14 +315,6 @@ class RunFolder:
         facts = {**self.environment(), **facts}
         write_beside(self.path / ENVIRONMENT, json.dumps(facts, indent=2))
 
-    def reserve(self) -> None:
-        """Keep a little room, so that the reason of a full disk can still be written down."""
-        write_beside(self.path / RESERVE, bytes(RESERVE_BYTES), durable=False)
-
-    def release_reserve(self) -> None:
-        """Give that room back."""
-        (self.path / RESERVE).unlink(missing_ok=True)
-
     def append_log(self, **fields: Any) -> None:
         """Add one line of JSON to the task's log: when, which task, and these fields."""
         spec = self.spec
@@ -344,7 +334,6 @@ class RunFolder:
         if not isinstance(error, GanLabError):
             message = f"{type(error).__name__}: {message}"
         reason = getattr(error, "reason", "error")
-        self.release_reserve()
         kind = type(error).__name__
         record = {"type": kind, "reason": reason, "message": message, "traceback": traceback_text}
         write_beside(self.path / ERROR, json.dumps(record, indent=2))

@@ -40,16 +40,10 @@ def test_a_task_ends_with_its_result_and_its_last_word(run: RunFolder, settings:
     assert [(event.stage, event.current) for event in run.events()] == [
         ("sampling", 5), ("completed", 10),
     ]  # fmt: skip
-    assert run.lease.read() is None and not (run.path / "reserve").exists()
+    assert run.lease.read() is None
     assert run.environment()["peak_memory_mb"] > 10
     assert perform(run.task_id, settings, (), refuse)["state"] == State.SUCCESS  # once is enough
     assert len(run.events()) == 2
-
-
-def test_an_end_that_was_recorded_and_not_said_is_said(run: RunFolder, settings: Settings) -> None:
-    run.finish({"rows": 10})  # by a worker that was killed then
-    assert perform(run.task_id, settings, (), refuse)["state"] == State.SUCCESS
-    assert [event.stage for event in run.events()] == ["completed"]
 
 
 def test_a_link_shares_the_fate_of_the_one_before(

@@ -20,10 +20,10 @@ from gan_lab.cluster.recipe import Body, perform
 from gan_lab.cluster.submit import Run
 from gan_lab.cluster.tasks import train_tvae_task
 from gan_lab.cluster.work import Work
+from gan_lab.errors import TaskFailed
 from gan_lab.schema import SeedConfig, State, TaskSpec, configure
 from gan_lab.settings import Settings, load_settings
 from gan_lab.synth.simulator.simulate import simulate
-from gan_lab.wire.announce import Announcer
 from gan_lab.workspace.files import write_beside
 from gan_lab.workspace.profiles import load_profile
 from gan_lab.workspace.run_folder import RunFolder
@@ -31,7 +31,7 @@ from gan_lab.workspace.runs import create_run
 from gan_lab.workspace.tables import read_parquet, seed_path, write_seed
 from tests.conftest import make_workspace
 
-from .conftest import MACHINE, TRAININGS, Undisturbed, check_undisturbed, until, until_epoch
+from .conftest import MACHINE, TRAININGS, Undisturbed, check_undisturbed, until_epoch
 
 Mount = Callable[[Path, str], None]
 Perform = Callable[[Body], RunFolder]
@@ -151,34 +151,6 @@ def test_a_training_whose_disk_fills_up_goes_on_where_it_was(
     check_undisturbed(run, undisturbed["tabular"])
 
 
-def test_a_task_that_meets_a_full_disk_waits_for_room(small: Path) -> None:
-    spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config={})
-    run, filler = create_run(spec, small), fill(small)
-    with room_after(f"Task {run.task_id} waits", filler):
-        settings = Settings(home=small, retry_pause_s=0.01)
-        end = perform(run.task_id, settings, [], lambda work: {"attempt": work.attempt})
-    assert (end["state"], run.result_data()) == (State.SUCCESS, {"attempt": 1})
-
-
-def test_an_end_that_could_not_be_said_is_said_by_the_next_worker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))  # as the task does, but for this test only
-    (tmp_path / "runs").mkdir()
-    spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config={})
-    run, settings = create_run(spec, tmp_path), Settings(home=tmp_path, lease_s=0.01)
-    run.lease.take("killed", 0.01)
-    Announcer(run, settings).say("writing", 1, 2, "Writing")
-    with (run.path / "events.jsonl").open("a") as file:
-        file.write('{"task_id": "')  # torn by the kill
-    run.finish({"rows": 1})
-    until(lambda: not run.lease.held, "the lease did not end")
-    perform(run.task_id, settings, [], lambda work: {"rows": 2})
-    last = run.last_event()
-    assert last is not None and (last.seq, last.stage, last.progress) == (2, "completed", 100)
-    assert (run.result_data(), run.lease.read()) == ({"rows": 1}, None)
-
-
 def test_a_disk_that_stays_full_fails_the_task_with_path_and_reason(
     small: Path, performed: Perform
 ) -> None:
@@ -201,14 +173,14 @@ def test_a_disk_that_stays_full_fails_the_task_with_path_and_reason(
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_result_fits_on_a_disk_that_is_full_by_now(small: Path, performed: Perform) -> None:
-    def body(_: Work) -> dict[str, Any]:
-        fill(small)
-        return {"samples_generated": 7}
-
-    run = performed(body)
-    assert (run.status().state, run.result_data()) == (State.SUCCESS, {"samples_generated": 7})
-    assert run.events()[-1].stage == "completed"
+def test_a_reason_that_cannot_be_recorded_is_told_to_dask(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config={})
+    run = create_run(spec, small)
+    fill(small)
+    with pytest.raises(TaskFailed, match="No space left on device"):
+        perform(run.task_id, Settings(home=small), [], lambda work: {})
 
 
 def test_a_disk_that_cannot_be_written_fails_the_task_at_once(
