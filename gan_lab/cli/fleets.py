@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from gan_lab.cli.options import given
 from gan_lab.cli.show import EXIT_INTERRUPTED, print_json
-from gan_lab.errors import BadParameter, GanLabError
+from gan_lab.errors import GanLabError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,15 +30,9 @@ if TYPE_CHECKING:
     "-p", "--parameter", "parameters", nargs=2, multiple=True, help="NAME VALUE; repeatable."
 )
 @click.option(
-    "--table",
-    type=click.Path(dir_okay=False),
-    help="CSV: a machine_id column, a column per parameter.",
-)
-@click.option(
     "--notebook", help="Notebook with a parameters cell.  [default: notebooks/machine.ipynb]"
 )
 @click.option("--at-once", type=int, help="Notebooks at the same time.  [default: workers + 1]")
-@click.option("--time-limit-s", type=float, help="How long one notebook may take (s).")
 @click.option(
     "--resume", "resumed", metavar="FLEET", help="Run again what did not end well ('last')."
 )
@@ -51,12 +45,10 @@ def fleet(machines: tuple[str, ...], detach: bool, as_json: bool, **options: Any
     """
     import gan_lab as lab
 
-    table, everything, resumed = map(options.pop, ("table", "everything", "resumed"))
-    if table and (machines or everything):
-        raise BadParameter("Name the machines either by a table or by their ids, not both.")
+    everything, resumed = map(options.pop, ("everything", "resumed"))
     if resumed:
         found = lab.resume_fleet(resumed)
-    elif wanted := table or (["*"] if everything else list(machines)):
+    elif wanted := ["*"] if everything else list(machines):
         parameters = {name: _value(text) for name, text in options.pop("parameters")}
         found = lab.run_fleet(wanted, parameters=parameters, **given(options))
     else:
@@ -128,7 +120,7 @@ def _show_until_over(fleet: Fleet, screen: Console) -> list[Row]:
 
 def _line(row: Row) -> str:
     what = row.message if row.state == "running" else f"{row.state} {row.message}"
-    return escape(f"{row.machine_id:<24} {row.stage:<9} {what}".rstrip())
+    return escape(f"{row.machine_id:<24} {what}".rstrip())
 
 
 def find(fleet_id: str) -> Fleet | None:

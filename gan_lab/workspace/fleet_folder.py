@@ -30,7 +30,7 @@ PLAN = "plan.json"
 TABLE = "fleet.csv"
 REPORT_HTML = "fleet-report.html"
 LOG = "fleet.log"
-STOP = "stop"
+CANCEL = "cancel"
 RECORDS = ".records"  # one small file per notebook: where it stands
 LOCK = ".lock"  # held by the fleet's process while it lives
 Outcome = Literal["done", "failed", "cancelled"]
@@ -40,13 +40,14 @@ State = Literal["waiting", "running", "interrupted", "done", "failed", "cancelle
 class FleetPlan(Message):
     """What was asked for: the first file of a fleet's folder, never changed afterwards."""
 
+    model_config = ConfigDict(extra="ignore")  # fields of earlier versions
+
     format: int = FORMAT
     fleet_id: str
     created: str = Field(default_factory=utc_now)
     notebook: str
     machines: dict[str, dict[str, Any]] = Field(description="Parameters of each machine's notebook")
     at_once: int | None = None
-    time_limit_s: float | None = None
 
 
 class NotebookRecord(Message):
@@ -111,8 +112,7 @@ class FleetFolder:
         record.ended = utc_now()
         began, ended = map(datetime.fromisoformat, (record.started, record.ended))
         record.seconds, record.error = (ended - began).total_seconds(), error
-        cancelled = self.stop_requested == "cancel"
-        record.outcome = "done" if error is None else "cancelled" if cancelled else "failed"
+        record.outcome = "done" if error is None else "cancelled" if self.cancelling else "failed"
         self.write_record(machine_id, record)
         return record
 
@@ -133,20 +133,20 @@ class FleetFolder:
         alive = self.alive
         return {machine: self.state(self.record(machine), alive) for machine in self.plan.machines}
 
-    # ---- stopping
+    # ---- cancelling
 
     @property
-    def stop_requested(self) -> str | None:
-        """What somebody asked of a running fleet: `stop` (start no more), `cancel`, or None."""
-        return read_text(self.path / STOP)
+    def cancelling(self) -> bool:
+        """Whether somebody has asked a running fleet to end."""
+        return (self.path / CANCEL).exists()
 
-    def request_stop(self, word: Literal["stop", "cancel"]) -> None:
+    def request_cancel(self) -> None:
         """Raise the flag that the fleet's process reads."""
-        write_beside(self.path / STOP, word)
+        write_beside(self.path / CANCEL, "")
 
-    def clear_stop(self) -> None:
+    def clear_cancel(self) -> None:
         """Take the flag back."""
-        (self.path / STOP).unlink(missing_ok=True)
+        (self.path / CANCEL).unlink(missing_ok=True)
 
     # ---- whose it is
 

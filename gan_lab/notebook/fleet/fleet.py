@@ -1,9 +1,8 @@
-"""A fleet as people see it: where its machines stand, shown, followed and stopped."""
+"""A fleet as people see it: where its machines stand, shown, followed and cancelled."""
 
 from __future__ import annotations
 
 import math
-import re
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,13 +16,7 @@ from gan_lab.notebook.card import Shown, clock, here
 from gan_lab.notebook.widgets import View, watch
 from gan_lab.task_states import BY_NAME, TASK_STATES
 from gan_lab.workspace import fleet_folder
-from gan_lab.workspace.fleet_folder import (
-    FleetFolder,
-    NotebookRecord,
-    State,
-    find_fleet,
-    fleet_runs,
-)
+from gan_lab.workspace.fleet_folder import FleetFolder, State, find_fleet, fleet_runs
 from gan_lab.workspace.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -36,7 +29,7 @@ FIGURES = {
     "report": {name: name for name in ("quality", "utility", "memory")}
     | {"verdict": "level", "finding": "verdict"},
 }
-MAX_NAMED = 4  # machines, and reasons, that a sentence names before it counts the rest
+MAX_NAMED = 4  # machines that a sentence names before it counts the rest
 BAD_ENDS = ("failed", "interrupted", "cancelled")
 
 
@@ -61,20 +54,12 @@ class Row:
 
     machine_id: str
     state: State
-    stage: str = ""
     progress: int = 0
-    epoch: int | None = None
-    loss: float | None = None
     seconds: float = 0.0
     message: str = ""
     notebook: Path | None = None
     figures: dict[str, Any] = field(default_factory=lambda: figures([]))
     runs: list[RunFolder] = field(default_factory=list, compare=False)
-
-    @property
-    def error(self) -> str | None:
-        """Why its notebook did not reach its end, in one line; None where it did or goes on."""
-        return self.message if self.state in BAD_ENDS else None
 
     @property
     def needs(self) -> str | None:
@@ -117,69 +102,50 @@ class Fleet:
 
     def rows(self) -> list[Row]:
         """Return where each machine stands, in the order of the plan."""
-        alive, by_machine = self._folder.alive, self.by_machine()
-        return [self._row(name, alive, by_machine.get(name, [])) for name in self.plan.machines]
+        alive, runs = self._folder.alive, self.runs()
+        return [self._row(name, alive, runs.get(name, [])) for name in self.plan.machines]
 
     def _row(self, machine_id: str, alive: bool, found: list[RunFolder]) -> Row:
         record = self._folder.record(machine_id)
+        known = (machine_id, record.ended if record else None)
+        if known in self._ended:
+            return self._ended[known]
+        row = Row(machine_id, self._folder.state(record, alive), runs=found)
         if record is None:
-            return Row(machine_id, "waiting")
-        known = (machine_id, record.ended)
-        if record.ended is None or known not in self._ended:
-            state = self._folder.state(record, alive)
-            self._ended[known] = self._read_row(machine_id, state, record, found)
-        return self._ended[known]
-
-    def _read_row(
-        self, machine_id: str, state: State, record: NotebookRecord, found: list[RunFolder]
-    ) -> Row:
-        seen = [run.status() for run in found]
-        now = next((one for one in seen if not one.state.final), seen[-1] if seen else None)
-        counted = [one.progress for one in seen if one.status not in ("failure", "revoked")]
-        counted = counted or [100 * max(0, record.cell - 1) // max(1, record.cells)]
-        trained = [one.metadata for one in seen if one.metadata["kind"] == "train"]
-        row = Row(
-            machine_id,
-            state,
-            progress=100 if state == "done" else sum(counted) // len(counted),
-            seconds=record.seconds,
-            message=record.error or "",
-            figures=figures(found),
-            runs=found,
-        )
-        if state == "running":
-            cell = f"cell {record.cell} of {record.cells}" if record.cell else "starting its kernel"
-            row.message, row.stage = cell, ""
-            if now:
-                row.message, row.stage = now.message, now.metadata["kind"]
+            return row
+        row.seconds, row.message, row.figures = record.seconds, record.error or "", figures(found)
+        row.progress = 100 * max(0, record.cell - 1) // max(1, record.cells)
+        if row.state == "running":
+            statuses = [run.status() for run in found]
+            now = next((one for one in statuses if not one.state.final), None)
+            row.message = now.message if now else f"cell {record.cell} of {record.cells}"
+            row.progress = sum(one.progress for one in statuses) // max(1, len(statuses))
             row.seconds = _seconds_since(record.started)
-        elif state == "done" and row.figures["verdict"]:
-            row.message = f"report: {row.figures['verdict']}"
-        elif state == "interrupted":
+        elif row.state == "interrupted":
             row.message = f"cut off in cell {record.cell}"
-        if trained:
-            row.epoch, row.loss = trained[-1]["epoch"], trained[-1]["loss"]
+        elif row.state == "done":
+            row.progress, verdict = 100, row.figures["verdict"]
+            row.message = f"report: {verdict}" if verdict else ""
         if (path := self._folder.notebook(machine_id)).exists():
             row.notebook = path
+        if record.ended:
+            self._ended[known] = row
         return row
 
-    def runs(self, machine_id: str) -> list[RunFolder]:
-        """Return the run folders of one machine's tasks in this fleet, oldest first."""
-        return self.by_machine().get(machine_id, [])
-
-    def by_machine(self) -> dict[str, list[RunFolder]]:
-        """Return the run folders of every machine that has tasks, oldest first."""
+    def runs(self) -> dict[str, list[RunFolder]]:
+        """Return the run folders of every machine that has tasks in this fleet, oldest first."""
         return fleet_runs(self.fleet_id, self._folder.home)
 
     def status(self) -> pd.DataFrame:
         """Return one row per machine: its state, figures and errors, then its parameters."""
         import pandas as pd
 
-        shown = ("machine_id", "state", "progress", "epoch", "seconds")
         table = [
-            {name: getattr(row, name) for name in shown}
+            {"machine_id": row.machine_id, "state": row.state, "progress": row.progress}
+            | {"seconds": row.seconds}
             | row.figures
-            | {"error": row.error, "notebook": row.notebook and str(row.notebook)}
+            | {"error": row.message if row.state in BAD_ENDS else None}
+            | {"notebook": row.notebook and str(row.notebook)}
             | self.plan.machines[row.machine_id]
             for row in self.rows()
         ]
@@ -213,7 +179,7 @@ class Fleet:
         last = max(map(datetime.fromisoformat, ends), default=began)
         return (last - began).total_seconds()
 
-    # ---- following and stopping
+    # ---- following and cancelling
 
     def view(self) -> View:
         """Return a new view of the fleet, as `watch` shows it: one row a machine."""
@@ -222,8 +188,8 @@ class Fleet:
     def _shown(self) -> Shown:
         lines = [
             overview.Line(
-                row.machine_id, row.stage, BY_NAME[row.state], row.progress / 100, row.epoch,
-                row.loss, row.message, {"notebook": here(row.notebook)} if row.notebook else {},
+                row.machine_id, "", BY_NAME[row.state], row.progress / 100, None, None, row.message,
+                {"notebook": here(row.notebook)} if row.notebook else {},
                 time=clock(row.seconds) if row.seconds else "",
             )
             for row in self.rows()
@@ -259,51 +225,35 @@ class Fleet:
             time.sleep(LOOK_S)
         return self
 
-    def stop(self) -> None:
-        """Start no more notebooks; those that run go on to their end."""
-        if self.running:
-            self._folder.request_stop("stop")
-
     def cancel(self) -> None:
         """Cancel the fleet's tasks and end its notebooks; also the tasks of a fleet that died."""
         if self.running:
-            self._folder.request_stop("cancel")
+            self._folder.request_cancel()
         else:
             cancel_tasks(self._folder)
 
 
 def headline(rows: Sequence[Row]) -> str:
-    """Return one sentence that says which machines need attention; equal reasons stand once."""
+    """Return one sentence that says which machines need attention, and why."""
     if at_work := [row for row in rows if row.state == "running"]:
         return f"{len(at_work)} of {len(rows)} machines are at work."
-    need = [row for row in rows if row.needs]
+    need = [f"{row.machine_id} ({row.needs})" for row in rows if row.needs]
     if not need:
         all_done = "The machine is" if len(rows) == 1 else f"All {len(rows)} machines are"
         return f"{all_done} done; none needs attention."
-    alike: dict[str, list[Row]] = {}  # by reason
-    for row in need:
-        reason = re.sub(r"[0-9a-f-]{36}|\d+", "#", str(row.needs).replace(row.machine_id, "*"))
-        alike.setdefault(reason, []).append(row)
-    most = sorted(alike.values(), key=len, reverse=True)
-    named = [f"{_listed(same)} ({same[0].needs})" for same in most[:MAX_NAMED]]
-    if len(most) > MAX_NAMED:
-        named.append(f"and {len(most) - MAX_NAMED} other reasons")
+    named = "; ".join(need[:MAX_NAMED])
+    rest = f"; and {len(need) - MAX_NAMED} more" if len(need) > MAX_NAMED else ""
     verb = "needs" if len(need) == 1 else "need"
-    return f"{len(need)} of {len(rows)} machines {verb} attention: {'; '.join(named)}"
+    return f"{len(need)} of {len(rows)} machines {verb} attention: {named}{rest}"
 
 
-def _listed(rows: Sequence[Row]) -> str:
-    named, rest = [row.machine_id for row in rows[:MAX_NAMED]], len(rows) - MAX_NAMED
-    return ", ".join(named) + (f" and {rest} more" if rest > 0 else "")
-
-
-def cancel_tasks(folder: FleetFolder, machine_id: str | None = None) -> None:
-    """Cancel the tasks of a fleet, or of one of its machines, that have not ended."""
+def cancel_tasks(folder: FleetFolder) -> None:
+    """Cancel the tasks of a fleet that have not ended."""
     from gan_lab.cluster.queue import cancel_run
 
-    for name, found in fleet_runs(folder.fleet_id, folder.home).items():
+    for found in fleet_runs(folder.fleet_id, folder.home).values():
         for run in found:
-            if machine_id in (None, name) and not run.final:
+            if not run.final:
                 cancel_run(run)
 
 

@@ -27,7 +27,7 @@ from gan_lab.workspace.fleet_folder import FleetFolder, NotebookRecord
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.5  # how late a flag or a time limit may be seen
+LOOK_S = 0.5  # how late a flag may be seen
 TERMINATE_S = 8.0  # what a notebook's process has to put its kernel away
 
 
@@ -48,37 +48,32 @@ def main() -> None:
 
 
 def run_notebooks(folder: FleetFolder, at_once: int) -> None:
-    """Execute every notebook that waits, until all have ended or somebody asks to stop."""
+    """Execute every notebook that waits, until all have ended or somebody cancels."""
     import papermill  # noqa: F401  # once for all that are forked
 
-    notebook, limit_s = Path(folder.plan.notebook), folder.plan.time_limit_s or float("inf")
+    notebook = Path(folder.plan.notebook)
     waiting = deque(machine for machine, state in folder.states().items() if state == "waiting")
     log.info("fleet %s: %d notebooks, %d at once", folder.fleet_id, len(waiting), at_once)
     running: dict[str, ForkProcess] = {}
-    deadlines: dict[str, float] = {}  # by which a notebook must have ended (monotonic seconds)
-    cancelled = False
-    while running or (waiting and not folder.stop_requested):
-        while waiting and len(running) < at_once and not folder.stop_requested:
+    deadline = None  # by which notebooks must have ended, once cancelled (monotonic seconds)
+    while running or (waiting and not folder.cancelling):
+        while waiting and len(running) < at_once and not folder.cancelling:
             machine_id = waiting.popleft()
             running[machine_id] = _fork(execute_machine, folder, machine_id, notebook, os.getpid())
-            deadlines[machine_id] = time.monotonic() + limit_s
             log.info("%s: started as process %s", machine_id, running[machine_id].pid)
         wait([process.sentinel for process in running.values()], timeout=LOOK_S)
-        if folder.stop_requested == "cancel" and not cancelled:
-            cancelled = True
-            soon = time.monotonic() + load_settings().cancel_grace_s
-            deadlines = {name: min(soon, deadline) for name, deadline in deadlines.items()}
+        if folder.cancelling and deadline is None:
+            deadline = time.monotonic() + load_settings().cancel_grace_s
             in_child(cancel_tasks, folder)
         for machine_id, process in list(running.items()):
-            overdue = process.is_alive() and time.monotonic() > deadlines[machine_id]
-            if overdue:
+            if deadline is not None and time.monotonic() > deadline and process.is_alive():
                 process.terminate()
                 process.join(TERMINATE_S)
                 process.kill()
                 process.join()
             if not process.is_alive():
-                _put_away(folder, machine_id, running.pop(machine_id), overdue)
-    if folder.stop_requested == "cancel":
+                _put_away(folder, machine_id, running.pop(machine_id))
+    if folder.cancelling:
         in_child(cancel_tasks, folder)  # what a notebook has asked for since
         for machine_id in waiting:
             folder.write_end(machine_id, NotebookRecord(), "It had not begun.")
@@ -99,16 +94,12 @@ def in_child(function: Callable[..., None], *arguments: Any) -> None:
     process.close()
 
 
-def _put_away(folder: FleetFolder, machine_id: str, process: ForkProcess, overdue: bool) -> None:
+def _put_away(folder: FleetFolder, machine_id: str, process: ForkProcess) -> None:
     """Close a notebook's process that has ended, and speak for it where it could not."""
     record = folder.record(machine_id) or NotebookRecord()
     if record.outcome is None:
-        how = f"The notebook's process ended ({process.exitcode})"
-        if folder.stop_requested == "cancel":
-            how = "Cancelled"
-        elif overdue:
-            how = f"The notebook's {folder.plan.time_limit_s:g} s were over"
-            in_child(cancel_tasks, folder, machine_id)  # else what never ends keeps its worker
+        ended = f"The notebook's process ended ({process.exitcode})"
+        how = "Cancelled" if folder.cancelling else ended
         record = folder.write_end(machine_id, record, f"{how} in cell {record.cell}.")
     log.info("%s: %s %s", machine_id, record.outcome, record.error or "")
     process.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from html import escape
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def report_html(fleet: Fleet, start: str | Path = ".") -> str:
     started = f"{fleet.plan.created[:16].replace('T', ' ')} UTC, {clock(fleet.seconds)}"
     about = f"Fleet {fleet.fleet_id}, {Path(fleet.plan.notebook).name}, {started}"
     headline = (
-        f'<div style="font-size:20px;line-height:28px"><b>{shown(fleet.headline())}</b></div>'
+        f'<div style="font-size:20px;line-height:28px"><b>{escape(fleet.headline())}</b></div>'
     )
     summary = f"<p>{escape(f'{about}: {fleet.summary()}')}</p>"
     table = f'<div style="overflow-x:auto">{html_table([_cells(row, start) for row in rows])}</div>'
@@ -49,7 +48,7 @@ def _cells(row: Row, start: str | Path) -> dict[str, str]:
         "time": clock(row.seconds) if row.seconds else "",
         "final loss": number(figures["final_loss"]),
         **{name: number(figures[name]) for name in ("quality", "utility", "memory")},
-        "": f"{shown(words)} {opened}",
+        "": f"{escape(words)} {opened}",
     }
 
 
@@ -62,8 +61,3 @@ def report_page(fleet: Fleet) -> str:
         f"</head><body><a href='{fleet_folder.TABLE}'>{fleet_folder.TABLE}</a>"
         f"{report_html(fleet, fleet.folder)}</body></html>"
     )
-
-
-def shown(text: str) -> str:
-    """Return a text as HTML shows it, without the colours of a terminal."""
-    return escape(re.sub(r"\x1b\[[0-9;]*m", "", text))
