@@ -213,16 +213,6 @@ class SeedConfig(Message):
     )
     seed: Seed = 0
     failure_modes: FailureModes = None
-    late_life: LateLife = None
-    states: States = None
-    censored: float = Field(0, ge=0, lt=1, description="Share of lives that end before failure")
-    missing: float = Field(0, ge=0, lt=1, description="Share of readings lost, in stretches")
-    maintenance_h: float | None = Field(
-        None,
-        gt=0,
-        allow_inf_nan=False,
-        description="Hours between maintenances; each takes back half of the wear since",
-    )
 
 
 LATENT_DIMS = 32

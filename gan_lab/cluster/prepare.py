@@ -97,15 +97,10 @@ def _check_simulation(machine: Machine, config: SeedConfig) -> None:
             f"{machine_id} cannot be simulated: its profile has no states, life and failure modes. "
             f"Train on the table that was imported: `gan-lab train {machine_id}`."
         )
-    for word, shares, known in (
-        ("failure mode", config.failure_modes, profile.failure_modes),
-        ("state", config.states, profile.states),
-    ):
-        for name in shares or {}:
-            if name not in known:
-                raise BadParameter(
-                    f"{machine_id} has no {word} {name!r}. It has {', '.join(known)}."
-                )
+    for name in config.failure_modes or {}:
+        if name not in profile.failure_modes:
+            known = ", ".join(profile.failure_modes)
+            raise BadParameter(f"{machine_id} has no failure mode {name!r}. It has {known}.")
 
 
 def _model_to_draw_from(machine: Machine, config: GenerateConfig, training: TaskSpec | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import gamma, sqrt
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from gan_lab.errors import BadParameter
 from gan_lab.schema import SeedConfig
 from gan_lab.workspace.profiles import Life, Profile
-from gan_lab.workspace.tables import LATE_LIFE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -56,7 +54,6 @@ def plan_lives(
     shares = choose_shares(
         {name: mode.share for name, mode in profile.failure_modes.items()},
         config.failure_modes,
-        "failure mode",
     )
     usual = round(config.rows * interval_h / profile.life.mean_h)
     count = config.lives or max(1, min(4, config.rows // 25), usual)
@@ -88,66 +85,33 @@ def draw_life_hours(life: Life, count: int, rng: np.random.Generator) -> Floats:
     return location + scale * rng.weibull(life.shape, count)
 
 
-def lay_rows(
-    lengths: Ints,
-    interval_h: float,
-    late_life: float | None,
-    censored: Floats,
-    rng: np.random.Generator,
-) -> Rows:
-    """Place the rows in time: evenly, or with this share of each life's rows in its last fifth.
-
-    `censored`: which share of each life lies after the end of its record, 0 where it fails.
-    """
+def lay_rows(lengths: Ints, interval_h: float, rng: np.random.Generator) -> Rows:
+    """Place the rows in time, evenly; lives begin within four years."""
     starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
     life = np.repeat(np.arange(len(lengths)), lengths)
     life_h: Floats = (lengths - 1) * np.float64(interval_h)
     to_end = lengths[life] - 1 - (np.arange(len(life)) - starts[life])
-    if late_life is None:
-        rul_h: Floats = to_end * np.float64(interval_h)
-    else:
-        late = np.round(lengths * late_life).astype(np.int64)[life]
-        early = np.maximum(lengths[life] - late, 1)
-        fraction = np.where(
-            to_end < late,
-            LATE_LIFE * to_end / np.maximum(late, 1),
-            LATE_LIFE + (1 - LATE_LIFE) * (to_end - late + 1) / early,
-        )
-        rul_h = np.where(to_end == 0, 0.0, fraction * life_h[life])
+    rul_h: Floats = to_end * np.float64(interval_h)
     step_s = np.zeros(len(life))
     step_s[1:] = (rul_h[:-1] - rul_h[1:]) * 3600
     step_s[starts] = 0
     began_h = rng.integers(0, START_SPREAD_H, len(lengths))
     seconds = np.round((began_h[life] + life_h[life] - rul_h) * 3600).astype("timedelta64[s]")
     timestamp = (FIRST_START + seconds).astype("datetime64[us]")
-    unseen_h = life_h * censored / (1 - censored)
-    rul_h = rul_h + unseen_h[life]
-    life_h = life_h + unseen_h
     return Rows(life, starts, lengths, rul_h, life_h, step_s, timestamp)
 
 
-def censor(share: float, lives: int, rng: np.random.Generator) -> Floats:
-    """Return the share of each life that lies after the end of its record: 0 where it fails."""
-    unseen = np.zeros(lives)
-    if share:
-        chosen = rng.permutation(lives)[: round(share * lives)]
-        unseen[chosen] = rng.uniform(0.1, 0.7, len(chosen))
-    return unseen
-
-
-def choose_shares(usual: dict[str, float], wanted: dict[str, float] | None, word: str) -> Floats:
-    """Return the shares to use: those wanted, and the rest in the proportion of the profile."""
+def choose_shares(usual: dict[str, float], wanted: dict[str, float] | None) -> Floats:
+    """Return the shares of failure modes: those wanted, the rest in the proportion of the usual."""
     wanted = wanted or {}
     for name in wanted:
         if name not in usual:
-            close = get_close_matches(name, list(usual), n=1, cutoff=0.4)
-            hint = f"Did you mean {close[0]}? " if close else ""
-            raise BadParameter(f"There is no {word} {name!r}. {hint}It has {', '.join(usual)}.")
+            raise BadParameter(f"There is no failure mode {name!r}. It has {', '.join(usual)}.")
     rest = sum(share for name, share in usual.items() if name not in wanted)
     left = 1 - sum(wanted.values())
     if left > 1e-9 and rest == 0:
         raise BadParameter(
-            f"The shares of {word}s {wanted} add up to {1 - left:g} and name all there are: "
+            f"The shares of failure modes {wanted} add up to {1 - left:g} and name all there are: "
             "make it 1."
         )
     return np.array(

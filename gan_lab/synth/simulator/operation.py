@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from gan_lab.schema import SeedConfig
 from gan_lab.synth.simulator.lives import (
     FIRST_START,
     Floats,
     Ints,
     Rows,
     apportion,
-    choose_shares,
     recur,
 )
 from gan_lab.workspace.profiles import Profile
@@ -21,7 +19,7 @@ WORKING_LOAD = 0.25  # of rated; a state that never goes above it is rest, in wh
 
 
 def operate(
-    profile: Profile, config: SeedConfig, rows: Rows, rng: np.random.Generator
+    profile: Profile, rows: Rows, rng: np.random.Generator
 ) -> tuple[Ints, dict[str, Floats]]:
     """Return each row's operating state and what drives the sensors: load, losses, speed, ambient.
 
@@ -30,9 +28,8 @@ def operate(
     hold their shares exactly. A machine fails at work: the last row of a life is under load.
     """
     states = profile.states
-    shares = choose_shares(
-        {name: state.share for name, state in states.items()}, config.states, "operating state"
-    )
+    whole = sum(state.share for state in states.values())
+    shares = np.array([state.share / whole for state in states.values()])
     day = (rows.timestamp - FIRST_START) / np.timedelta64(1, "D")
     weekend = ((day + 3) % 7) >= 5  # 2015-01-01 was a Thursday
     memory = np.exp(-rows.step_s / DEMAND_MEMORY_S)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from graphlib import TopologicalSorter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gan_lab.synth.simulator.lives import Floats, Rows, recur
 from gan_lab.workspace.formulas import evaluate, formula_names
@@ -15,7 +14,6 @@ from gan_lab.workspace.profiles import Profile, Sensor
 Progress = Callable[[float, str], None]
 
 SENSOR_SPREAD = 0.02  # of the value, from life to life
-LOST_ROWS = 3  # readings are lost in stretches of so many
 
 
 def read_sensors(
@@ -115,12 +113,3 @@ def lag(target: Floats, lag_s: float, rows: Rows) -> Floats:
     memory = np.exp(-rows.step_s / lag_s)
     memory[rows.starts] = 0
     return recur((1 - memory) * target, memory, rows)
-
-
-def lose_readings(share: float, rows: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return which readings a sensor loses: this share of them, in stretches."""
-    begins: NDArray[np.bool_] = rng.random(rows) < 1 - (1 - share) ** (1 / LOST_ROWS)
-    lost: NDArray[np.bool_] = begins.copy()
-    for later in range(1, LOST_ROWS):
-        lost[later:] |= begins[:-later]
-    return lost

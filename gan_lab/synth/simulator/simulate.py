@@ -15,14 +15,13 @@ import pandas as pd
 
 from gan_lab.errors import BadProfile
 from gan_lab.schema import SeedConfig
-from gan_lab.synth.simulator.lives import censor, lay_rows, plan_lives
+from gan_lab.synth.simulator.lives import lay_rows, plan_lives
 from gan_lab.synth.simulator.operation import operate
-from gan_lab.synth.simulator.sensors import Progress, lose_readings, read_sensors
-from gan_lab.synth.simulator.wear import grow_damage, maintain
+from gan_lab.synth.simulator.sensors import Progress, read_sensors
+from gan_lab.synth.simulator.wear import grow_damage
 from gan_lab.workspace.profiles import Profile
 
 HOURS = {"s": 1 / 3600, "min": 1 / 60, "h": 1.0, "d": 24.0, "weeks": 168.0}
-NO_FAILURE = "none"
 
 
 def simulate(
@@ -32,35 +31,26 @@ def simulate(
 
     Exactly `config.rows` rows, or `config.lives` lives of natural length; sensors in the units of
     the profile, rul in `profile.rul_unit`, 0 at the end of each life. The rows of a life are one
-    interval of the profile apart; a table too small for whole lives is sampled more coarsely, and
-    with `late_life` the last fifth of each life more densely. The same seed gives the same rows.
-    Shares of failure modes hold for lives and for rows. On request lives are `censored` (their
-    record ends before the failure, at a rul above 0), readings are `missing`, and maintenance takes
-    back some of the wear (with a column `maintenances`, those done so far in the life). Raises
-    `BadParameter` on an unknown mode or state, `BadProfile` where the profile says too little.
+    interval of the profile apart; a table too small for whole lives is sampled more coarsely. The
+    same seed gives the same rows. Shares of failure modes hold for lives and for rows. Raises
+    `BadParameter` on an unknown mode, `BadProfile` where the profile says too little.
     """
     _check_simulated(profile)
     say = on_progress or (lambda fraction, message: None)
     rng = np.random.default_rng([config.seed, zlib.crc32(profile.machine_id.encode())])
     modes, lengths, interval_h = plan_lives(profile, config, rng)
-    censored = censor(config.censored, len(lengths), rng)
-    rows = lay_rows(lengths, interval_h, config.late_life, censored, rng)
+    rows = lay_rows(lengths, interval_h, rng)
     say(0.1, f"{len(lengths)} lives, {len(rows.life)} rows")
-    state, drivers = operate(profile, config, rows, rng)
-    done, worn = maintain(rows, config.maintenance_h)
-    damage = grow_damage(profile, modes, rows, worn, rng)
+    state, drivers = operate(profile, rows, rng)
+    damage = grow_damage(profile, modes, rows, rng)
     readings = dict(read_sensors(profile, rows, drivers, damage, rng, say))
-    for values in readings.values() if config.missing else ():
-        values[lose_readings(config.missing, len(values), rng)] = np.nan
     ends = np.array(list(profile.failure_modes), dtype=object)[modes]
-    ends[censored > 0] = NO_FAILURE
     return pd.DataFrame(
         {
             "life": rows.life + 1,
             "timestamp": rows.timestamp,
             "state": np.array(list(profile.states), dtype=object)[state],
             **readings,
-            **({"maintenances": done} if config.maintenance_h else {}),
             "failure_mode": ends[rows.life],
             "rul": np.round(rows.rul_h / HOURS[profile.rul_unit], 3),
         }

@@ -1,4 +1,4 @@
-"""How a machine ages: damage by the law of the failure mode that ends each life, and its repair."""
+"""How a machine ages: damage by the law of the failure mode that ends each life."""
 
 from __future__ import annotations
 
@@ -7,30 +7,11 @@ import numpy as np
 from gan_lab.synth.simulator.lives import Floats, Ints, Rows
 from gan_lab.workspace.profiles import Profile
 
-RESTORED = 0.5  # of the wear since the last maintenance
 EXPONENT_SPREAD = 0.15  # of its logarithm, from life to life
 
 
-def maintain(rows: Rows, every_h: float | None) -> tuple[Ints, Floats]:
-    """Return how often each row's machine has been maintained, and its age as a share of the end's.
-
-    Imperfect repair: each maintenance takes back a share of the age since the last one (type I of
-    Kijima, J. Appl. Prob. 26, 1989). The life keeps the hours of the profile.
-    """
-    whole_h = rows.life_h[rows.life]
-    passed_h = whole_h - rows.rul_h
-    done = np.zeros(len(whole_h), dtype=np.int64)
-    if every_h:
-        in_life = np.maximum(np.ceil(whole_h / every_h) - 1, 0)  # none at the failure itself
-        done = np.minimum(passed_h // every_h, in_life).astype(np.int64)
-        passed_h = passed_h - RESTORED * every_h * done
-        whole_h = whole_h - RESTORED * every_h * in_life
-    worn: Floats = np.divide(passed_h, whole_h, out=np.ones_like(whole_h), where=whole_h > 0)
-    return done, np.clip(worn, 0.0, 1.0)
-
-
 def grow_damage(
-    profile: Profile, modes: Ints, rows: Rows, worn: Floats, rng: np.random.Generator
+    profile: Profile, modes: Ints, rows: Rows, rng: np.random.Generator
 ) -> dict[str, Floats]:
     """Return the damage by each failure mode at each row: 0 as new, 1 (a little more) at failure.
 
@@ -39,7 +20,7 @@ def grow_damage(
     usual = np.array([mode.exponent for mode in profile.failure_modes.values()])[modes]
     exponent = (usual * np.exp(EXPONENT_SPREAD * rng.standard_normal(len(modes))))[rows.life]
     severity = rng.uniform(1.0, 1.1, len(modes))[rows.life]
-    damage = {}
+    worn, damage = rows.progress, {}
     for index, (name, mode) in enumerate(profile.failure_modes.items()):
         here = modes[rows.life] == index
         grown = np.zeros(len(worn))
