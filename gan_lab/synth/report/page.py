@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from gan_lab.synth.report.finding import amount, count, percent
-from gan_lab.synth.report.thresholds import THRESHOLDS
 from gan_lab.synth.report.utility import CONTESTANTS
 from gan_lab.synth.report.verdict import HEADLINES
 
@@ -53,7 +52,6 @@ def render_fragment(report: QualityReport) -> str:
         constant=[column.name for column in report.fidelity.columns if _constant(column)],
         names=METRICS,
         contestants=CONTESTANTS,
-        thresholds=THRESHOLDS,
         number=number,
         percent=percent,
         count=count,

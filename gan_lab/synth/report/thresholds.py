@@ -6,21 +6,18 @@ was tuned on an example.
 
 from __future__ import annotations
 
-from typing import Literal
-
-from gan_lab.schema import Message
+from typing import Literal, NamedTuple
 
 Level = Literal["bad", "care", "good", "note"]
 LEVELS: tuple[Level, ...] = ("bad", "care", "good", "note")
 AGAINST: tuple[Level, ...] = ("bad", "care")
 
 
-class Threshold(Message):
-    """Where care begins and where bad does, and why there."""
+class Threshold(NamedTuple):
+    """Where care begins and where bad does."""
 
     care: float
     bad: float
-    reason: str
 
     def level(self, value: float | None) -> Level:
         """Return the level of a value; one that could not be computed is no reproach."""
@@ -29,67 +26,42 @@ class Threshold(Message):
         return "care" if value < self.bad else "bad"
 
 
-_TABLE = (
-    (
-        "shape", 0.1, 0.3,
-        "Share of rows that would have to move for a column to match the held-out rows, beyond "
-        "twice what training rows need. One in ten shows in a histogram; with one in three it is "
-        "another column. The same for shares of missing values.",
-    ),
-    (
-        "relation", 0.25, 0.5,
-        "Distance of a rank correlation from the real ones, beyond the distance between training "
-        "and held-out rows (0 to 2). At 0.5 a clear relation is gone or was invented.",
-    ),
-    (
-        "outside", 0.002, 0.02,
-        "Share of rows outside the range beyond the real share: outside a measuring range a sensor "
-        "reports nothing. Two in a hundred would fail any plausibility check.",
-    ),
-    (
-        "rising_rul", 0.001, 0.01,
-        "Share of steps at which remaining useful life rises, beyond the real share: by definition "
-        "it cannot.",
-    ),
-    (
-        "r2_loss", 0.1, 0.3,
-        "R2 lost by learning from synthetic instead of real rows: people change models for a tenth "
-        "of the variance; with a third of it gone the answer is about another machine.",
-    ),
-    (
-        "ap_loss", 0.25, 0.6,
-        "Share of the average precision above chance that is lost. Failures are few, so it differs "
-        "by a tenth or two between real samples; at 0.6 most failures go unnoticed.",
-    ),
-    (
-        "copies", 0.001, 0.01,
-        "Share of rows equal to a training row in seven digits of every column, beyond the share "
-        "of held-out rows that are. Drawing anew does not hit so many digits.",
-    ),
-    (
-        "near_copies", 0.05, 0.1,
-        "Share of rows closer to a training row than all but 1 % of held-out rows: five and ten "
-        "times as many as real rows have.",
-    ),
-    (
-        "memory", 0.5, 0.6,
-        "Share of rows, windows or lives nearer to training lives than to as many held-out ones "
-        "(0.5: no memory, 1: nothing else): the lower end of its 99 % interval, so that it does "
-        "not turn on which lives were drawn or held out.",
-    ),
-    (
-        "detection", 0.9, 2.0,
-        "AUC of a classifier between real and synthetic rows. It finds differences that no use may "
-        "ever notice, so by itself it calls for care, never for more.",
-    ),
-)  # fmt: skip
 THRESHOLDS = {
-    name: Threshold(care=care, bad=bad, reason=reason) for name, care, bad, reason in _TABLE
+    # Share of rows that would have to move for a column to match the held-out rows, beyond twice
+    # what training rows need, or of values that are missing: one in ten shows in a histogram, with
+    # one in three it is another column.
+    "shape": Threshold(0.1, 0.3),
+    # Distance of a rank correlation from the real ones, beyond that between training and held-out
+    # rows (0 to 2): at 0.5 a clear relation is gone or was invented.
+    "relation": Threshold(0.25, 0.5),
+    # Share of rows outside the range beyond the real share: a sensor reports nothing there. Two in
+    # a hundred would fail any plausibility check.
+    "outside": Threshold(0.002, 0.02),
+    # Share of steps at which remaining useful life rises, which it cannot, beyond the real share.
+    "rising_rul": Threshold(0.001, 0.01),
+    # R2 lost by learning from synthetic instead of real rows: people change models for a tenth of
+    # the variance; with a third of it gone the answer is about another machine.
+    "r2_loss": Threshold(0.1, 0.3),
+    # Share of the average precision above chance that is lost: failures are few, so it differs by a
+    # tenth or two between real samples; at 0.6 most failures go unnoticed.
+    "ap_loss": Threshold(0.25, 0.6),
+    # Share of rows equal to a training row in seven digits of every column, beyond that of held-out
+    # rows: drawing anew does not hit so many digits.
+    "copies": Threshold(0.001, 0.01),
+    # Share of rows closer to a training row than all but 1 % of held-out rows: five and ten times
+    # as many as real rows have.
+    "near_copies": Threshold(0.05, 0.1),
+    # Share of rows, windows or lives nearer to training lives than to as many held-out ones (0.5:
+    # no memory, 1: nothing else): the lower end of its 99 % interval, so that it does not turn on
+    # which lives were drawn or held out.
+    "memory": Threshold(0.5, 0.6),
+    # AUC of a classifier between real and synthetic rows: it finds what no use may ever notice, so
+    # that it calls for care, never for more.
+    "detection": Threshold(0.9, float("inf")),
 }
-TAIL_LEFT = 0.25
-"""A tail with less than a quarter of the rows that it has in real tables is not there."""
-TAIL_SWOLLEN = 4.0
-"""One with four times as many is another column's."""
+TAIL_LEFT, TAIL_SWOLLEN = 0.25, 4.0
+"""A tail with less than a quarter of its real rows is not there, one with four times as many is
+another column's."""
 PREDICTABLE = 0.1
 """Where real rows reach less (R2; average precision above chance) nothing can be lost."""
 MIN_LIVES, MIN_HELD_LIVES = 10, 3
