@@ -13,6 +13,8 @@ import uuid
 from datetime import datetime
 from pathlib import Path
 
+import ipywidgets
+
 from gan_lab.notebook import widgets
 from gan_lab.schema import Epoch, TaskSpec
 from gan_lab.settings import load_settings
@@ -60,26 +62,25 @@ def p95(values: list[float]) -> float:
 def publish_to_trait(epochs: int = EPOCHS) -> list[float]:
     """Return the milliseconds from saying each epoch to the bar's new value."""
     run, over = new_run(), threading.Event()
-    view = widgets.Card(run)
-    view._widgets = view._build()
+    view = widgets.watch(run)
+    view._widget = ipywidgets.HTML()
     seen: list[float] = []
 
-    def moved(change: dict[str, float]) -> None:
+    def moved(change: dict[str, str]) -> None:
         event = run.last_event()
-        if event is not None and 0 < change["new"] < 1:
+        if event is not None and not run.final:
             said = datetime.fromisoformat(event.timestamp).timestamp()
             seen.append((time.time() - said) * 1000)
 
-    view._widgets["bar"].observe(moved, "value")
+    view._widget.observe(moved, "value")
 
     def live() -> None:
-        view.draw_until_over()
+        view.live()
         over.set()
 
     threading.Thread(target=live, daemon=True).start()
     with start_writer(run, epochs):
         over.wait(epochs * EPOCH_S + 60)
-    view.close()
     return seen
 
 

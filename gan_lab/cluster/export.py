@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from gan_lab.cluster.models import FIGURES, report_on, training_run
+from gan_lab.cluster.models import FIGURES, reports, training_run
 from gan_lab.errors import BadTable
 from gan_lab.schema import TrainConfig
 from gan_lab.workspace import tables
@@ -80,7 +80,7 @@ def _card(profile: Profile, trained: RunFolder, written: dict[str, pd.DataFrame]
     category = "" if profile.imported else profile.category
     what = ", ".join(filter(None, (category, profile.manufacturer, profile.model)))
     conditions = drawn.get("conditions") or "none"
-    report = report_on(trained)
+    report = reports(profile.machine_id).get(trained.task_id, {})
     verdict = report.get("verdict", f"Not judged yet: `gan-lab report {profile.machine_id}`.")
     figures = {name: report[name] for name in FIGURES if report.get(name) is not None}
     lines = [

@@ -68,12 +68,13 @@ def levels_by_model(reports: Iterable[RunFolder]) -> dict[str, str]:
     return found
 
 
-def report_on(training: RunFolder) -> dict[str, Any]:
-    """Return what the newest report on what was drawn from a training leaves (`ReportResult`)."""
-    for report in done_runs(training.spec.machine_id, "report"):
-        if report.environment().get("model_task_id") == training.task_id:
-            return report.result_data() or {}
-    return {}
+def reports(machine_id: str) -> dict[str, dict[str, Any]]:
+    """Return what the newest report on each training of a machine leaves (`ReportResult`), by the
+    training's id."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in done_runs(machine_id, "report"):
+        found.setdefault(str(run.environment().get("model_task_id")), run.result_data() or {})
+    return found
 
 
 def load_model(run: RunFolder) -> Any:

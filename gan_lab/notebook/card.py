@@ -34,14 +34,10 @@ WIDTH = 640  # pixels
 
 
 class Shown(NamedTuple):
-    """One moment of what is watched, in every form: `head`, bar and `body` of a live view, the
-    whole as `html` for wherever there is no kernel, and as `text`.
-    """
+    """One moment of what is watched: as `html` for wherever there is no kernel, as `live` HTML for
+    a widget, where links lead nowhere and images flicker, and as `text`."""
 
-    head: str
-    share: float
-    colour: str
-    body: str
+    live: str
     html: str
     text: str
 
@@ -97,21 +93,21 @@ def _began(path: Path) -> datetime:
 def show(shot: Snapshot) -> Shown:
     """Return a run as it is shown."""
     state, spec, status = shot.state, shot.run.spec, shot.status
-    left, made, again = outcome(status), files(shot.run, status), take_hold(shot.run)
+    left, made, again = outcome(status), files(shot.run, status), f"lab.task('{shot.run.task_id}')"
     head = (
         f'<div style="{FONT};font-size:14px;line-height:22px;display:flex;gap:10px">'
         f"<b>{escape(spec.machine_id)}</b> <span>{spec.kind}</span> "
         f'<b style="color:{state.colour};{NUMBERS}">'
         f"{state.symbol} {state.word}{'' if status.state.final else f' {shot.share:.0%}'}</b></div>"
+        f"{bar(shot.share, state.colour)}"
     )
     above = columns(shot.facts) + _message(shot)
     below = columns(left) + _failure(shot)
-    opened = f'<div style="{BREAKS}">{links(made, "<br>")}</div>'
     if not status.state.final:  # a page may be older than what it shows
         moment = f"As of {utc_now()[:19].replace('T', ' ')} UTC; {again} shows it as it is now."
-        opened += f'<div style="{MUTED};{SMALL}">{escape(moment)}</div>'
+        below += f'<div style="{MUTED};{SMALL}">{escape(moment)}</div>'
     room = len(shot.losses["epoch"]) if status.state is State.SUCCESS else status.total
-    svg = loss_curve_svg({spec.machine_id: shot.losses}, room, WIDTH)
+    svg = loss_curve_svg(spec.machine_id, shot.losses, room, WIDTH)
     full = round(24 * shot.share)
     lines = [
         f"{spec.machine_id} · {spec.kind} · {state.symbol} {state.word}",
@@ -120,20 +116,12 @@ def show(shot: Snapshot) -> Shown:
         *made.values(),
         again,
     ]
+    opened = f'<div style="{BREAKS}">{links(made, "<br>")}</div>'
     return Shown(
-        head,
-        shot.share,
-        state.colour,
-        # In a live page an image would flicker, and a widget's links lead nowhere.
-        body=page(above, svg, below),
-        html=page(head, bar(shot.share, state.colour), above, as_image(svg), below, opened),
+        live=page(head, above, svg, below),
+        html=page(head, above, as_image(svg), below, opened),
         text="\n".join(lines),
     )
-
-
-def take_hold(run: RunFolder) -> str:
-    """Return what takes hold of a run again, from any notebook, any day."""
-    return f"lab.task('{run.task_id}')"
 
 
 # ---- words
@@ -203,10 +191,11 @@ def page(*parts: str, width_px: int = WIDTH) -> str:
 
 
 def bar(share: float, colour: str, width: str = "100%", height: str = "8px") -> str:
-    """Return a bar that is not live."""
+    """Return a bar of progress."""
     size, full = f"height:{height};width:{width}", f"height:{height};width:{100 * share:.1f}%"
     return (
-        f'<div style="background-color:rgba(128,128,128,.25);margin:4px 0px;{size}">'
+        f'<div class="gan-lab-bar" '
+        f'style="background-color:rgba(128,128,128,.25);margin:4px 0px;{size}">'
         f'<div style="background-color:{colour};{full}"></div></div>'
     )
 

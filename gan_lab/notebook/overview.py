@@ -68,14 +68,14 @@ def show(lines: Sequence[Line], title: str = "", what: str = "runs") -> Shown:
     lines = sorted(lines, key=lambda line: TASK_STATES.index(line.state))
     counted = summary(lines, what)
     share = sum(1.0 if line.state.ended else line.share for line in lines) / max(1, len(lines))
-    head = f'<div style="font-size:14px;line-height:22px"><b>{escape(title)}</b>{counted}</div>'
     colour = lines[0].state.colour if lines else GREY
+    head = (
+        f'<div style="font-size:14px;line-height:22px"><b>{escape(title)}</b>{counted}</div>'
+        f"{bar(share, colour)}"
+    )
     return Shown(
-        page(head),
-        share,
-        colour,
-        page(table(lines, live=True), width_px=WIDE),
-        html=page(head, bar(share, colour), table(lines), width_px=WIDE),
+        live=page(head, table(lines, live=True), width_px=WIDE),
+        html=page(head, table(lines), width_px=WIDE),
         text="\n".join([f"{title}{counted}", *map(_text, lines[:ROWS_SHOWN])]),
     )
 

@@ -6,7 +6,6 @@ from html import unescape
 import pytest
 
 from gan_lab.notebook import card
-from gan_lab.notebook.widgets import watch
 from gan_lab.schema import Epoch
 from gan_lab.settings import load_settings
 from gan_lab.wire.announce import Announcer
@@ -51,8 +50,9 @@ def test_what_goes_on_says_when_it_was_seen_and_what_shows_it_now(
     run = new_run()
     now = f"lab.task('{run.task_id}') shows it as it is now"
     for _ in training(run, 1):
-        assert now in unescape(card.show(card.look(run)).html)
-        assert now in watch(run)._build()["style"].value  # what stays of a kernel that has gone
+        shown = card.show(card.look(run))
+        assert now in unescape(shown.html)
+        assert now in unescape(shown.live)  # what stays of a kernel that has gone
     assert now not in unescape(card.show(card.look(run)).html)
 
 
@@ -117,7 +117,7 @@ def test_the_curve_spans_all_epochs_asked_for_and_ends_at_the_newest(
 ) -> None:
     run = new_run()
     train(run, 1000, 0.0)
-    assert max(across(card.show(card.look(run)).body)) == card.WIDTH - 4
+    assert max(across(card.show(card.look(run)).live)) == card.WIDTH - 4
 
 
 def across(svg: str) -> list[float]:
@@ -133,5 +133,5 @@ def test_a_training_that_ended_early_fills_its_picture_and_says_so(
     train(run, 30, 0.0, asked=5_000)
     shot = card.look(run)
     assert shot.facts["epoch"] == "30 / 5000"
-    assert max(across(card.show(shot).body)) == card.WIDTH - 4
+    assert max(across(card.show(shot).live)) == card.WIDTH - 4
     assert "Ended before its last epoch" in card.show(shot).html

@@ -95,14 +95,14 @@ def test_what_is_drawn_from_is_the_newest_model_that_no_report_calls_bad(
     assert training_run(MACHINE).task_id == care.task_id
     assert training_run(MACHINE, newer.task_id).task_id == newer.task_id
     assert lab.get_machine_status(MACHINE)["model"]["task_id"] == care.task_id
-    table = lab.compare(MACHINE).table
+    table = lab.compare(MACHINE)
     assert list(table.index) == [run.task_id[:8] for run in (newer, care, bad)]
     assert list(table["verdict"]) == ["bad", "care", "bad"]
     assert list(table["generate uses"].notna()) == [False, True, False]
     assert list(table["quality"]) == [judged.figures["quality"]] * 3
     unjudged = trained()
     assert training_run(MACHINE).task_id == unjudged.task_id
-    assert list(lab.compare(MACHINE).table["generate uses"].notna()) == [True, False, False, False]
+    assert list(lab.compare(MACHINE)["generate uses"].notna()) == [True, False, False, False]
 
 
 def test_an_unknown_machine_is_named(view_home: Path) -> None:

@@ -47,8 +47,6 @@ def test_a_cell_run_a_hundred_times_leaks_nothing(
         kernel.run("lab.watch(run)")
     assert kernel.run(COUNT) == before
     assert len(valkey.client_list()) == connections
-    kernel.run("from gan_lab.notebook import widgets; widgets._forget(tuple([run.task_id]))")
-    assert kernel.run(COUNT).split()[0] == "0"
 
 
 @pytest.mark.slow
@@ -64,7 +62,6 @@ def test_a_live_view_moves_with_each_epoch_and_ends_as_its_record(
     last = kernel.wait_until(lambda message: message["msg_type"] == "update_display_data")
     forms = last["content"]["data"]
     assert WIDGET not in forms
-    assert forms["image/svg+xml"]
     shown = card.show(card.look(run))
     assert forms["text/html"] == shown.html
     assert forms["text/plain"] == shown.text
@@ -72,9 +69,10 @@ def test_a_live_view_moves_with_each_epoch_and_ends_as_its_record(
 
 
 def bar_value(message: dict[str, Any]) -> float | None:
-    """The new value of a bar, where the message is about that."""
+    """The share that a widget's bar shows anew, where the message is about that."""
     value = message["content"].get("data", {}).get("state", {}).get("value")
-    return value if isinstance(value, float) else None
+    width = re.search(r"width:([\d.]+)%", value.split("gan-lab-bar")[1]) if value else None
+    return float(width[1]) / 100 if width else None
 
 
 @pytest.mark.slow
@@ -113,7 +111,6 @@ def test_without_a_front_end_no_widget_is_made(
     assert set(kernel.displayed()[0]) == {"text/plain", "text/html"}
     last = kernel.displayed("update_display_data")[-1]
     assert "✓ done" in last["text/plain"]
-    assert last["image/svg+xml"]
     assert "train motor_siemens_001: 100%  Done" in printed
     assert len(printed.splitlines()) < 8
     assert not [message for message in kernel.messages if message["msg_type"] == "comm_open"]
@@ -143,16 +140,12 @@ def test_many_runs_are_one_table_running_first(new_run: Callable[..., RunFolder]
     assert "the column flow is all missing" in text
 
 
-def test_a_table_of_five_hundred_rows_is_one_widget(new_run: Callable[..., RunFolder]) -> None:
+def test_a_table_of_many_runs_shows_five_hundred(new_run: Callable[..., RunFolder]) -> None:
     runs = [new_run() for _ in range(501)]
     view = watch(runs)
     page = view.forms()["text/html"]
     assert page.count("<tr>") == 501  # the header and 500 rows
     assert "and 1 more" in page
-    widgets = view._build()
-    assert len(widgets) == 6
-    view._widgets = widgets
-    view.close()
 
 
 def test_a_page_needs_nothing_that_jupyter_takes_away(new_run: Callable[..., RunFolder]) -> None:

@@ -122,7 +122,7 @@ class LossesHandler(_Handler):
         run = open_run(task_id, self.index.settings.home)
         losses = LossHistory(run)
         losses.update()
-        return loss_curve_svg({run.spec.machine_id: losses.columns})
+        return loss_curve_svg(run.spec.machine_id, losses.columns)
 
 
 class PlotsHandler(IndividualPlots):

@@ -183,7 +183,7 @@ class Fleet:
 
     def view(self) -> View:
         """Return a new view of the fleet, as `watch` shows it: one row a machine."""
-        return View(self._shown, lambda: not self.running, f"lab.fleet('{self.fleet_id}')")
+        return View(self._shown, lambda: not self.running)
 
     def _shown(self) -> Shown:
         lines = [
