@@ -87,7 +87,7 @@ def import_(
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write all units to this CSV or Parquet file.",
+    help="Write all units to this CSV, Parquet or Excel file.",
 )
 @config_options(PrognoseConfig)
 @click.option("--json", "as_json", is_flag=True, help="Print a list of the units.")
@@ -97,6 +97,8 @@ def prognose(
     """Say how long running units will last: their rows so far in FILE (CSV or Parquet)."""
     import gan_lab as lab
 
+    if out is not None and out.suffix not in (".csv", ".parquet", ".xlsx"):
+        raise BadParameter(f"Cannot write {out}: name a .csv, .parquet or .xlsx file.")
     answer = lab.prognose(machine_id, file, model_task_id)
     table = answer.to_frame().reset_index(names="unit")
     if out is not None:

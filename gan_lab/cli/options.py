@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 
 Command = Callable[..., Any]
+BOUNDS = {
+    "ge": ("from", operator.ge),
+    "gt": ("above", operator.gt),
+    "le": ("up to", operator.le),
+    "lt": ("below", operator.lt),
+}
 NAMES = {
     "failure_modes": "failure_mode",
     "states": "state",
@@ -53,12 +61,39 @@ def numbers(text: str) -> tuple[int, ...]:
     raise click.BadParameter(f"Cannot read {text!r}: write whole numbers with commas between them.")
 
 
+class Number(click.ParamType):
+    """A number between the bounds that pydantic has of a field; `example` is one such."""
+
+    def __init__(self, kind: type[float], field: Sequence[Any], example: Any = None) -> None:
+        self.kind, self.name = kind, "integer" if kind is int else "number"
+        self.bounds = [
+            (*BOUNDS[name], getattr(each, name))
+            for each in field
+            for name in BOUNDS
+            if hasattr(each, name)
+        ]
+        self.example = "" if example is None else f", such as {example}"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Read a number; what is refused is told what is allowed."""
+        with suppress(ValueError):
+            number = self.kind(value)
+            if all(holds(number, limit) for _, holds, limit in self.bounds):
+                return number
+        allowed = " and ".join(f"{word} {limit:,}" for word, _, limit in self.bounds)
+        wanted = f"Give {'a whole' if self.kind is int else 'a'} number {allowed}".rstrip()
+        self.fail(f"{value!r} will not do. {wanted}{self.example}.", param, ctx)
+
+
 def config_options(model: type[BaseModel]) -> Callable[[Command], Command]:
     """Add an option for each field of a configuration; what is not given is None."""
 
     def add(command: Command) -> Command:
         for name, field in reversed(model.model_fields.items()):
             options = _option(field.annotation)
+            if options.get("type") in (int, float):
+                example = None if field.default is PydanticUndefined else field.default
+                options["type"] = Number(options["type"], field.metadata, example)
             option = NAMES.get(name, name).replace("_", "-")
             flags = f"--{option}/--no-{option}" if options.get("is_flag") else f"--{option}"
             about = field.description or ""

@@ -7,7 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+from annotated_types import Ge
 
+from gan_lab.cli.options import Number
 from gan_lab.cli.show import print_json
 from gan_lab.settings import load_settings
 
@@ -52,7 +54,11 @@ def doctor(as_json: bool) -> int:
 
 @click.command()
 @click.option(
-    "--older-than", type=float, required=True, metavar="DAYS", help="What was asked for longer ago."
+    "--older-than",
+    type=Number(float, [Ge(0)], 30),
+    required=True,
+    metavar="DAYS",
+    help="What was asked for longer ago.",
 )
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only named.")
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")

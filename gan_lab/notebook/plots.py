@@ -141,9 +141,12 @@ def _choices(
 
 
 def wearing(table: pd.DataFrame, roles: Roles) -> list[str]:
-    """Return the sensors, those that go most with the remaining useful life within lives first."""
+    """Return the sensors, those that go most with the remaining useful life within lives first.
+
+    What has two values, such as the flag of a failure, is none.
+    """
     sensors = table.select_dtypes("number").drop(columns=roles.columns, errors="ignore")
-    sensors = sensors.loc[:, sensors.nunique() > 1]
+    sensors = sensors.loc[:, sensors.nunique() > 2]
     if roles.rul is None or roles.life is None:
         return list(sensors.columns)
     known = table[table[roles.rul].notna()]

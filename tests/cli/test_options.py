@@ -51,7 +51,7 @@ def test_what_is_given_is_a_configuration() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["seed", "--state", "idle"], "'idle': write it as NAME=0.3"),
+        (["seed", "--failure-mode", "idle"], "'idle': write it as NAME=0.3"),
         (["train", "--compress-dims", "8,x"], "'8,x': write whole numbers"),
         (["train", "--model", "forest"], "'forest'"),
         (["generate", "--life-rows", "10"], "--life-rows"),

@@ -91,7 +91,6 @@ def test_a_report_needs_synthetic_tables(machine: Machine) -> None:
     ("options", "sentence"),
     [
         ({"failure_modes": {"rust": 0.5}}, "has no failure mode 'rust'. It has bearing"),
-        ({"states": {"flying": 0.5}}, "has no state 'flying'. It has "),
         ({"rows": 0}, "rows=0"),
     ],
 )

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib import image
 
-from gan_lab.loss_curve import COLOURS
 from gan_lab.notebook import plots
 from gan_lab.schema import Roles
+from gan_lab.task_states import BLUE, GREEN, GREY, VERMILION, VIOLET
 
 ROLES = Roles(life="unit", time="cycle", rul="rul")
 
@@ -36,7 +36,7 @@ def lives() -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("colour", [BLUE, VERMILION, GREEN, VIOLET, GREY])
 def test_every_colour_is_legible_on_light_and_on_dark(colour: str) -> None:
     def luminance(value: str) -> float:  # WCAG 2.2, relative luminance
         channels = [int(value[at : at + 2], 16) / 255 for at in (1, 3, 5)]
@@ -121,3 +121,8 @@ def test_a_name_is_no_formula(lives: pd.DataFrame) -> None:
     odd = lives.rename(columns={"wear": "a$^$b"})
     chart = plots.life_with_rul(odd, ROLES, units={"a$^$b": "$^$"})
     assert chart.png and "a$^$b" in chart.alt
+
+
+def test_a_flag_is_no_sensor(lives: pd.DataFrame) -> None:
+    flagged = lives.assign(failed=(lives["rul"] == 0).astype(int))
+    assert plots.wearing(flagged, ROLES) == ["wear", "noise"]
