@@ -15,7 +15,7 @@ import torch
 from gan_lab.errors import BadParameter
 from gan_lab.schema import Roles, TrainConfig
 from gan_lab.synth.lives.degradation_curve import Curve
-from gan_lab.synth.lives.phases import curve_trainer, network_trainer
+from gan_lab.synth.lives.phases import CurveObjective, curve_trainer, network_trainer
 from gan_lab.synth.lives.population import Population
 from gan_lab.synth.lives.random_effects import RandomEffects
 from gan_lab.synth.lives.residual import Residual
@@ -96,10 +96,12 @@ class Fitting:
             self.curve = Curve(inputs, lives.values.shape[1])
         epochs = self.config.epochs // 2 if lives.values.shape[1] else 0
         times = 2 if lives.drivers else 1  # each row is seen, a part of its columns each time
-        return curve_trainer(
+        objective = CurveObjective(
             self.curve, lives.curve_data(~lives.held_out), lives.curve_data(lives.held_out),
-            self.config, epochs, (times * len(lives.features), lives.columns / times),
+            self.config, epochs,
         )  # fmt: skip
+        size = times * len(lives.features), lives.columns / times
+        return curve_trainer(objective, self.config, epochs, size)
 
     def _network_phase(self, epochs: int) -> Trainer:
         """Fit all steps between curve and network, and return the second phase."""

@@ -28,7 +28,7 @@ ELBO_SHARE = 0.5  # of `loss_factor`: SDV's default is then the evidence lower b
 
 class CurveObjective(Objective):
     """The loss of the degradation curve; the random effects of lives are estimated before each
-    epoch, and after `common_steps` the curve learns how lives differ."""
+    epoch (or `every` so many), and after `common_steps` the curve learns how lives differ."""
 
     fast = ("log_sigma",)
 
@@ -41,10 +41,13 @@ class CurveObjective(Objective):
         # Without conditions there is nothing to learn first but which life has which length.
         conditions = data.conditions.shape[1]
         self.common_steps = min(COMMON_STEPS, 0.2 * epochs * self.steps) if conditions else 0
+        self.every = 1
         self.effects: RandomEffects
 
     def before_epoch(self, epoch: int) -> None:
         """Estimate the random effects, given the curve as it is."""
+        if epoch % self.every:
+            return
         common = epoch * self.steps < self.common_steps
         self.curve.train_random_effects(not common)
         estimate = RandomEffects.zero if common else RandomEffects.fit
@@ -66,12 +69,10 @@ class CurveObjective(Objective):
 
 
 def curve_trainer(
-    curve: Curve, data: CurveData, held_out: CurveData, config: TrainConfig,
-    epochs: int, size: tuple[float, float],
-) -> Trainer:  # fmt: skip
+    objective: CurveObjective, config: TrainConfig, epochs: int, size: tuple[float, float]
+) -> Trainer:
     """Return the first phase; `size` as in `early_stopping`."""
     schedule = early_stopping(0, epochs, CURVE_RATE, size, config)
-    objective = CurveObjective(curve, data, held_out, config, epochs)
     return Trainer(objective, schedule, config, (config.seed * 7 + 1) * 1_000_003)
 
 

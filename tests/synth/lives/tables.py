@@ -41,7 +41,7 @@ def fit(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(left_out, "MAX_JUDGED", 1)
         patch.setattr(left_out, "FOLD_STEPS", 1)
-        patch.setattr(sequential, "STEPS", 1)
+        patch.setattr(left_out, "STEPS", 1)
         return SequentialTVAE.fit(table, roles, config, on_epoch, resume, on_checkpoint)
 
 

@@ -19,6 +19,7 @@ from gan_lab.synth.lives.prognosis.remaining_life import (
     Posterior,
     WearReader,
     combinations,
+    row_weights,
 )
 from gan_lab.synth.lives.prognosis.running import Running, answer_unit
 
@@ -113,9 +114,10 @@ class Asked:
         evidence = {combo: self.reader.evidence(self.blocks[combo], unit, ages) for combo in able}
         # Readings unlike those of lives left out say less: nothing alike was learned from.
         misfit = np.min([each.misfit() for each in evidence.values()], axis=0)
-        temper = self.left_out["temper"] / np.maximum(misfit / self.left_out["misfit"], 1.0)
-        posterior = Posterior.of(evidence, self.reader.lengths, self.length, able, temper)
         own = next(iter(evidence.values())).ages
+        temper = row_weights(self.left_out["temper"], own, self.reader.span)
+        temper /= np.maximum(misfit / self.left_out["misfit"], 1.0)
+        posterior = Posterior.of(evidence, self.reader.lengths, self.length, able, temper)
         return _Answer(own, posterior, list(evidence))
 
     def _of(self, unit: int) -> slice:

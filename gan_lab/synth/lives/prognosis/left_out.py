@@ -19,7 +19,7 @@ import torch
 from gan_lab.schema import TrainConfig
 from gan_lab.synth.lives.degradation_curve import Curve
 from gan_lab.synth.lives.packed import Floats
-from gan_lab.synth.lives.phases import curve_trainer
+from gan_lab.synth.lives.phases import CurveObjective, curve_trainer
 from gan_lab.synth.lives.prognosis.error_variance import ErrorVariance
 from gan_lab.synth.lives.prognosis.life_length import LifeLength
 from gan_lab.synth.lives.prognosis.remaining_life import (
@@ -27,12 +27,14 @@ from gan_lab.synth.lives.prognosis.remaining_life import (
     Posterior,
     WearReader,
     combinations,
+    row_weights,
 )
 from gan_lab.synth.lives.prognosis.running import Running, answer_unit
 from gan_lab.synth.lives.prognosis.scores import scores
 from gan_lab.synth.lives.training_lives import TrainingLives
 
-STEPS, FOLD_STEPS = 2_000, 300  # of a curve fitted to all lives, and without some
+STEPS, FOLD_STEPS = 700, 150  # of a curve that goes on with all lives, and of one without some
+EFFECTS_STEPS = 10  # after which random effects are estimated anew
 FOLDS, MANY_LIVES, FOLDS_OF_MANY = 3, 40, 2
 MAX_JUDGED = 40  # lives left out that are judged
 AGES = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)  # shares of a life, at which
@@ -76,7 +78,7 @@ def leave_lives_out(
     judged = rng.permutation(known)[:MAX_JUDGED]
     running = as_running(lives)
     cases: list[_Case] = []
-    curves = [fit_curve(lives, fold != k, config, FOLD_STEPS, check) for k in range(folds)]
+    curves = [fit_curve(lives, fold != k, config, None, check) for k in range(folds)]
     chosen = np.isin(np.arange(count), judged)
     errors = {
         number: ErrorVariance.of(curve, lives.curve_data(chosen & (fold == number)))
@@ -98,7 +100,9 @@ def leave_lives_out(
             ages = arrays.elapsed[ends[life]] * np.array(AGES)
             able = running.able(life, groups)
             evidence = {c: reader.evidence(blocks[c], life, ages) for c in able}
-            cases.append(_Case(evidence, able, reader.lengths, prior, length[life] - ages))
+            cases.append(
+                _Case(evidence, able, reader.lengths, prior, length[life] - ages, reader.span)
+            )
     return _calibrated(cases, answer_unit(lives.table)[1], list(errors.values()))
 
 
@@ -109,17 +113,20 @@ def nothing_left_out() -> LeftOut:
 
 @dataclass
 class _Case:
-    """One life left out: its evidence at some ages by combination, and what truly remained."""
+    """One life left out: its evidence at some ages by combination, and what truly remained; `span`
+    is a typical life."""
 
     evidence: dict[int, Evidence]
     shares: dict[int, float]
     lengths: Floats
     prior: LifeLength
     truth: Floats
+    span: float
 
     def posterior(self, temper: float) -> Posterior:
         """Return what is believed at each age."""
-        weights = np.full(len(self.truth), temper)
+        ages = next(iter(self.evidence.values())).ages
+        weights = row_weights(temper, ages, self.span)
         return Posterior.of(self.evidence, self.lengths, self.prior, self.shares, weights)
 
 
@@ -155,11 +162,11 @@ def fit_curve(
     lives: TrainingLives,
     kept: Any,
     config: TrainConfig,
-    steps: int,
+    start: Curve | None = None,
     check: Check = do_nothing,
 ) -> Curve:
-    """Fit a degradation curve to some of the lives in about so many steps; `check` is called
-    between its epochs and may raise.
+    """Fit a degradation curve to some of the lives, or go on with one that knows some of them;
+    `check` is called between its epochs and may raise.
 
     Unlike the curve that draws lives it holds none out to stop early by: measured on engines never
     seen, the distance to the end is read 15 % better from a curve that has learned from all.
@@ -167,12 +174,16 @@ def fit_curve(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         curve = Curve(lives.features.shape[1] + lives.drivers.width, lives.values.shape[1])
-    nobody = lives.curve_data(np.zeros_like(kept))
+    data, nobody = lives.curve_data(kept), lives.curve_data(np.zeros_like(kept))
     rows = int(kept[lives.packed.life].sum())
-    epochs = min(config.epochs // 2, math.ceil(steps / math.ceil(rows / config.batch_size)))
-    trainer = curve_trainer(
-        curve, lives.curve_data(kept), nobody, config, epochs, (rows, lives.columns)
-    )
+    steps = math.ceil(rows / config.batch_size)
+    epochs = min(config.epochs // 2, math.ceil((STEPS if start else FOLD_STEPS) / steps))
+    objective = CurveObjective(curve, data, nobody, config, epochs)
+    objective.every = math.ceil(EFFECTS_STEPS / steps)
+    if start is not None:
+        curve.load_state_dict(start.state_dict())
+        objective.common_steps = 0
+    trainer = curve_trainer(objective, config, epochs, (rows, lives.columns))
     while not trainer.finished:
         check()
         trainer.run_epoch()

@@ -69,8 +69,7 @@ class Evidence:
 
     def log_likelihood(self, temper: Floats) -> Floats:
         """Return the log likelihood of each length, (entries, lengths), up to a constant; `temper`
-        (entries,) weighs rows, which are not as independent as the model has it (Gruenwald and van
-        Ommen 2017)."""
+        (entries,) weighs rows, see `row_weights`."""
         weight = temper[:, None, None, None] * self.quadratic
         precision = weight[..., :-1, :-1] + np.eye(EFFECTS)
         pull = weight[..., :-1, -1:]
@@ -112,6 +111,11 @@ class WearReader:
         """Lay out candidates around the lengths `seen` of training lives, mean steps."""
         ends = max(SHORTEST * float(seen.min()), 1.0), max(LONGEST * float(seen.max()), 3.0)
         return cls(table, context, drivers, curve, np.geomspace(*ends, LENGTHS))
+
+    @property
+    def span(self) -> float:
+        """A typical life, mean steps."""
+        return self.context.span
 
     def blocks(self, running: Running, combo: int) -> Blocks:
         """Average the rows of all units, under one combination of conditions."""
@@ -199,6 +203,18 @@ class WearReader:
         loadings = curve.loadings(hidden).view(*elapsed.shape, EFFECTS, columns)
         error = (values - value)[:, :, None]
         return torch.cat([loadings, error], dim=2).mul(curve.within_life)
+
+
+def row_weights(temper: float, ages: Floats, span: float) -> Floats:
+    """Return how much each row of a unit weighs, (entries,), given its age and a typical life
+    `span`, mean steps.
+
+    Rows are not as independent as the model has it (Gruenwald and van Ommen 2017). What keeps a
+    unit beside its curve for long is one fact that many rows say: their worth grows as the root of
+    their number. In the middle of a typical life each weighs `temper`.
+    """
+    share = np.maximum(ages / span, 1 / BLOCKS)
+    return np.minimum(temper / np.sqrt(2 * share), 1.0)
 
 
 @dataclass
