@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from gan_lab.schema import Roles, TrainConfig
-from gan_lab.synth.lives import sequential
 from gan_lab.synth.lives.prognosis import left_out
 from gan_lab.synth.lives.sequential import SequentialTVAE
 from gan_lab.synth.network.training import OnCheckpoint, OnEpoch
