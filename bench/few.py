@@ -7,7 +7,8 @@ remaining useful life (capped at 125 cycles) for the official test set: the last
 (Um et al. 2017) and interpolated neighbours (SMOTE for regression, Torgo et al. 2013).
 
 "Worth" is how many real lives give real lives alone the same error (read off their learning curve,
-straight in log N), over N. Writes `runs/bench-few/few.json` and `few.png`.
+straight in log N), over N. Writes `runs/bench-few/few.json` and `few.png`; goes on behind the draws
+that are in the former.
 """
 
 from __future__ import annotations
@@ -81,8 +82,10 @@ def main() -> None:
     train = pd.read_parquet(DATA / "train_FD001.parquet")
     train["rul"] = train["rul"].clip(upper=CAP)
     test, truth = _windows(pd.read_parquet(DATA / "test_FD001.parquet"), last=True)
-    found = []
-    for draw in range(draws):
+    found: list[dict[str, Any]] = []
+    if not options.quick and (OUT / "few.json").exists():
+        found = json.loads((OUT / "few.json").read_text())
+    for draw in range(len({each["draw"] for each in found}), draws):
         for size in sizes:
             units = np.random.default_rng(draw).permutation(np.arange(1, 101))[:size]
             lives = train[train["unit"].isin(units)].reset_index(drop=True)

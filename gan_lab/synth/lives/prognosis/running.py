@@ -65,6 +65,7 @@ class Running:
         elapsed += _first_ages(table, seconds[first])[packed.life]
         numbers, covariates = _numbers(table, frame, packed, remarks)
         codes = _codes(table, frame)
+        _remark_on_flags(table, codes[packed.starts[1:] - 1], remarks)
         regime = _regimes(table, numbers, codes, packed, remarks)
         center, spread = np.array(table.center)[regime], np.array(table.spread)[regime]
         values = np.where(table.still[regime], np.nan, (numbers - center) / spread)
@@ -184,6 +185,19 @@ def _cells(column: Any, series: pd.Series[Any]) -> NDArray[np.int16]:
     if column.missing_cell is not None:
         cells[gone] = column.missing_cell
     return cells
+
+
+def _remark_on_flags(table: LifeTable, last: NDArray[np.int16], remarks: list[list[str]]) -> None:
+    """Say where a unit's last row (units, categories) tells its end as those of training lives."""
+    name, rate = answer_unit(table)
+    for column, flag, cells in zip(table.categories.groups, table.flags, last.T, strict=True):
+        if flag is None:
+            continue
+        within = f"within {flag.distance * rate:.3g} {name} of their end"
+        when = "at their end: it has failed" if flag.distance < 1 else within
+        for cell in set(cells[(cells >= 0) & (cells != flag.before)].tolist()):
+            said = f"{column.name} is {column.names[cell]}, as training lives are only {when}"
+            _remark(remarks, cells == cell, said)
 
 
 def _regimes(

@@ -11,6 +11,7 @@ import pytest
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.synth.lives.sequential import SequentialTVAE
 from tests.synth.lives.prognosis.conftest import CONFIG, ROLES, cut, lives
+from tests.synth.lives.tables import fit
 
 NEW = lives(40, seed=7, first=101)
 
@@ -155,3 +156,17 @@ def test_a_fit_that_is_stopped_learns_no_prognosis_and_one_that_is_cancelled_end
     )
     answer = stopped.prognose(cut(NEW[NEW["unit"] < 103])[0])
     assert "No life could be left out" in answer.worth
+
+
+def test_a_unit_whose_last_row_tells_its_end_is_said_to_have_failed_or_to_be_near() -> None:
+    def flagged(table: pd.DataFrame) -> pd.DataFrame:
+        alarm = np.where(table["rul"] < 5, "red", "green")
+        return table.assign(failed=(table["rul"] == 0).astype(int), alarm=alarm)
+
+    model = fit(flagged(lives(8, seed=3)), ROLES, CONFIG)
+    table = flagged(lives(3, seed=4))
+    running = table[table["rul"] >= table["unit"].map({1: 0, 2: 3, 3: 10})].drop(columns="rul")
+    failed, near, well = model.prognose(running).remarks
+    assert "failed is 1, as training lives are only at their end: it has failed" in failed
+    assert "alarm is red, as training lives are only within 4.5 hour of their end" in near
+    assert "failed" not in near and well == ""
