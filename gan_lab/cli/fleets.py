@@ -20,7 +20,8 @@ from gan_lab.errors import GanLabError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gan_lab.notebook.fleet.fleet import Fleet, Row
+    from gan_lab.notebook.fleet.fleet import Fleet
+    from gan_lab.notebook.fleet.rows import Row
 
 
 @click.command()

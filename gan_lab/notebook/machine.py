@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_lab.cluster import catalogue
 from gan_lab.notebook.card import MUTED, page
-from gan_lab.notebook.overview import WIDE
+from gan_lab.notebook.table import WIDE
 from gan_lab.schema import Roles, SeedConfig
 
 if TYPE_CHECKING:

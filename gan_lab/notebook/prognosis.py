@@ -13,7 +13,7 @@ import pandas as pd
 from gan_lab.cluster import prognosis as cluster
 from gan_lab.errors import BadParameter
 from gan_lab.notebook.card import MUTED, number, page
-from gan_lab.notebook.overview import WIDE, html_table
+from gan_lab.notebook.table import WIDE, html_table
 from gan_lab.synth.lives.prognosis import prognosis
 from gan_lab.task_states import BLUE
 from gan_lab.workspace.profiles import Profile, load_profile

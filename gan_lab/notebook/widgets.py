@@ -14,13 +14,13 @@ from contextlib import nullcontext
 from typing import Any
 
 from gan_lab.errors import BadParameter
-from gan_lab.notebook import card, overview
+from gan_lab.notebook import card
 from gan_lab.terminal import in_headless_notebook
 from gan_lab.wire.follow import Doorbell
 from gan_lab.workspace.loss_history import LossHistory
 from gan_lab.workspace.run_folder import RunFolder
 
-REDRAW_S, TABLE_REDRAW_S = 0.2, 0.5
+REDRAW_S, SEVERAL_REDRAW_S = 0.2, 0.5
 RESTING = 9  # times as long as a drawing took: the kernel is there for others
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -29,7 +29,7 @@ _lock = threading.Lock()
 
 
 def watch(*runs: Any) -> View:
-    """Show one run as a card, several or a fleet as one table; returns at once.
+    """Show runs as cards, one below the other, or a fleet as a table; returns at once.
 
     The same runs give the same view, however often they are asked for. Raises `BadParameter` where
     there is nothing to watch.
@@ -52,21 +52,20 @@ def _new_view(runs: list[Any]) -> View:
     if not all(isinstance(run, RunFolder) for run in runs):
         if len(runs) == 1:
             return runs[0].view()
-        raise BadParameter("Watch one fleet, or any number of runs, but not both in one table.")
-    if len(runs) > 1:
-        lines = overview.run_line
-        return View(
-            lambda: overview.show([lines(run) for run in runs]),
-            lambda: all(run.final for run in runs),
-        )
-    (run,) = runs
-    losses, looking = LossHistory(run), threading.Lock()  # the kernel's main thread looks as well
+        raise BadParameter("Watch one fleet, or any number of runs, but not both.")
+    histories = [LossHistory(run) for run in runs]
+    looking = threading.Lock()  # the kernel's main thread looks as well
 
     def now() -> card.Shown:
         with looking:
-            return card.show(card.look(run, losses))
+            shown = [card.show(card.look(*each)) for each in zip(runs, histories, strict=True)]
+        return card.Shown(
+            live="".join(each.live for each in shown),
+            html="".join(each.html for each in shown),
+            text="\n\n".join(each.text for each in shown),
+        )
 
-    return View(now, lambda: run.final, run)
+    return View(now, lambda: all(run.final for run in runs), runs[0] if len(runs) == 1 else None)
 
 
 class View:
@@ -145,7 +144,7 @@ class View:
 
     def live(self) -> None:
         """Draw until the end, whenever something may have changed."""
-        redraw_s = TABLE_REDRAW_S if self.run is None else REDRAW_S
+        redraw_s = SEVERAL_REDRAW_S if self.run is None else REDRAW_S
         try:
             with nullcontext() if self.run is None else Doorbell(self.run) as bell:
                 while not self.over():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gan_lab.cli.fleets import what_next
-from gan_lab.notebook.fleet.fleet import Row, figures
+from gan_lab.notebook.fleet.rows import Row, figures
 from gan_lab.schema import TaskSpec
 from gan_lab.workspace.runs import create_run
 

@@ -25,7 +25,7 @@ from gan_lab.errors import RequestError
 from gan_lab.notebook.card import number
 from gan_lab.notebook.fleet.execute import NotebookFailed, execute
 from gan_lab.notebook.fleet.fleet import Fleet
-from gan_lab.notebook.fleet.report import report_html, report_page
+from gan_lab.notebook.fleet.process import write_report
 from gan_lab.schema import TaskSpec
 from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, NotebookRecord, find_fleet
 from gan_lab.workspace.run_folder import RunFolder
@@ -140,15 +140,16 @@ def test_links_lead_from_where_the_report_is_shown(
     monkeypatch.chdir(home / "notebooks")
     fleet = made_fleet(home, {MOTORS[0]: done()})
     (fleet.folder / f"{MOTORS[0]}.ipynb").touch()
-    (link,) = re.findall("href='(.*?)'", report_html(fleet))
+    (link,) = re.findall("href='(.*?)'", fleet.html())
     assert Path(link).exists()
-    assert f"href='{MOTORS[0]}.ipynb'" in report_page(fleet)
+    write_report(FleetFolder(fleet.folder))
+    assert f"href='{MOTORS[0]}.ipynb'" in fleet.report.read_text()
 
 
 def test_bad_ends_come_first_and_errors_are_shown_as_text(home: Path) -> None:
     good, broken = MOTORS[:2]
     records = {good: done(), broken: failed("In [2]: ValueError: <script>alert(1)</script>")}
-    page = report_html(made_fleet(home, records))
+    page = made_fleet(home, records).html()
     assert page.index(f">{broken}</td>") < page.index(f">{good}</td>")
     assert "<script>" not in page
 

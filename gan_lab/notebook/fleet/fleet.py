@@ -2,76 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from gan_lab.notebook import overview
-from gan_lab.notebook.card import Shown, clock, here
+from gan_lab.notebook.card import Shown, clock, page
+from gan_lab.notebook.fleet.rows import BAD_ENDS, Row, figures, headline, rows_html
+from gan_lab.notebook.table import WIDE
 from gan_lab.notebook.widgets import View, watch
-from gan_lab.task_states import BY_NAME, TASK_STATES
+from gan_lab.task_states import TASK_STATES
 from gan_lab.workspace import fleet_folder
-from gan_lab.workspace.fleet_folder import FleetFolder, State, find_fleet, fleet_runs
+from gan_lab.workspace.fleet_folder import FleetFolder, find_fleet, fleet_runs
 from gan_lab.workspace.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOOK_S = 0.5  # how late a reader sees a change
-# What a machine's tasks leave, by kind: what it is called here, and in the task's result.
-FIGURES = {
-    "train": {"train_seconds": "training_time_seconds", "final_loss": "final_loss"},
-    "report": {name: name for name in ("quality", "utility", "memory")}
-    | {"verdict": "level", "finding": "verdict"},
-}
-MAX_NAMED = 4  # machines that a sentence names before it counts the rest
-BAD_ENDS = ("failed", "interrupted", "cancelled")
-
-
-def figures(found: Iterable[RunFolder]) -> dict[str, Any]:
-    """Return what a machine's tasks left; None for what there is not.
-
-    Of the training `train_seconds` and `final_loss`; of the report `quality`, `utility` and
-    `memory` (see `gan_lab.schema.ReportResult`), `verdict` (good, care, bad) and its sentence,
-    `finding`.
-    """
-    facts: dict[str, Any] = dict.fromkeys([*FIGURES["train"], *FIGURES["report"]])
-    for run in found:
-        names = FIGURES.get(run.spec.kind)
-        if names and (result := run.result_data()):
-            facts |= {name: result.get(theirs) for name, theirs in names.items()}
-    return facts
-
-
-@dataclass
-class Row:
-    """Where one machine of a fleet stands: what every view of a fleet shows, a field a column."""
-
-    machine_id: str
-    state: State
-    progress: int = 0
-    seconds: float = 0.0
-    message: str = ""
-    notebook: Path | None = None
-    figures: dict[str, Any] = field(default_factory=lambda: figures([]))
-    runs: list[RunFolder] = field(default_factory=list, compare=False)
-
-    @property
-    def needs(self) -> str | None:
-        """Why the machine needs attention; None where it does not."""
-        if self.state in BAD_ENDS:
-            return self.message or self.state
-        if self.state == "waiting":
-            return "has not begun"
-        loss = self.figures["final_loss"]
-        if loss is not None and not math.isfinite(loss):
-            return f"the training diverged (final loss {loss})"
-        return "report: do not use" if self.figures["verdict"] == "bad" else None
 
 
 class Fleet:
@@ -186,15 +137,29 @@ class Fleet:
         return View(self._shown, lambda: not self.running)
 
     def _shown(self) -> Shown:
-        lines = [
-            overview.Line(
-                row.machine_id, "", BY_NAME[row.state], row.progress / 100, None, None, row.message,
-                {"notebook": here(row.notebook)} if row.notebook else {},
-                time=clock(row.seconds) if row.seconds else "",
-            )
-            for row in self.rows()
-        ]  # fmt: skip
-        return overview.show(lines, f"Fleet {self.fleet_id} · ", "machines")
+        rows = self.rows()
+        lines = [f"{row.state:<12} {row.machine_id:<34} {row.message}".rstrip() for row in rows]
+        return Shown(
+            live=self._html(rows, None),
+            html=self._html(rows, "."),
+            text="\n".join([f"Fleet {self.fleet_id}: {self.summary()}", *lines]),
+        )
+
+    def html(self, start: str | Path = ".") -> str:
+        """Return the report: the headline, then the machines, those that need a person first.
+
+        Links lead from the folder `start`, which is that of the page or notebook that shows it.
+        """
+        return self._html(self.rows(), start)
+
+    def _html(self, rows: list[Row], start: str | Path | None) -> str:
+        began = f"{self.plan.created[:16].replace('T', ' ')} UTC, {clock(self.seconds)}"
+        about = f"Fleet {self.fleet_id}, {Path(self.plan.notebook).name}, {began}"
+        title = (
+            f'<div style="font-size:18px;line-height:26px"><b>{escape(headline(rows))}</b></div>'
+        )
+        summary = f"<p>{escape(f'{about}: {self.summary()}')}</p>"
+        return page(title, summary, rows_html(rows, start), width_px=WIDE)
 
     def watch(self) -> View:
         """Return the fleet's live table for a notebook."""
@@ -231,20 +196,6 @@ class Fleet:
             self._folder.request_cancel()
         else:
             cancel_tasks(self._folder)
-
-
-def headline(rows: Sequence[Row]) -> str:
-    """Return one sentence that says which machines need attention, and why."""
-    if at_work := [row for row in rows if row.state == "running"]:
-        return f"{len(at_work)} of {len(rows)} machines are at work."
-    need = [f"{row.machine_id} ({row.needs})" for row in rows if row.needs]
-    if not need:
-        all_done = "The machine is" if len(rows) == 1 else f"All {len(rows)} machines are"
-        return f"{all_done} done; none needs attention."
-    named = "; ".join(need[:MAX_NAMED])
-    rest = f"; and {len(need) - MAX_NAMED} more" if len(need) > MAX_NAMED else ""
-    verb = "needs" if len(need) == 1 else "need"
-    return f"{len(need)} of {len(rows)} machines {verb} attention: {named}{rest}"
 
 
 def cancel_tasks(folder: FleetFolder) -> None:

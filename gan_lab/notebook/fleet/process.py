@@ -18,7 +18,6 @@ from typing import Any
 
 from gan_lab.notebook.fleet.execute import execute_machine
 from gan_lab.notebook.fleet.fleet import Fleet, cancel_tasks
-from gan_lab.notebook.fleet.report import report_page
 from gan_lab.notify import LONG_S, notify
 from gan_lab.settings import load_settings
 from gan_lab.workspace import fleet_folder
@@ -106,10 +105,17 @@ def _put_away(folder: FleetFolder, machine_id: str, process: ForkProcess) -> Non
 
 
 def write_report(folder: FleetFolder) -> None:
-    """Write the fleet's table and its report, as one page."""
+    """Write the fleet's table and its report: a page that needs no other file and no network."""
     fleet = Fleet(folder)
     write_beside(folder.path / fleet_folder.TABLE, fleet.status().to_csv(index=False))
-    write_beside(folder.path / fleet_folder.REPORT_HTML, report_page(fleet))
+    page = (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>Fleet {fleet.fleet_id}</title><style>:root {{ color-scheme: light dark }}</style>"
+        f"</head><body><a href='{fleet_folder.TABLE}'>{fleet_folder.TABLE}</a>"
+        f"{fleet.html(fleet.folder)}</body></html>"
+    )
+    write_beside(folder.path / fleet_folder.REPORT_HTML, page)
 
 
 def tell_the_end(folder: FleetFolder) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gan_lab.errors import BadParameter, RequestError, UnknownMachine
-from gan_lab.notebook.fleet.fleet import BAD_ENDS, Fleet
+from gan_lab.notebook.fleet.fleet import Fleet
+from gan_lab.notebook.fleet.rows import BAD_ENDS
 from gan_lab.settings import Settings, load_settings
 from gan_lab.workspace import fleet_folder
 from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, find_fleet, new_fleet_id
