@@ -18,8 +18,6 @@ from gan_lab.cli.show import EXIT_INTERRUPTED, print_json
 from gan_lab.errors import GanLabError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from gan_lab.notebook.fleet.fleet import Fleet
     from gan_lab.notebook.fleet.rows import Row
 
@@ -70,43 +68,28 @@ def _value(text: str) -> Any:
 
 def show_fleet(found: Fleet, as_json: bool = False) -> int:
     """Show a fleet until it has ended; return 1 where a machine did not end well, else 0."""
-    if not as_json:
-        return watch_fleet(found)
-    found.wait()
-    print_json(found.status().to_dict("records"))
-    counts = found.counts()
-    return 0 if counts.get("done") == counts["machines"] else 1
+    if as_json:
+        rows = found.wait().rows()
+        print_json(found.status().to_dict("records"))
+    else:
+        try:
+            rows = _watch(found)
+        except KeyboardInterrupt:
+            back, end = (f"`gan-lab {verb} {found.fleet_id}`" for verb in ("watch", "cancel"))
+            words = f"\nThe fleet goes on without you. Come back with {back}; {end} ends it."
+            click.echo(words, err=True)
+            return EXIT_INTERRUPTED
+    return 0 if all(row.state == "done" for row in rows) else 1
 
 
-def watch_fleet(fleet: Fleet) -> int:
-    """Print what each machine says, and on a terminal the state of the whole below it."""
+def _watch(fleet: Fleet) -> list[Row]:
+    """Print what each machine says, on a terminal the state of the whole below it; at the end what
+    needs a person, and of one machine what to do next."""
+    from gan_lab.notebook.card import clock
     from gan_lab.terminal import console
 
-    screen = console()
+    screen, said = console(), dict[str, str]()
     screen.print(f"Fleet {fleet.fleet_id}: {len(fleet.plan.machines)} notebooks")
-    try:
-        rows = _show_until_over(fleet, screen)
-    except KeyboardInterrupt:
-        back, end = (f"`gan-lab {verb} {fleet.fleet_id}`" for verb in ("watch", "cancel"))
-        words = f"\nThe fleet goes on without you. Come back with {back}; {end} ends it."
-        screen.print(words, soft_wrap=True)
-        return EXIT_INTERRUPTED
-    tone = "red" if any(row.needs for row in rows) else "green"
-    screen.print(fleet.headline(), style=tone, soft_wrap=True)
-    if fleet.report.exists():
-        screen.print(f"Report: {fleet.report}", soft_wrap=True)
-    if all(row.state == "done" for row in rows):
-        if len(rows) == 1:
-            click.echo(f"\n{what_next(rows[0])}")
-        return 0
-    screen.print(f"Go on with `gan-lab fleet --resume {fleet.fleet_id}`.", soft_wrap=True)
-    return 1
-
-
-def _show_until_over(fleet: Fleet, screen: Console) -> list[Row]:
-    from gan_lab.notebook.card import clock
-
-    said: dict[str, str] = {}
     with screen.status("") as status:
         for rows in fleet.follow():
             at_work = [_line(row) for row in rows if row.state == "running"]
@@ -116,6 +99,14 @@ def _show_until_over(fleet: Fleet, screen: Console) -> list[Row]:
                 if row.state != "waiting" and not below and said.get(row.machine_id) != _line(row):
                     said[row.machine_id] = _line(row)
                     screen.print(_line(row), soft_wrap=True)
+    tone = "red" if any(row.needs for row in rows) else "green"
+    screen.print(fleet.headline(), style=tone, soft_wrap=True)
+    if fleet.report.exists():
+        screen.print(f"Report: {fleet.report}", soft_wrap=True)
+    if any(row.state != "done" for row in rows):
+        screen.print(f"Go on with `gan-lab fleet --resume {fleet.fleet_id}`.", soft_wrap=True)
+    elif len(rows) == 1:
+        click.echo(f"\n{what_next(rows[0])}")
     return rows
 
 

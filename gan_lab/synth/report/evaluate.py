@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pandas as pd
 from pydantic import Field
@@ -37,7 +35,6 @@ class QualityReport(Message):
     curves: list[physics.Curve]
     detection: Figure
     prognosis: HeldOutPrognosis | None = None
-    seconds: dict[str, float] = Field(default_factory=dict)
 
     @property
     def figures(self) -> dict[str, float | None]:
@@ -71,32 +68,26 @@ def evaluate(
     next)` is called before each part. The same tables and seed give the same figures. Raises
     `BadTable` where the tables cannot be compared.
     """
-    seconds: dict[str, float] = {}
 
-    @contextmanager
-    def step(share: float, what: str) -> Iterator[None]:
-        """Announce a part and measure it."""
+    def say(share: float, what: str) -> None:
         if on_step:
             on_step(share, what)
-        start = time.perf_counter()
-        yield
-        seconds[what] = round(time.perf_counter() - start, 2)
 
     tables = {"synthetic": synthetic, "train": train, "holdout": holdout}
     life = roles.life
     sides = compare(synthetic, train, holdout, roles, profile, seed)
-    with step(0.05, "fidelity"):
-        alike = fidelity.fidelity(sides)
-    with step(0.2, "utility"):
-        tasks = utility.utility(sides)
-    with step(0.5, "lives"):
-        in_time = windows.life_figures(sides)
-    with step(0.8, "privacy"):
-        memory = privacy.privacy(sides, synthetic, train)
-    with step(0.85, "physics"):
-        found, pairs = list(physics.physics(sides)), physics.relations(sides)
-    with step(0.9, "detection"):
-        apart = detection.detection(sides)
+    say(0.05, "fidelity")
+    alike = fidelity.fidelity(sides)
+    say(0.2, "utility")
+    tasks = utility.utility(sides)
+    say(0.5, "lives")
+    in_time = windows.life_figures(sides)
+    say(0.8, "privacy")
+    memory = privacy.privacy(sides, synthetic, train)
+    say(0.85, "physics")
+    found, pairs = list(physics.physics(sides)), physics.relations(sides)
+    say(0.9, "detection")
+    apart = detection.detection(sides)
     found += physics.wear(pairs, roles.rul)
     for task in tasks:
         found += utility.lessons(task)
@@ -119,5 +110,4 @@ def evaluate(
         curves=physics.curves(sides, pairs),
         detection=apart,
         prognosis=prognosis,
-        seconds=seconds,
     )
