@@ -97,7 +97,9 @@ def _cells(row: Row, start: str | Path | None) -> dict[str, str]:
     for run in row.runs:
         if run.spec.kind == "report" and run.report_html() is not None:
             links["report"] = run.path / REPORT_HTML
-    words = " ".join(filter(None, [row.message if at_work else row.needs, facts["finding"]]))
+    words = row.message if at_work else row.needs or ""
+    if row.state == "done":
+        words = facts["finding"] or words
     opened = ", ".join(
         f"<a href='{escape(os.path.relpath(path, start))}'>{what}</a>"
         for what, path in links.items()
