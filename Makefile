@@ -18,6 +18,7 @@ help:            ## list these commands
 
 demo: .venv/.ready   ## the main job for one machine on embedded services: seed, train, generate, report, notebook
 	$(BIN)/gan-lab fleet motor_siemens_001
+	@echo 'Here, JupyterLab is: make lab'
 
 test: .venv/.ready-test   ## lint and every test; installs Chromium where there is none
 	@$(MAKE) --no-print-directory lint check

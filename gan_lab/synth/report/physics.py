@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from gan_lab.synth.report.finding import Finding, amount, by_level, listed, of_f
 from gan_lab.synth.report.thresholds import AGAINST, THRESHOLDS, Level
 
 TAIL = 0.02  # each tail is the outermost 2 % of the training rows
+ENDS = (("upper", "above", 1.0), ("lower", "below", -1.0))
 TAIL_LIVES = 5  # a tail that fewer lives reach is not known well enough to be judged
 CURVE_POINTS, CURVES = 16, 6
 MAX_FINDINGS = 5  # of relations
@@ -110,40 +111,32 @@ def _counts_on(sides: Sides, name: str, changes: dict[str, pd.DataFrame]) -> boo
 
 def _tails(sides: Sides, names: list[str]) -> Iterator[Finding]:
     """Tails that are not there, and tails that are too heavy."""
-    for end, side, sign in (("upper", "above", 1.0), ("lower", "below", -1.0)):
-        lost: list[str] = []
-        swollen: list[str] = []
-        said = {}
-        for name in names:
-            limit = (sign * sides.train[name]).quantile(1 - TAIL)
-            beyond = {key: sign * table[name] > limit for key, table in sides.tables.items()}
-            reached = min(
-                len(np.unique(sides.units(sides.tables[key])[beyond[key].to_numpy()]))
-                for key in ("train", "holdout")
-            )
-            least, most = sorted((beyond["train"].mean(), beyond["holdout"].mean()))
-            ours = beyond["synthetic"].mean()
-            if least == 0 or reached < TAIL_LIVES:
-                continue
-            real = least if ours < least else min(ours, most)  # the nearest that real rows have
-            if ours < limits.TAIL_LEFT * real:
-                lost.append(name)
-            elif ours > limits.TAIL_SWOLLEN * real:
-                swollen.append(name)
-            said[name] = f"{side} {amount(sign * limit, 6)}, of the real rows {percent(real)}", ours
-        for found, what, advice in (
-            (lost, "is missing", "Do not set alarm levels with these rows."),
-            (swollen, "is too heavy", "Alarms would go off too often."),
-        ):
-            if found:
-                words, share = said[found[0]]
-                text = (
-                    f"{listed(found)}: the {end} tail {what}. {percent(share)} of the rows"
-                    f"{of_first(found)} are {words}. {advice}"
-                )
-                yield Finding(
-                    level="care", kind=f"{end}_tail", text=text, columns=found, value=share
-                )
+    found: dict[tuple[str, str], list[tuple[str, float, str]]] = defaultdict(list)
+    for name, (end, side, sign) in product(names, ENDS):
+        limit = (sign * sides.train[name]).quantile(1 - TAIL)
+        beyond = {key: sign * table[name] > limit for key, table in sides.tables.items()}
+        reached = min(
+            len(np.unique(sides.units(sides.tables[key])[beyond[key].to_numpy()]))
+            for key in ("train", "holdout")
+        )
+        least, most = sorted((beyond["train"].mean(), beyond["holdout"].mean()))
+        ours = float(beyond["synthetic"].mean())
+        if least == 0 or reached < TAIL_LIVES:
+            continue
+        real = least if ours < least else min(ours, most)  # the nearest that real rows have
+        words = f"{side} {amount(sign * limit, 6)}, of the real rows {percent(real)}"
+        if ours < limits.TAIL_LEFT * real:
+            words += ". Do not set alarm levels with these rows."
+            found[end, "missing"].append((name, ours, words))
+        elif ours > limits.TAIL_SWOLLEN * real:
+            found[end, "too heavy"].append((name, ours, f"{words}. Alarms would go off too often."))
+    for (end, what), some in found.items():
+        columns, (_, share, words) = [name for name, _, _ in some], some[0]
+        text = (
+            f"{listed(columns)}: the {end} tail is {what}. {percent(share)} of the rows"
+            f"{of_first(columns)} are {words}"
+        )
+        yield Finding(level="care", kind=f"{end}_tail", text=text, columns=columns, value=share)
 
 
 def _missing(sides: Sides, name: str) -> Iterator[Finding]:
