@@ -43,7 +43,7 @@ def judge(found: list[Finding], sides: Sides, conditions: str = "") -> Verdict:
         found = [*found, Finding(level="care", kind="no_lives", text=text)]
     if conditions:
         found = [_excused(each) for each in found]
-    found = [_untested(each) for each in found] if few else [*found, *_columns(sides, found)]
+    found = [_untested(each) for each in found] if few else list(found)
     found.sort(key=lambda each: LEVELS.index(each.level))
     against = [each for each in found if each.level in AGAINST]
     memory = next((each for each in against if each.kind in MEMORY), None)
@@ -82,14 +82,3 @@ def _excused(each: Finding) -> Finding:
 
 def _untested(each: Finding) -> Finding:
     return each.model_copy(update={"level": "note"}) if each.level == "good" else each
-
-
-def _columns(sides: Sides, found: list[Finding]) -> Iterator[Finding]:
-    """What may be relied on: columns with nothing against them."""
-    accused = {name for each in found if each.level in AGAINST for name in each.columns}
-    fine = [name for name in sides.kinds if name not in accused]
-    if fine:
-        text = (
-            f"{len(fine)} of {len(sides.kinds)} columns are good: nothing was found against them."
-        )
-        yield Finding(level="good", kind="columns", text=text, columns=fine)
