@@ -109,7 +109,7 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
     text = str(value).replace("[", r"\[")
     state = BY_NAME.get(text) if name in ("status", "state") else None
     return f"[{state.terminal}]{text}[/]" if state else text
