@@ -7,7 +7,6 @@ the same, and a lock in its folder is held meanwhile: two who resume it at once 
 
 from __future__ import annotations
 
-import ast
 import logging
 import threading
 import time
@@ -226,11 +225,7 @@ def _readable(reason: str) -> str:
             "The workers that ran it died, more of them than Dask's scheduler allows: set its "
             "distributed.scheduler.allowed-failures to 1000 (`gan-lab dask-config`)."
         )
-    name, _, said = reason.partition("(")
-    with suppress(ValueError, SyntaxError):
-        text = ast.literal_eval(said.rstrip(",)") or "''")
-        return str(text) if name == "TaskFailed" else f"{name}: {text}"
-    return reason
+    return reason.removeprefix("TaskFailed(").rstrip(",)").strip("'\"")
 
 
 def warn_of_what_is_lost() -> None:

@@ -17,8 +17,8 @@ from gan_lab.workspace.profiles import MACHINE_ID
 DESCRIPTION = """The same lab over HTTP, behind the login of Jupyter: send its token as
 `Authorization: token ...` or `?token=...`. Follow a task at the `websocket_url` of its answer, with
 `?from=SEQ` to go on behind event SEQ after a reconnection: one JSON object per message, `type` is
-`connected`, `progress` (an event), or `closing` (with `reason`); then closed with 1000, 4404 for an
-unknown task, 4408 for a reader that is too slow."""
+`connected`, `progress` (an event), or `closing` (with `reason`); then closed with 1000, or 4404
+for an unknown task."""
 PARAMETERS = {
     "machine_id": {"type": "string", "pattern": MACHINE_ID, "minLength": 3, "maxLength": 64},
     "task_id": {"type": "string", "format": "uuid"},

@@ -1,7 +1,7 @@
 """The WebSocket of a task: connected, its events from the first on, closing, closed.
 
 `?from=SEQ` continues behind the event with that number. Close codes: 1000 the task has ended, 4404
-no such task, 4422 a bad `from`, 4408 the client reads too slowly and may come back.
+no such task, 4422 a bad `from`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from gan_lab.workspace.runs import open_run
 
 PING_S = 20.0
 LOOK_S = 0.5  # how late an event may be sent
-SLOW_S = 10.0  # a message that the client's side does not take for so long
 MAX_MESSAGE_BYTES = 4096  # bytes; clients have nothing to say
-ENDED, NO_TASK, BAD_FROM, TOO_SLOW, TRY_AGAIN = 1000, 4404, 4422, 4408, 1011
+ENDED, NO_TASK, BAD_FROM, TRY_AGAIN = 1000, 4404, 4422, 1011
 
 
 class TaskSocket(JupyterHandler, websocket.WebSocketHandler):
@@ -80,8 +79,6 @@ class TaskSocket(JupyterHandler, websocket.WebSocketHandler):
             self._end(NO_TASK, str(error))
         except BadParameter as error:
             self._end(BAD_FROM, str(error))
-        except TimeoutError:
-            self._end(TOO_SLOW, f"Too slow: come back with ?from={self._sent}")
         except GanLabError as error:
             self._end(TRY_AGAIN, str(error))
         except websocket.WebSocketClosedError:
@@ -113,8 +110,7 @@ class TaskSocket(JupyterHandler, websocket.WebSocketHandler):
             text = content.model_dump_json(exclude_none=True)
         else:
             text = json.dumps(content)
-        async with asyncio.timeout(SLOW_S):
-            await self.write_message(f'{{"type":"{kind}",{text[1:]}')
+        await self.write_message(f'{{"type":"{kind}",{text[1:]}')
 
     def _from_parameter(self) -> int:
         text = self.get_query_argument("from", "0")

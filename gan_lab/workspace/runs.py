@@ -6,6 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,26 +32,12 @@ def workspace_mark(home: Path, make: bool = False) -> str | None:
     """
     path = runs_folder(home) / ".workspace"
     try:
-        if make and not path.exists():
-            _make_mark(path)
+        if make:
+            with suppress(FileExistsError), path.open("x") as file:
+                file.write(uuid.uuid4().hex)
         return path.read_text()
     except OSError:
         return None
-
-
-def _make_mark(path: Path) -> None:
-    """Write a mark unless there is one: of those who do it at once, the first wins."""
-    mark = uuid.uuid4().hex
-    beside = path.with_name(f"{path.name}.{mark[:8]}")
-    write_beside(beside, mark)
-    try:
-        os.link(beside, path)
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without links
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def create_run(spec: TaskSpec, home: Path | None = None) -> RunFolder:

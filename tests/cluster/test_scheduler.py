@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gan_lab.cluster.services import embedded, scheduler
-from gan_lab.cluster.services.security import make_security
+from gan_lab.cluster.services.scheduler import make_security
 from gan_lab.schema import ServiceRecord
 from gan_lab.settings import Settings, load_settings
 from gan_lab.workspace.service_record import write_services

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from gan_lab.cluster import services
-from gan_lab.cluster.services import security
+from gan_lab.cluster.services.scheduler import CERTIFICATE
 from gan_lab.cluster.upkeep import doctor
 from gan_lab.cluster.upkeep.overview import overview
 from gan_lab.errors import ServiceUnreachable
@@ -37,7 +37,7 @@ def test_services_are_joined_replaced_and_ended(
     first = read_services()
     assert first is not None and pids == {first.pid}
     assert services.ensure_services().pid == first.pid
-    secrets = services_folder() / security.CERTIFICATE
+    secrets = services_folder() / CERTIFICATE
     assert secrets.stat().st_mode & 0o077 == 0
     # The password is not in the list of processes.
     password = first.redis_url.split("@")[0].split(":")[-1]

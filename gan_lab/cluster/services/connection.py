@@ -8,7 +8,7 @@ import os
 import threading
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gan_lab.cluster.services.embedded import end_supervisor, find_supervisor, start_supervisor
@@ -97,20 +97,19 @@ def services_status(settings: Settings | None = None) -> dict[str, Any]:
 
 
 def _ask(address: str, settings: Settings) -> tuple[dict[str, Any], tuple[str, str] | None]:
-    if _is_used(address):  # by its own security
-        return _client_to(address, settings).scheduler_info(), None
+    if _given and (client := _known_client(address)):  # by its own security
+        return client.scheduler_info(), None
     return ask_scheduler(address, settings)
 
 
 # ---- the connection
 
 
-_used: Client | None = None  # to the cluster that the user gave
-_used_is_ours = False  # to close: the user gave a cluster, no client
-_used_key: tuple[int, str] | None = None  # the process it belongs to, and where it leads
 _client: Client | None = None
 _client_key: tuple[int, str] | None = None  # the process it belongs to, and where it leads
-_client_lock = threading.Lock()
+_given = False  # `use` made or got it: it has the security of the user's own cluster
+_ours = True  # to close: the user made no client of it
+_client_lock = threading.RLock()
 
 
 def use(cluster: Any) -> None:
@@ -121,45 +120,36 @@ def use(cluster: Any) -> None:
     only what Dask's own configuration says of TLS is known. None: the setting is unset again.
     Raises `BadParameter`.
     """
-    global _used, _used_key, _used_is_ours
+    global _client, _client_key, _given, _ours
     from distributed import Client
 
     if cluster is None:
-        _forget_used()
         forget_client()
         os.environ.pop("DASK_SCHEDULER_ADDRESS", None)
         return
-    if not isinstance(cluster, Client) and not hasattr(cluster, "get_client"):
+    made = not isinstance(cluster, Client)
+    if made and not hasattr(cluster, "get_client"):
         raise BadParameter(f"{cluster!r} is neither a Dask cluster nor a client of one.")
     if getattr(cluster, "asynchronous", False):
         raise BadParameter(f"{cluster!r} is asynchronous: make it without asynchronous=True.")
-    ours = not isinstance(cluster, Client)
     try:
-        client = Client(cluster, set_as_default=False) if ours else cluster
+        client = Client(cluster, set_as_default=False) if made else cluster
     except (OSError, RuntimeError, TimeoutError, ValueError) as error:
         raise BadParameter(f"{cluster!r} cannot be connected to: {error}") from None
     address = getattr(client.scheduler, "address", None)
     if client.status != "running" or not address:
         raise BadParameter(f"{cluster!r} is not connected to a scheduler: make it anew.")
-    _forget_used()
-    forget_client()
-    _used, _used_key, _used_is_ours = client, (os.getpid(), str(address)), ours
+    with _client_lock:
+        forget_client()
+        _client, _client_key = client, (os.getpid(), str(address))
+        _given, _ours = True, made
     os.environ["DASK_SCHEDULER_ADDRESS"] = str(address)
-
-
-def _forget_used() -> None:
-    """Let go of the cluster that the user gave; a client that the user made stays open."""
-    global _used, _used_key
-    if _used_is_ours:
-        _close(_used, _used_key)
-    _used = _used_key = None
 
 
 def get_client(settings: Settings | None = None) -> Client:
     """Return this process's connection to the cluster, made anew when it has died."""
     settings = settings or load_settings()
-    known, address = _client, scheduler_address(settings)
-    if known is not None and known.status == "running" and _client_key == (os.getpid(), address):
+    if known := _known_client(scheduler_address(settings)):
         return known
     record = ensure_services(settings)
     return _client_to(
@@ -177,19 +167,18 @@ def find_client(settings: Settings | None = None) -> Client | None:
 
 def _client_to(address: str, settings: Settings) -> Client:
     global _client, _client_key
-    if _is_used(address):
-        return cast("Client", _used)
     with _client_lock:
-        key = (os.getpid(), address)
-        if _client is None or _client_key != key or _client.status != "running":
-            _close(_client, _client_key)
-            _client, _client_key = connect(address, settings), key
+        if known := _known_client(address):
+            return known
+        forget_client()
+        _client, _client_key = connect(address, settings), (os.getpid(), address)
         return _client
 
 
-def _is_used(address: str | None) -> bool:
-    """Whether the cluster there is the one that the user gave, in this process."""
-    return _used is not None and _used.status == "running" and _used_key == (os.getpid(), address)
+def _known_client(address: str | None) -> Client | None:
+    """Return the connection of this process if it leads there and lives."""
+    lives = _client is not None and _client.status == "running"
+    return _client if lives and _client_key == (os.getpid(), address) else None
 
 
 def connect(address: str, settings: Settings) -> Client:
@@ -218,19 +207,16 @@ def connect(address: str, settings: Settings) -> Client:
 
 
 def forget_client() -> None:
-    """Close this process's connection; the next `get_client` makes a new one."""
-    global _client, _client_key
+    """Close this process's connection; the next `get_client` makes a new one.
+
+    A client that the user made stays open, and so does one inherited through a fork.
+    """
+    global _client, _client_key, _given, _ours
     with _client_lock:
-        _close(_client, _client_key)
-        _client = _client_key = None
-
-
-def _close(client: Client | None, key: tuple[int, str] | None) -> None:
-    """Close a connection of this process, not one inherited through a fork."""
-    if client is not None and key is not None and key[0] == os.getpid():
-        with suppress(Exception):
-            client.close(timeout=2)
+        if _client is not None and _client_key and _client_key[0] == os.getpid() and _ours:
+            with suppress(Exception):
+                _client.close(timeout=2)
+        _client, _client_key, _given, _ours = None, None, False, True
 
 
 atexit.register(forget_client)
-atexit.register(_forget_used)

@@ -1,19 +1,22 @@
-"""A Dask scheduler, asked who it is before anybody connects to it."""
+"""A Dask scheduler, asked who it is before anybody connects to it, and how one speaks to it."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from gan_lab.cluster.services.security import CERTIFICATE, read_security
 from gan_lab.settings import Settings
 from gan_lab.workspace import service_record
+from gan_lab.workspace.files import write_beside
 
 if TYPE_CHECKING:
     from distributed import Security
+
+CERTIFICATE = "dask.pem"  # for all roles, and its own authority
 
 
 def listens(address: str, settings: Settings) -> bool:
@@ -89,3 +92,20 @@ def security_of(settings: Settings) -> Security:
     if settings.scheduler_address:
         return Security()
     return read_security(service_record.services_folder(settings.home) / CERTIFICATE)
+
+
+def make_security(certificate: Path) -> Security:
+    """Make a certificate for all processes of a cluster, and return Dask's view of it."""
+    from distributed import Security
+
+    made = Security.temporary()
+    write_beside(certificate, f"{made.tls_client_key}{made.tls_client_cert}", mode=0o600)
+    return read_security(certificate)
+
+
+def read_security(certificate: Path) -> Security:
+    """Return Dask's view of a certificate that `make_security` left."""
+    from distributed import Security
+
+    roles = {f"tls_{role}_cert": str(certificate) for role in ("client", "scheduler", "worker")}
+    return Security(require_encryption=True, tls_ca_file=str(certificate), **roles)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from filelock import FileLock, Timeout
 
 from gan_lab.cluster.services.embedded import BUSY
-from gan_lab.cluster.services.security import CERTIFICATE, make_security
+from gan_lab.cluster.services.scheduler import CERTIFICATE, make_security
 from gan_lab.cluster.services.valkey import ValkeyChild
 from gan_lab.schema import ServiceRecord, utc_now
 from gan_lab.settings import Settings, load_settings

@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -48,7 +47,6 @@ def examine(settings: Settings) -> Iterator[Finding]:
     facts = services.services_status(settings)
     yield _scheduler(facts, settings)
     yield _redis(facts, settings)
-    yield _clock("the workspace's folder", time.time(), _folder_time(settings.home))
     if facts["scheduler_trouble"]:
         return
     try:
@@ -125,7 +123,7 @@ def _cluster(client: Client, settings: Settings) -> Iterator[Finding]:
     if workers:
         before, seen = time.time(), sights(client, settings.home, list(workers))
         times = [sight["time"] for sight in seen.values() if "time" in sight] or [before]
-        yield _clock("a worker", before, max(times, key=lambda there: abs(there - time.time())))
+        yield _clock(before, max(times, key=lambda there: abs(there - time.time())))
         for address, sight in seen.items():
             if why := trouble(sight, settings.home):
                 yield Finding("worker", f"{address} {why}", "No task is given to it until then.")
@@ -156,15 +154,8 @@ def _versions(theirs: list[dict[str, str]]) -> Finding:
     return Finding("versions", f"Workers have {', '.join(found)} here.", advice)
 
 
-def _clock(who: str, before: float, there: float) -> Finding:
+def _clock(before: float, there: float) -> Finding:
     off = there - min(max(there, before), time.time())  # it was read since `before`
     advice = "Synchronise the clocks (chrony, systemd-timesyncd): events and logs go by them."
-    says = f"{who} is {round(off, 1) + 0.0:+.1f} s off this host's clock."
+    says = f"A worker is {round(off, 1) + 0.0:+.1f} s off this host's clock."
     return Finding("clock", says, advice if abs(off) > MAX_SKEW_S else "")
-
-
-def _folder_time(home: Path) -> float:
-    """What time the file system takes it to be."""
-    probe = service_record.services_folder(home) / ".clock"
-    probe.touch()
-    return probe.stat().st_mtime

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
-
-import psutil
-from jupyter_core.paths import jupyter_runtime_dir
 
 from gan_lab.cluster import queue, services
 from gan_lab.settings import Settings
@@ -56,14 +50,9 @@ def _task(run: RunFolder) -> dict[str, Any]:
 
 
 def _links(dashboard: str | None, settings: Settings) -> dict[str, str]:
-    """Where one looks: the dashboard, our page, the metrics, and JupyterLab where one runs."""
+    """Where one looks: the dashboard, our page and Dask's metrics."""
     links = {"dashboard": dashboard} if dashboard else {}
     if dashboard and not settings.scheduler_address:
         base = dashboard.removesuffix("/status")
         links |= {"our page": f"{base}/lab", "metrics": f"{base}/metrics"}
-    for path in Path(jupyter_runtime_dir()).glob("jpserver-*.json"):
-        with suppress(OSError, ValueError):
-            server = json.loads(path.read_text())
-            if Path(server["root_dir"]) == settings.home and psutil.pid_exists(server["pid"]):
-                links["jupyter"] = f"{server['url']}lab"
     return links

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from gan_lab.settings import WORKSPACE_FOLDERS, load_settings
 from gan_lab.workspace.service_record import write_services
 
 Usage = namedtuple("Usage", "total used free")
-CHECKS = ["workspace", "disk", "scheduler", "redis", "clock"]
+CHECKS = ["workspace", "disk", "scheduler", "redis"]
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +34,7 @@ def findings() -> dict[str, doctor.Finding]:
 def test_a_workspace_at_rest_is_well() -> None:
     found = findings()
     assert list(found) == CHECKS
-    assert [
-        name for name in ("workspace", "scheduler", "redis", "clock") if not found[name].ok
-    ] == []
+    assert [name for name in ("workspace", "scheduler", "redis") if not found[name].ok] == []
     assert "start when needed" in found["scheduler"].says
 
 
@@ -73,13 +70,3 @@ def test_what_is_configured_and_silent_is_named_without_its_password(
     assert "127.0.0.1:9" in found["redis"].says and "GAN_LAB_REDIS_URL" in found["redis"].advice
     assert "DASK_SCHEDULER_ADDRESS" in found["scheduler"].advice
     assert not any("secret" in one.says + one.advice for one in found.values())
-
-
-@pytest.mark.parametrize(("ahead_s", "well"), [(1.0, True), (60.0, False), (-60.0, False)])
-def test_a_clock_that_differs_from_the_file_systems_is_to_be_set(
-    monkeypatch: pytest.MonkeyPatch, ahead_s: float, well: bool
-) -> None:
-    now = time.time
-    monkeypatch.setattr(time, "time", lambda: now() + ahead_s)
-    found = findings()["clock"]
-    assert found.ok is well and f"{-ahead_s:+.1f} s off" in found.says
