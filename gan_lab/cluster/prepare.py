@@ -6,7 +6,8 @@ import os
 import statistics
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from gan_lab.cluster.catalogue import Machine
@@ -18,10 +19,13 @@ from gan_lab.schema import (
     GenerateConfig,
     Kind,
     SeedConfig,
+    State,
     TaskSpec,
     TrainConfig,
     configure,
 )
+from gan_lab.workspace.fleet_folder import fleet_runs
+from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import open_run
 
 FLEET = "GAN_LAB_FLEET_ID"  # set by a fleet for the notebooks it runs
@@ -134,3 +138,39 @@ def _leaves_something_to_report(chain: Mapping[Kind, TaskSpec]) -> bool:
     known = {spec.task_id: spec for spec in chain.values()}
     training = known.get(drawn["model_task_id"]) or open_run(drawn["model_task_id"]).spec
     return bool(drawn["train"] and training.config.get("holdout"))
+
+
+# ---- a fleet's notebook, executed again, takes up the tasks that it had asked for
+
+
+def attach(specs: Sequence[TaskSpec], home: Path) -> tuple[list[RunFolder], list[TaskSpec]]:
+    """Return the runs of a fleet that answer the first requests of a chain, and the other requests.
+
+    A run answers a request of its kind, machine and configuration, whether it is done, at work or
+    waiting, not if it has failed or was cancelled.
+    """
+    if specs[0].fleet_id is None:
+        return [], list(specs)
+    earlier = fleet_runs(specs[0].fleet_id, home).get(specs[0].machine_id, [])
+    attached: list[RunFolder] = []
+    names: dict[str | None, str] = {}  # what the requests call a task: what it is
+    for spec in specs:
+        named = _named(spec, names)
+        found = next((run for run in reversed(earlier) if _answers(run, named)), None)
+        if found is None:
+            break
+        names[spec.task_id] = found.task_id
+        attached.append(found)
+    return attached, [_named(spec, names) for spec in specs[len(attached) :]]
+
+
+def _named(spec: TaskSpec, names: dict[str | None, str]) -> TaskSpec:
+    """Return a request that calls the training it draws from by the name it has."""
+    model = spec.config.get("model_task_id")
+    config = {**spec.config, "model_task_id": names[model]} if model in names else spec.config
+    return spec.model_copy(update={"config": config})
+
+
+def _answers(run: RunFolder, spec: TaskSpec) -> bool:
+    same = (run.spec.kind, run.spec.config) == (spec.kind, spec.config)
+    return same and run.status().state not in (State.FAILURE, State.REVOKED)

@@ -1,35 +1,12 @@
-"""What a result was made with: versions, commit, host and the hash of its seed table."""
+"""The versions that a result was made with, and the commit."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from gan_lab.cluster.work import Work
-
-
-def record_environment(work: Work, **facts: Any) -> None:
-    """Record what the result depends on, for whoever asks later how it came to be."""
-    import socket
-
-    from gan_lab.workspace.tables import seed_path, table_sha256
-
-    path = seed_path(work.spec.machine_id)
-    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # of nested levels
-    work.run.record_environment(
-        host=socket.gethostname(),
-        threads=int(first) if first.isdigit() else os.cpu_count(),
-        seed_sha256=table_sha256(path) if path.exists() and work.spec.kind != "seed" else None,
-        versions=package_versions(),
-        **facts,
-    )
-
 
 PACKAGES = (
     "gan-lab", "torch", "ctgan", "sdv", "rdt", "numpy", "pandas", "pyarrow", "pydantic", "dask",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from gan_lab.cluster import services
 from gan_lab.cluster.catalogue import Machine
 from gan_lab.cluster.estimate import refuse_what_does_not_fit
-from gan_lab.cluster.prepare import prepare
+from gan_lab.cluster.prepare import attach, prepare
 from gan_lab.cluster.queue import (
     cancel_run,
     hand_over,
@@ -22,7 +22,6 @@ from gan_lab.cluster.queue import (
     warn_when_lost,
     workers_of,
 )
-from gan_lab.cluster.reuse import attach
 from gan_lab.cluster.sight import refuse_unfit_workers
 from gan_lab.schema import CONFIGS, Kind, TaskStatus
 from gan_lab.settings import Settings, load_settings

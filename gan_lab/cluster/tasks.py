@@ -16,7 +16,6 @@ from gan_lab.cluster.models import (
     verdict_levels,
 )
 from gan_lab.cluster.progress import Steps, TrainingProgress
-from gan_lab.cluster.provenance import record_environment
 from gan_lab.cluster.recipe import perform
 from gan_lab.cluster.work import Outcome, Work
 from gan_lab.schema import (
@@ -81,7 +80,7 @@ def _seed(work: Work) -> dict[str, Any]:
     config, machine_id = cast(SeedConfig, work.config), work.spec.machine_id
     work.say("initializing", 0, 100, "Reading the profile")
     profile = load_profile(machine_id)
-    record_environment(work)
+    work.record_environment()
     table = simulate(profile, config, Steps(work))
     work.check()
     work.say("writing", 99, 100, f"Writing {len(table):,} rows")
@@ -102,7 +101,7 @@ def _train(work: Work) -> dict[str, Any]:
     work.say("initializing", 0, config.epochs, "Reading the seed table")
     roles = load_profile(machine_id).roles
     table = tables.read_seed(machine_id)
-    record_environment(work)
+    work.record_environment()
     table, _ = tables.split_holdout(table, roles, config.holdout, config.seed)
     kind = config.kind(roles)
     work.say("initializing", 0, config.epochs, f"Learning {len(table):,} rows ({kind})")
@@ -145,7 +144,7 @@ def _generate(work: Work) -> dict[str, Any]:
     doubt = ", whose report says: do not use its rows" if bad else ""
     work.say("initializing", 0, total, f"Loading the model of {source.task_id[:8]}{doubt}")
     model = load_model(source)
-    record_environment(work, model_task_id=source.task_id)
+    work.record_environment(model_task_id=source.task_id)
     roles = load_profile(machine_id).roles
     steps, lives = Steps(work), Counter[str]()
     with SplitWriter(machine_id, work.run.task_id, source.task_id, config.asked) as writer:
@@ -202,7 +201,7 @@ def _report(work: Work) -> dict[str, Any]:
     profile, drawn = load_profile(machine_id), tables.manifest(machine_id) or {}
     trained, train, holdout = seen_and_held_out(machine_id)
     conditions = ", ".join(f"{name} {value}" for name, value in drawn.get("conditions", {}).items())
-    record_environment(work, model_task_id=trained.task_id, conditions=conditions)
+    work.record_environment(model_task_id=trained.task_id, conditions=conditions)
     synthetic, model = tables.read_synthetic(machine_id), load_model(trained)
     told = judge_held_out(model, holdout) if hasattr(model, "prognose") else None
     report = evaluate(
@@ -230,7 +229,7 @@ def _prognose(work: Work) -> dict[str, Any]:
     work.say("initializing", 0, 100, "Reading the units")
     source = training_run(work.spec.machine_id, config.model_task_id)
     running = read_parquet(work.run.path / RUNNING)
-    record_environment(work, model_task_id=source.task_id)
+    work.record_environment(model_task_id=source.task_id)
     answer = load_lives_model(source).prognose(running, Steps(work))
     work.check()
     path = work.run.path / PROGNOSIS

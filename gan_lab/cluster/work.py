@@ -9,6 +9,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from gan_lab.cluster.provenance import package_versions
 from gan_lab.errors import GanLabError, RequestError, TaskCancelled, TaskFailed
 from gan_lab.schema import CONFIGS, Config, Stage, TaskSpec
 from gan_lab.settings import Settings
@@ -86,6 +87,15 @@ class Work:
             raise TaskCancelled("Cancelled")
         if self.leaving.is_set() and not done:
             raise WorkerLeaves
+
+    def record_environment(self, **facts: Any) -> None:
+        """Record what the result depends on: the seed table, versions, and these facts."""
+        from gan_lab.workspace.tables import seed_path, table_sha256
+
+        path = seed_path(self.spec.machine_id)
+        learned = path.exists() and self.spec.kind != "seed"
+        sha256 = table_sha256(path) if learned else None
+        self.run.record_environment(seed_sha256=sha256, versions=package_versions(), **facts)
 
     def look_at_memory(self) -> int:
         """Return the resident memory of this process (bytes), and remember the most of it."""

@@ -24,7 +24,6 @@ from gan_lab.workspace.runs import open_run
 
 PING_S = 20.0
 LOOK_S = 0.5  # how late an event may be sent
-MAX_MESSAGE_BYTES = 4096  # bytes; clients have nothing to say
 ENDED, NO_TASK, BAD_FROM, TRY_AGAIN = 1000, 4404, 4422, 1011
 
 
@@ -39,11 +38,6 @@ class TaskSocket(JupyterHandler, websocket.WebSocketHandler):
     def ping_interval(self) -> float:
         """How often a heartbeat goes out (s); the server's own setting where it has one."""
         return self.settings.get("websocket_ping_interval") or PING_S
-
-    @property
-    def max_message_size(self) -> int:
-        """The longest message that is taken from a client (bytes)."""
-        return MAX_MESSAGE_BYTES
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Refuse with 403 instead of showing a login page to a program."""

@@ -284,7 +284,7 @@ class RunFolder:
         return f"Task {self.spec.kind} of {self.spec.machine_id} ({self.task_id})"
 
     def environment(self) -> dict[str, Any]:
-        """Return what the run was made with: host, threads, hash of the seed table."""
+        """Return what the run was made with: versions, hash of the seed table."""
         with suppress(DamagedFile):
             return _read_json(self.path / ENVIRONMENT) or {}
         return {}

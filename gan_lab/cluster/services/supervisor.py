@@ -136,18 +136,15 @@ def _in_use(scheduler: Scheduler) -> bool:
 
 def config_of_cluster() -> dict[str, Any]:
     """Return what Dask's own configuration is to say on every host of a cluster of somebody's."""
+    import dask
+
     needed: dict[str, Any] = {
         "distributed.scheduler.preload": ["gan_lab.cluster.monitor"],
         "distributed.worker.preload": [PRELOAD],
         "distributed.worker.resources": TRAIN,
     }
     tree: dict[str, Any] = {}
-    for name, value in (DASK_CONFIG | needed).items():
-        *rooms, last = name.split(".")
-        room = tree
-        for word in rooms:
-            room = room.setdefault(word, {})
-        room[last] = value
+    dask.config.set(DASK_CONFIG | needed, config=tree)
     return tree
 
 
