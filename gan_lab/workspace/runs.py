@@ -6,10 +6,11 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from gan_lab.errors import DamagedFile, RequestError, UnknownTask
 from gan_lab.schema import State, TaskSpec
@@ -33,8 +34,10 @@ def workspace_mark(home: Path, make: bool = False) -> str | None:
     path = runs_folder(home) / ".workspace"
     try:
         if make:
-            with suppress(FileExistsError), path.open("x") as file:
-                file.write(uuid.uuid4().hex)
+            path.parent.mkdir(exist_ok=True)
+            with FileLock(path.with_name(".workspace.lock")):
+                if not path.exists():
+                    write_beside(path, uuid.uuid4().hex)
         return path.read_text()
     except OSError:
         return None

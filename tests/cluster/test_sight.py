@@ -84,9 +84,10 @@ def test_a_worker_that_is_stopped_keeps_nobody_waiting(tmp_path: Path) -> None:
     ):
         processes = client.run(os.getpid)
         stopped, other = processes
+        sight.sights(client, tmp_path, [other], patience_s=60)  # imports what it needs
         os.kill(processes[stopped], signal.SIGSTOP)
         try:
-            seen = sight.sights(client, tmp_path, list(processes), patience_s=2)
+            seen = sight.sights(client, tmp_path, list(processes), patience_s=5)
         finally:
             os.kill(processes[stopped], signal.SIGCONT)
         assert "does not answer" in str(sight.trouble(seen[stopped], tmp_path))
