@@ -16,6 +16,7 @@ from gan_lab.synth.lives.model import LivesModel, TrainingRecord
 from gan_lab.synth.lives.prognosis.answer import prognose
 from gan_lab.synth.lives.prognosis.error_variance import ErrorVariance
 from gan_lab.synth.lives.prognosis.left_out import (
+    OF_ALL,
     Check,
     do_nothing,
     fit_curve,
@@ -58,7 +59,7 @@ class SequentialTVAE(LivesModel):
         if not fitting.stopped:
             left_out = leave_lives_out(lives, config, check)
             everyone = np.ones(len(lives.packed.rows), dtype=bool)
-            wear_curve = fit_curve(lives, everyone, config, fitting.curve, check)
+            wear_curve = fit_curve(lives, everyone, config, OF_ALL, check)
             ErrorVariance.give(left_out.errors, wear_curve)
         facts = fitting.facts() | prognosis_facts(lives, left_out)
         return cls(

@@ -33,7 +33,6 @@ from gan_lab.synth.lives.prognosis.running import Running, answer_unit
 from gan_lab.synth.lives.prognosis.scores import scores
 from gan_lab.synth.lives.training_lives import TrainingLives
 
-STEPS, FOLD_STEPS = 700, 150  # of a curve that goes on with all lives, and of one without some
 EFFECTS_STEPS = 10  # after which random effects are estimated anew
 FOLDS, MANY_LIVES, FOLDS_OF_MANY = 3, 40, 2
 MAX_JUDGED = 40  # lives left out that are judged
@@ -49,6 +48,24 @@ Check = Callable[[], None]
 
 def do_nothing() -> None:
     """Let a fit go on."""
+
+
+@dataclass
+class FitLength:
+    """How long a curve is fitted: so many `epochs`, in `least` to `most` steps. With few rows an
+    epoch has too few steps, with many it has enough of them to end sooner."""
+
+    epochs: int
+    least: int
+    most: int
+
+    def epochs_of(self, steps: int) -> int:
+        """Return the number of epochs of so many steps each."""
+        enough = max(self.epochs, math.ceil(self.least / steps))
+        return min(enough, math.ceil(self.most / steps))
+
+
+OF_ALL, OF_FOLDS = FitLength(60, 400, 2_000), FitLength(18, 150, 300)
 
 
 @dataclass
@@ -78,7 +95,7 @@ def leave_lives_out(
     judged = rng.permutation(known)[:MAX_JUDGED]
     running = as_running(lives)
     cases: list[_Case] = []
-    curves = [fit_curve(lives, fold != k, config, None, check) for k in range(folds)]
+    curves = [fit_curve(lives, fold != k, config, OF_FOLDS, check) for k in range(folds)]
     chosen = np.isin(np.arange(count), judged)
     errors = {
         number: ErrorVariance.of(curve, lives.curve_data(chosen & (fold == number)))
@@ -162,11 +179,11 @@ def fit_curve(
     lives: TrainingLives,
     kept: Any,
     config: TrainConfig,
-    start: Curve | None = None,
+    length: FitLength,
     check: Check = do_nothing,
 ) -> Curve:
-    """Fit a degradation curve to some of the lives, or go on with one that knows some of them;
-    `check` is called between its epochs and may raise.
+    """Fit a degradation curve to some of the lives; `check` is called between its epochs and may
+    raise.
 
     Unlike the curve that draws lives it holds none out to stop early by: measured on engines never
     seen, the distance to the end is read 15 % better from a curve that has learned from all.
@@ -177,12 +194,9 @@ def fit_curve(
     data, nobody = lives.curve_data(kept), lives.curve_data(np.zeros_like(kept))
     rows = int(kept[lives.packed.life].sum())
     steps = math.ceil(rows / config.batch_size)
-    epochs = min(config.epochs // 2, math.ceil((STEPS if start else FOLD_STEPS) / steps))
+    epochs = min(config.epochs // 2, length.epochs_of(steps))
     objective = CurveObjective(curve, data, nobody, config, epochs)
     objective.every = math.ceil(EFFECTS_STEPS / steps)
-    if start is not None:
-        curve.load_state_dict(start.state_dict())
-        objective.common_steps = 0
     trainer = curve_trainer(objective, config, epochs, (rows, lives.columns))
     while not trainer.finished:
         check()
