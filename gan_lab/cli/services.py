@@ -120,6 +120,8 @@ def lab(jupyter_options: tuple[str, ...]) -> None:
     services.ensure_services(settings)
     layout = f"--LabApp.default_url=/lab/workspaces/{LAYOUT}"
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={settings.home}", layout]
+    if os.geteuid() == 0:  # as in containers; Jupyter's token guards it all the same
+        command.append("--allow-root")
     environment = {**os.environ, "GAN_LAB_HOME": str(settings.home)}
     os.execve(sys.executable, [*command, *jupyter_options], environment)
 

@@ -91,6 +91,8 @@ def evaluate(
     found += physics.wear(pairs, roles.rul)
     for task in tasks:
         found += utility.lessons(task)
+    if in_time and in_time.r2:  # of lives, windows say it better than rows
+        found = [finding for finding in found if finding.kind != "augmentation"]
     found += windows.lessons(in_time) if in_time else ()
     found += privacy.remembered(memory, sides.few)
     found += fidelity.shapes(alike.columns)

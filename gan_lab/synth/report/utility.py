@@ -201,13 +201,18 @@ def lessons(task: Task) -> Iterator[Finding]:
     yield Finding(level=level, kind="utility", text=text, columns=names, value=loss)
     if both is not None:
         change = both - real
-        advice = "add them" if change > limits.HELPS else "adding them changes little"
-        advice = "do not add them" if change < -limits.HELPS else advice
         text = (
             f"Trained on real and synthetic rows together, a model of {task.target} reaches "
-            f"{metric} {both:.3f}, on real rows alone {real:.3f}: {advice}."
+            f"{metric} {both:.3f}, on real rows alone {real:.3f}: {what_adding_does(change)}."
         )
         yield Finding(level="note", kind="augmentation", text=text, columns=names, value=change)
+
+
+def what_adding_does(change: float) -> str:
+    """Say what to do, by how much a model gains that sees synthetic rows beside the real ones."""
+    if abs(change) <= limits.HELPS:
+        return "adding them changes little"
+    return "add them" if change > 0 else "do not add them"
 
 
 def _error(task: Task, side: str) -> str:

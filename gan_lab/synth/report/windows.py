@@ -16,9 +16,9 @@ import pandas as pd
 from gan_lab.schema import Message, Roles
 from gan_lab.synth.report.compared_tables import Array, Figure, Points, Sides, Units, some
 from gan_lab.synth.report.detection import told_apart, two_sample_test
-from gan_lab.synth.report.finding import Finding
+from gan_lab.synth.report.finding import Finding, count
 from gan_lab.synth.report.thresholds import PREDICTABLE, THRESHOLDS
-from gan_lab.synth.report.utility import ADVICE, WORSE_THAN_MEAN
+from gan_lab.synth.report.utility import ADVICE, WORSE_THAN_MEAN, what_adding_does
 
 WIDTH_ROWS = 30
 MAX_WINDOWS = 10_000
@@ -30,11 +30,12 @@ MIN_LIVES = 4  # fewer cannot be halved
 class LifeFigures(Message):
     """What a model that looks at windows of rows would see.
 
-    `r2` for `synthetic` and `real` (training) lives; `c2st`, the AUC of a classifier between
-    synthetic and held-out windows, is None where there are too few lives.
+    `r2` for `synthetic`, `real` (training) lives and `both`, of so many `lives`; `c2st`, the AUC of
+    a classifier between synthetic and held-out windows, is None where there are too few lives.
     """
 
     width: int
+    lives: dict[str, int]
     r2: dict[str, Figure]
     c2st: Figure
 
@@ -53,6 +54,15 @@ class Windows:
         rul = None if self.rul is None else self.rul[kept]
         return Windows(self.features[kept], rul, self.life[kept])
 
+    def beside(self, other: Windows) -> Windows:
+        """Return as many windows of other lives beside these as are learned from of each."""
+        first, second = (each.some(MAX_LEARNED, 0) for each in (self, other))
+        rul = None
+        if first.rul is not None and second.rul is not None:
+            rul = np.r_[first.rul, second.rul]
+        life = np.r_[first.life, second.life + first.life.max(initial=0) + 1]
+        return Windows(np.r_[first.features, second.features], rul, life)
+
     @property
     def known(self) -> npt.NDArray[np.bool_]:
         """The windows whose rul is known."""
@@ -67,15 +77,16 @@ def life_figures(sides: Sides) -> LifeFigures | None:
     width = window_width(sides.train, roles)
     tables = {"real": sides.train, "synthetic": sides.synthetic}
     views = {name: windows(t, roles, columns, width) for name, t in tables.items()}
-    held = windows(sides.holdout, roles, columns, width)
-    every = [*views.values(), held]
-    can_predict = all(view.known.sum() > 1 for view in every)
-    enough = all(len(np.unique(view.life)) >= MIN_LIVES for view in every)
-    return LifeFigures(
-        width=width,
-        r2={n: window_r2(view, held, sides.seed) for n, view in views.items() if can_predict},
-        c2st=window_c2st(held, views["synthetic"], sides.seed) if enough else None,
-    )
+    views["held out"] = held = windows(sides.holdout, roles, columns, width)
+    lives = {name: len(np.unique(view.life)) for name, view in views.items()}
+    r2: dict[str, Figure] = {}
+    if all(view.known.sum() > 1 for view in views.values()):
+        r2 = {name: window_r2(views[name], held, sides.seed) for name in tables}
+        both = views["real"].beside(views["synthetic"])
+        r2["both"] = window_r2(both, held, sides.seed, most=2 * MAX_LEARNED)
+    enough = min(lives.values()) >= MIN_LIVES
+    told = window_c2st(held, views["synthetic"], sides.seed) if enough else None
+    return LifeFigures(width=width, lives=lives, r2=r2, c2st=told)
 
 
 def lessons(lives: LifeFigures) -> Iterator[Finding]:
@@ -90,6 +101,14 @@ def lessons(lives: LifeFigures) -> Iterator[Finding]:
             f"{advice}"
         )
         yield Finding(level=level, kind="windows", text=text, value=real - ours)
+        seen, drawn, new = (count(lives.lives[n]) for n in ("real", "synthetic", "held out"))
+        both = lives.r2.get("both") or 0.0
+        text = (
+            f"Such a model learned from {seen} that are real and {drawn} of these together reaches "
+            f"R2 {both:.2f} on {new} it has never seen, from the real ones alone {real:.2f}: "
+            f"{what_adding_does(both - real)}."
+        )
+        yield Finding(level="note", kind="augmentation", text=text, value=both - real)
     yield from told_apart(lives.c2st, "windows")
 
 

@@ -31,7 +31,7 @@ def test_a_real_sample_is_judged_in_every_part(whole: QualityReport) -> None:
     assert set(rul.scores) == {"real", "synthetic", "both"}
     assert set(whole.privacy.memory) == {"rows", "windows", "lives"}
     assert whole.life_figures is not None
-    assert set(whole.life_figures.r2) == {"real", "synthetic"}
+    assert set(whole.life_figures.r2) == {"real", "synthetic", "both"}
     assert whole.curves and whole.detection is not None
 
 

@@ -174,7 +174,10 @@ def test_memory_is_held_against_rows_where_it_is_sure(
 def test_figures_of_use_come_with_their_unit_and_with_advice() -> None:
     scores = {"real": {"r2": 0.57, "mae": 9.0}, "synthetic": {"r2": -14.25, "mae": 5017.4}}
     task = Task(target="rul", kind="rul", number=True, left_out=[], base=None, scores=scores)
-    lives = LifeFigures(width=30, c2st=0.97, r2={"real": 0.9, "synthetic": 0.7})
+    lives = LifeFigures(
+        width=30, c2st=0.97, lives={"real": 10, "synthetic": 200, "held out": 1},
+        r2={"real": 0.9, "synthetic": 0.7, "both": 0.93},
+    )  # fmt: skip
     found = [*utility.lessons(task), *windows.lessons(lives), *told_apart(0.95, "rows")]
     said = {each.kind: (each.level, each.text) for each in found}
     assert said["utility"] == (
@@ -185,6 +188,11 @@ def test_figures_of_use_come_with_their_unit_and_with_advice() -> None:
         "rows.",
     )
     assert said["windows"][0] == "care" and "prefer real rows" in said["windows"][1]
+    assert said["augmentation"] == (
+        "note",
+        "Such a model learned from 10 lives that are real and 200 lives of these together reaches "
+        "R2 0.93 on 1 life it has never seen, from the real ones alone 0.90: add them.",
+    )
     assert said["row_detection"][0] == said["window_detection"][0] == "care"
     assert "Detection AUC 0.95 (0.5 is blind)" in said["row_detection"][1]
 
