@@ -171,22 +171,11 @@ def _positive_shares(shares: dict[str, float] | None) -> dict[str, float] | None
     return shares
 
 
-def _shortest_first(rows: tuple[int, int] | None) -> tuple[int, int] | None:
-    if rows and rows[0] > rows[1]:
-        raise ValueError(
-            f"the shortest life comes first. Ask for {rows[1]} to {rows[0]} rows, in this order"
-        )
-    return rows
-
-
 Shares = Annotated[dict[str, float] | None, AfterValidator(_positive_shares)]
 StrictCount = Annotated[int, Field(strict=True)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31, description="Seed of the random numbers")]
 FailureModes = Annotated[Shares, Field(description="Shares of the failure modes, by name")]
 States = Annotated[Shares, Field(description="Shares of the operating states, by name")]
-LateLife = Annotated[
-    float | None, Field(gt=0, lt=1, description="Share of rows from the last fifth of a life")
-]
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(max_length=16)]
 
 
@@ -321,7 +310,7 @@ class TrainConfig(Message):
         return "tabular" if roles.life is None else "sequential"
 
 
-CONDITIONS = ("failure_modes", "life_rows", "late_life", "states")  # of lives
+CONDITIONS = ("failure_modes", "states")  # of lives
 
 
 class GenerateConfig(Message):
@@ -348,10 +337,6 @@ class GenerateConfig(Message):
     )
     seed: Seed = 0
     failure_modes: FailureModes = None
-    life_rows: Annotated[tuple[int, int] | None, AfterValidator(_shortest_first)] = Field(
-        None, description="Shortest and longest life, in rows"
-    )
-    late_life: LateLife = None
     states: States = None
     conditions: Annotated[dict[str, Condition] | None, AfterValidator(_possible)] = Field(
         None, description="Of plain tables: a value, a range or shares of values, by column"

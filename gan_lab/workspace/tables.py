@@ -22,9 +22,6 @@ from gan_lab.settings import find_workspace
 from gan_lab.workspace.files import naming, written_beside
 from gan_lab.workspace.profiles import check_machine_id
 
-LATE_LIFE = 0.2
-"""Late life: the rows of a life whose rul is at most this share of its largest."""
-
 
 def seed_path(machine_id: str) -> Path:
     """Return where the seed table of a machine lies, whether it exists or not."""

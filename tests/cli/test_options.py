@@ -36,15 +36,14 @@ def test_what_is_given_is_a_configuration() -> None:
     train = configure("train", parsed("train", *options, "--epochs", "3", "--l2scale", "1e-4"))
     assert (train.model, train.compress_dims, train.early_stopping) == ("tabular", (8, 16), False)
     assert (train.epochs, train.max_steps, train.l2scale) == (3, 0, 1e-4)
-    options = ["--life-rows", "10", "20", "--model", "1c9c21a4", "--state", "idle=0.5"]
+    options = ["--failure-mode", "bearing=0.3", "--model", "1c9c21a4", "--state", "idle=0.5"]
     generate = configure("generate", parsed("generate", *options, "--lives", "9"))
-    assert generate.asked == {"life_rows": (10, 20), "states": {"idle": 0.5}}
+    assert generate.asked == {"failure_modes": {"bearing": 0.3}, "states": {"idle": 0.5}}
     options = ["--condition", "torque=40..60", "--condition", "Type=L:0.2,H:0.8"]
     generate = configure("generate", parsed("generate", *options, "--condition", "fails=1"))
     shares = {"L": 0.2, "H": 0.8}
     assert generate.asked == {"torque": ("40", "60"), "Type": shares, "fails": "1"}
-    options = ["--life-rows", "10", "20", "--model", "1c9c21a4", "--lives", "9"]
-    generate = configure("generate", parsed("generate", *options))
+    generate = configure("generate", parsed("generate", "--model", "1c9c21a4", "--lives", "9"))
     assert (generate.model_task_id, generate.lives) == ("1c9c21a4", 9)
 
 
@@ -54,7 +53,7 @@ def test_what_is_given_is_a_configuration() -> None:
         (["seed", "--failure-mode", "idle"], "'idle': write it as NAME=0.3"),
         (["train", "--compress-dims", "8,x"], "'8,x': write whole numbers"),
         (["train", "--model", "forest"], "'forest'"),
-        (["generate", "--life-rows", "10"], "--life-rows"),
+        (["generate", "--lives", "many"], "--lives"),
         (["generate", "--condition", "torque"], "'torque': write it as NAME=VALUE"),
     ],
 )

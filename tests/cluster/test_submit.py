@@ -92,7 +92,6 @@ def test_what_is_wrong_is_refused_before_anything_starts(
     [
         ({"failure_modes": {"rust": 0.5}}, "There is no failure mode 'rust' in the training table"),
         ({"states": {"flying": 0.5}}, "There is no state 'flying' in the training table"),
-        ({"life_rows": (1, 2)}, r"life_rows=\(1, 2\) cannot be had: the training lives have"),
     ],
 )
 def test_conditions_that_the_model_cannot_meet_are_refused_before_anything_starts(

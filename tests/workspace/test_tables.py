@@ -70,7 +70,7 @@ def test_without_lives_the_holdout_is_rows_in_order() -> None:
 def test_splits_are_streamed_under_the_seeds_types() -> None:
     seed = lives(2).astype({"rul": "int16"})
     tables.write_seed("press_7", seed)
-    conditions = {"late_life": 0.4}
+    conditions = {"states": {"idle": 0.4}}
     with tables.SplitWriter("press_7", "t1", model="tabular", conditions=conditions) as writer:
         for _ in range(3):
             writer.write("train", lives(2))

@@ -27,18 +27,15 @@ if TYPE_CHECKING:
     from gan_lab.synth.lives.model import LivesModel
 
 CHUNK_ROWS = 100_000
-MAX_REDRAWS = 200  # of lives that do not meet the conditions; then these are enforced
 GOLDEN = 0.6180339887498949
 
 
 @dataclass
 class Drawn:
-    """Lives before they are written: their rows, who they are, which rows are `kept`, and the
-    random numbers to go on with."""
+    """Lives before they are written, and the random numbers to go on with."""
 
     lives: Lives
     packed: Packed
-    kept: NDArray[np.bool_] | slice
     rng: np.random.Generator
 
 
@@ -48,7 +45,7 @@ class Drawing:
     def __init__(self, model: LivesModel, seed: int, config: GenerateConfig | None) -> None:
         self.model, self.table, self.seed = model, model.table, seed
         self.conditions = Conditions(model, config or GenerateConfig())
-        self.mean_rows = self.conditions.mean_rows
+        self.mean_rows = max(float(np.mean(model.table.covariates[ROWS].values)), 1.0)
 
     def chunks(
         self, rows: int | None, lives: int | None, first_life: int
@@ -74,10 +71,8 @@ class Drawing:
     def _chunk(self, number: int, ids: Ints, place: Floats) -> tuple[pd.DataFrame, Ints]:
         """Draw lives; return their rows and how many each has."""
         drawn = self._draw(number, place)
-        lives, packed, kept = drawn.lives, drawn.packed, drawn.kept
-        seconds = self.model.context.seconds(lives, packed)
-        frame = self.table.write(lives, ids, seconds, drawn.rng)[kept]
-        return frame, np.bincount(packed.life[kept], minlength=len(lives.rows))
+        seconds = self.model.context.seconds(drawn.lives, drawn.packed)
+        return self.table.write(drawn.lives, ids, seconds, drawn.rng), drawn.packed.rows
 
     def _draw(self, number: int, place: Floats) -> Drawn:
         """Draw the lives of one chunk."""
@@ -85,7 +80,7 @@ class Drawing:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         combo, effects, covariates = self._draw_lives(place, rng)
         lives, packed = self._draw_times(combo, covariates, rng)
-        drawn = Drawn(lives, packed, self.conditions.kept_rows(lives, packed, rng), rng)
+        drawn = Drawn(lives, packed, rng)
         lives.regime = self._draw_regimes(drawn)
         features = self.model.context.features(self.table, lives, packed)
         of_rows = effects[packed.life].astype(np.float32)
@@ -107,13 +102,7 @@ class Drawing:
         combo = np.searchsorted(np.cumsum(shares), place, side="right")
         combo = np.minimum(combo, len(shares) - 1)
         drawn = population.draw(combo, rng)
-        for _ in range(MAX_REDRAWS):
-            missed = np.flatnonzero(~self.conditions.met(self._covariates(drawn[:, EFFECTS:])))
-            if not len(missed):
-                break
-            drawn[missed] = population.draw(combo[missed], rng)
-        covariates = self.conditions.enforced(self._covariates(drawn[:, EFFECTS:]))
-        return combo, drawn[:, :EFFECTS], covariates
+        return combo, drawn[:, :EFFECTS], self._covariates(drawn[:, EFFECTS:])
 
     def _covariates(self, scores: Floats) -> dict[str, Floats]:
         """Return the covariates of normal scores; one that all lives share needs none."""
@@ -164,7 +153,7 @@ class Drawing:
         hours = context.hours(self.table, drawn.lives, drawn.packed)
         seed = int(drawn.rng.integers(2**31))
         if shares is not None:
-            chain = chain.with_shares(shares, hours, drawn.packed, seed, drawn.kept)
+            chain = chain.with_shares(shares, hours, drawn.packed, seed)
         return chain.draw(hours, drawn.packed, np.random.default_rng(seed))
 
     def _numbers(

@@ -63,22 +63,15 @@ class MarkovChain:
             drawn[a:b] = found
         return packed.unpack(drawn)
 
-    def with_shares(
-        self,
-        shares: Floats,
-        context: Ints,
-        packed: Packed,
-        seed: int,
-        kept: NDArray[np.bool_] | slice = slice(None),
-    ) -> MarkovChain:
-        """Return the chain whose symbols come in these shares of the `kept` rows: what may follow
-        is weighted, round by round, by how far a draw with this seed misses them."""
+    def with_shares(self, shares: Floats, context: Ints, packed: Packed, seed: int) -> MarkovChain:
+        """Return the chain whose symbols come in these shares of the rows: what may follow is
+        weighted, round by round, by how far a draw with this seed misses them."""
         factor, chain = np.where(shares > 0, 1.0, 0.0), self
         for _ in range(25):
             chain = MarkovChain(
                 _normalized(self.first * factor), _normalized(self.following * factor)
             )
-            drawn = chain.draw(context, packed, np.random.default_rng(seed))[kept]
+            drawn = chain.draw(context, packed, np.random.default_rng(seed))
             share = np.bincount(drawn, minlength=len(shares)) / max(len(drawn), 1)
             if np.abs(share - shares).max() < 0.002:
                 break

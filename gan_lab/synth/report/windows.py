@@ -101,12 +101,13 @@ def lessons(lives: LifeFigures) -> Iterator[Finding]:
             f"{advice}"
         )
         yield Finding(level=level, kind="windows", text=text, value=real - ours)
-        seen, drawn, new = (count(lives.lives[n]) for n in ("real", "synthetic", "held out"))
+        seen = count(lives.lives["real"], "real life", "real lives")
+        drawn = count(lives.lives["synthetic"], "synthetic one", "synthetic ones")
         both = lives.r2.get("both") or 0.0
         text = (
-            f"Such a model learned from {seen} that are real and {drawn} of these together reaches "
-            f"R2 {both:.2f} on {new} it has never seen, from the real ones alone {real:.2f}: "
-            f"{what_adding_does(both - real)}."
+            f"Trained on {seen} and {drawn} together, such a model reaches R2 {both:.2f} on "
+            f"{count(lives.lives['held out'])} it has never seen, on the real ones alone "
+            f"{real:.2f}: {what_adding_does(both - real)}."
         )
         yield Finding(level="note", kind="augmentation", text=text, value=both - real)
     yield from told_apart(lives.c2st, "windows")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from gan_lab.errors import BadParameter
@@ -24,21 +23,6 @@ def test_failure_modes_are_honoured(model: SequentialTVAE) -> None:
     assert (drawn.groupby("machine")["failure_mode"].first() == "bearing").mean() == pytest.approx(
         0.7, abs=0.02
     )
-
-
-def test_late_life_is_honoured(model: SequentialTVAE) -> None:
-    for share in (0.1, 0.4):
-        drawn = draw(model, lives=200, conditions=GenerateConfig(late_life=share))
-        whole = draw(model, lives=200).groupby("machine").size()
-        late = drawn["rul"] <= 0.2 * (whole[drawn["machine"]].to_numpy() - 1)
-        assert late.mean() == pytest.approx(share, abs=0.02)
-
-
-def test_life_rows_are_honoured(model: SequentialTVAE) -> None:
-    drawn = draw(model, lives=50, conditions=GenerateConfig(life_rows=(35, 45)))
-    assert drawn.groupby("machine").size().between(35, 45).all()
-    with pytest.raises(BadParameter, match="34 to 58"):
-        draw(model, lives=5, conditions=GenerateConfig(life_rows=(500, 600)))
 
 
 def test_states_are_honoured(model: SequentialTVAE) -> None:
@@ -74,8 +58,6 @@ def test_failure_modes_that_are_missing() -> None:
     assert model.failure_modes == ["1", "2"]
     drawn = draw(model, lives=20, conditions=GenerateConfig(failure_modes={"1": 1.0}))
     assert (drawn["mode"] == 1.0).all()
-    with pytest.raises(BadParameter, match="'2' and late_life cannot be chosen together"):
-        draw(model, lives=20, conditions=GenerateConfig(failure_modes={"2": 0.5}, late_life=0.4))
 
 
 def test_states_that_are_numbers_and_missing_at_times() -> None:
@@ -87,39 +69,3 @@ def test_states_that_are_numbers_and_missing_at_times() -> None:
     drawn = draw(model, lives=100, conditions=GenerateConfig(states={"1": 0.7}))
     assert (drawn["gear"] == 1).mean() == pytest.approx(0.7, abs=0.02)
     assert set(draw(model, lives=100, conditions=GenerateConfig(states={"1": 1.0}))["gear"]) == {1}
-
-
-def test_states_are_honoured_in_the_rows_that_late_life_keeps() -> None:
-    table, roles = simple_lives(), ROLES.model_copy(update={"state": "state"})
-    busy = np.random.default_rng(0).random(len(table)) < np.where(table["t"] < 20, 0.95, 0.05)
-    table["state"] = np.where(busy, "warm", "cold")
-    asked = GenerateConfig(states={"warm": 0.5}, late_life=0.4)
-    drawn = draw(fit(table, roles), lives=200, conditions=asked)
-    assert (drawn["state"] == "warm").mean() == pytest.approx(0.5, abs=0.02)
-
-
-@pytest.mark.parametrize("asked", [(60, 70), (31, 31)])
-def test_lengths_that_no_training_life_has_are_honoured(asked: tuple[int, int]) -> None:
-    short, long = simple_lives(12, rows=30), simple_lives(12, rows=100)
-    table = pd.concat([short, long.assign(unit=long["unit"] + 12)], ignore_index=True)
-    drawn = draw(fit(table), lives=50, conditions=GenerateConfig(life_rows=asked))
-    assert drawn.groupby("unit").size().between(*asked).all()
-
-
-@pytest.mark.parametrize(("rows", "asked"), [(4, 0.1), (6, 0.1), (40, 0.1), (20, 0.9)])
-def test_late_life_is_honoured_however_short_the_lives(rows: int, asked: float) -> None:
-    drawn = draw(
-        fit(simple_lives(rows=rows)), lives=2000, conditions=GenerateConfig(late_life=asked)
-    )
-    late = drawn["rul"] <= 0.2 * (rows - 1)
-    assert late.mean() == pytest.approx(asked, abs=0.02)
-    if asked > 0.2:
-        assert (drawn.groupby("unit")["rul"].last() == 0).all()
-    assert drawn["unit"].nunique() == 2000
-
-
-def test_late_life_loses_no_life_where_few_are_seen_to_their_end() -> None:
-    table = simple_lives(40)
-    table = table[(table["unit"] == 0) | (table["t"] < 3)].reset_index(drop=True)
-    drawn = draw(fit(table), lives=50, conditions=GenerateConfig(late_life=0.4))
-    assert drawn["unit"].nunique() == 50

@@ -136,12 +136,12 @@ def test_rows_drawn_under_conditions_may_be_unlike_real_ones_but_not_copies() ->
     hot = drawn.assign(heat=drawn["heat"].clip(lower=drawn["heat"].quantile(0.9)))
     far = hot.assign(heat=hot["heat"] * 50)
     for rows, conditions, level in (
-        (hot, "", "bad"), (hot, "late_life 0.4", "care"),
-        (train, "late_life 0.4", "bad"), (far, "late_life 0.4", "bad"),
+        (hot, "", "bad"), (hot, "states idle 0.4", "care"),
+        (train, "states idle 0.4", "bad"), (far, "states idle 0.4", "bad"),
     ):  # fmt: skip
         found = verdict((rows, train, holdout), conditions=conditions)
         assert found.level == level
-        assert ("Conditions of these rows: late_life 0.4." in found.headline) == bool(conditions)
+        assert ("Conditions of these rows: states idle 0.4." in found.headline) == bool(conditions)
 
 
 QUIET = Privacy(copies=0, copies_real=0, near_copies=0.01, memory={})
@@ -190,8 +190,8 @@ def test_figures_of_use_come_with_their_unit_and_with_advice() -> None:
     assert said["windows"][0] == "care" and "prefer real rows" in said["windows"][1]
     assert said["augmentation"] == (
         "note",
-        "Such a model learned from 10 lives that are real and 200 lives of these together reaches "
-        "R2 0.93 on 1 life it has never seen, from the real ones alone 0.90: add them.",
+        "Trained on 10 real lives and 200 synthetic ones together, such a model reaches R2 0.93 on "
+        "1 life it has never seen, on the real ones alone 0.90: add them.",
     )
     assert said["row_detection"][0] == said["window_detection"][0] == "care"
     assert "Detection AUC 0.95 (0.5 is blind)" in said["row_detection"][1]

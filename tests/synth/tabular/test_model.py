@@ -224,7 +224,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(table: pd.DataFrame) -> Non
         {"lives": 3},
         {"rows": 0},
         {"conditions": GenerateConfig(failure_modes={"hot": 0.5})},
-        {"conditions": GenerateConfig(late_life=0.2)},
+        {"conditions": GenerateConfig(states={"idle": 0.5})},
     ],
 )
 def test_what_plain_rows_cannot_honour_is_refused(

@@ -79,7 +79,7 @@ class _Continuation(Drawing):
         lives.elapsed = table.time.elapsed(lives.steps, packed) + own.elapsed[self.rows.start]
         end = lives.elapsed[packed.starts[1:] - 1]
         lives.remaining = end[packed.life] - lives.elapsed
-        drawn = Drawn(lives, packed, ~ours, rng)
+        drawn = Drawn(lives, packed, rng)
         lives.regime = self._draw_regimes(drawn)
         lives.regime[ours] = own.regime[before]
         features = self.model.context.features(table, lives, packed)
