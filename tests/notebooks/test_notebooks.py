@@ -26,10 +26,10 @@ def test_notebooks_are_stored_clean_and_define_nothing(path: Path) -> None:
 
 
 def test_every_parameter_of_the_machine_notebook_has_its_unit() -> None:
-    from gan_lab.notebook.fleet.start import notebook_parameters
+    import papermill
 
     path = ROOT / "notebooks" / "machine.ipynb"
-    assert set(notebook_parameters(path)) == PARAMETERS
+    assert set(papermill.inspect_notebook(path)) == PARAMETERS
     (cell,) = [
         cell
         for cell in nbformat.read(path, as_version=4).cells

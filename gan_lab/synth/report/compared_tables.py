@@ -190,7 +190,7 @@ def compare(
         part = some_lives(table, roles, MAX_ROWS, seed, MAX_LIFE_ROWS if long else None)
         if len(part) < len(table):
             notes.append(f"{len(part):,} of {len(table):,} {name} rows ({what} drawn at random)")
-        given[name] = _same_types(part, train, kinds)
+        given[name] = same_types(part, train, kinds)
     synthetic, train, holdout = given.values()
     return Sides(synthetic, train, holdout, roles, kinds, profile, seed, notes, loose)
 
@@ -215,8 +215,9 @@ def _check(name: str, table: pd.DataFrame, train: pd.DataFrame, roles: Roles) ->
         )
 
 
-def _same_types(table: pd.DataFrame, like: pd.DataFrame, kinds: dict[str, Kind]) -> pd.DataFrame:
-    """Numbers as floats, categories as text: what a column is must not tell the tables apart."""
+def same_types(table: pd.DataFrame, like: pd.DataFrame, kinds: dict[str, Kind]) -> pd.DataFrame:
+    """Return numbers as floats, categories as text: how a column is stored must tell no tables
+    apart."""
     result = table[list(like.columns)].copy()
     for name, kind in kinds.items():
         column = result[name]

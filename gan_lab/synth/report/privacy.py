@@ -14,7 +14,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from gan_lab.schema import Message
-from gan_lab.synth.report.compared_tables import Array, Figure, Points, Sides, Units, some
+from gan_lab.synth.report.compared_tables import (
+    Array,
+    Figure,
+    Points,
+    Sides,
+    Units,
+    same_types,
+    some,
+)
 from gan_lab.synth.report.finding import Finding, listed, percent
 from gan_lab.synth.report.thresholds import AGAINST, THRESHOLDS
 from gan_lab.synth.report.windows import compared_sensors, life_summary, window_width, windows
@@ -102,21 +110,14 @@ def _copied(table: pd.DataFrame, train: pd.DataFrame, sides: Sides) -> float:
     names = [name for name in sides.kinds if train[name].nunique() > 1]
     if not names:
         return 0.0
+    digits = {name: np.float32 for name in names if sides.kinds[name] == "number"}
     prints = [
         pd.util.hash_pandas_object(
-            pd.DataFrame({n: _plain(each[n], sides.kinds[n] == "number") for n in names}),
-            index=False,
+            same_types(each, train, sides.kinds)[names].astype(digits), index=False
         )
         for each in (table, train)
     ]
     return float(prints[0].isin(prints[1]).mean())
-
-
-def _plain(column: pd.Series, number: bool) -> pd.Series:
-    """Seven digits of a number, text otherwise: how a column is stored does not make it another."""
-    if number:
-        return pd.to_numeric(column, errors="coerce").astype(np.float32)
-    return column.map(lambda value: "" if pd.isna(value) else str(value))
 
 
 View = dict[str, tuple[Points, Units]]
