@@ -76,33 +76,23 @@ def clean(older_than: float, yes: bool, as_json: bool) -> None:
 
     home = load_settings().home
     sweep = cleaning.plan(home, older_than)
-    fleets = [
-        {
-            "fleet_id": one.fleet_id,
-            "machines": len(one.plan.machines),
-            "created": one.plan.created,
-            "size": decimal(sweep.sizes[one.fleet_id]),
-        }
-        for one in sweep.fleets
-    ]
+    sizes = {one.path.name: sweep.sizes[one.path.name] for one in sweep.gone}
     named = [
-        {name: getattr(run.spec, name) for name in ("task_id", "kind", "machine_id", "created")}
-        | {"size": decimal(sweep.sizes[run.task_id])}
-        for run in sweep.removed
+        {"id": one.path.name, "what": cleaning.what(one), "size": decimal(sizes[one.path.name])}
+        for one in sweep.gone
     ]
     for sentence in cleaning.carry_out(sweep, home) if yes else ():
         click.echo(sentence, err=True)
+    room = sum(sizes.values())
     if as_json:
-        about = {"done": yes, "bytes": sweep.removed_bytes, "kept": sweep.kept}
-        print_json({"removed": named, "fleets": fleets, **about})
+        print_json({"removed": named, "done": yes, "bytes": room, "kept": sweep.kept})
         return
-    for table in filter(None, (named, fleets)):
-        terminal.show_table(table)
+    if named:
+        terminal.show_table(named)
     click.echo(
-        f"{'Removed' if yes else 'Would remove'} {len(named)} of {sweep.runs} runs and "
-        f"{len(fleets)} of {len(sweep.sizes) - sweep.runs} fleets, {decimal(sweep.removed_bytes)}; "
-        f"in use: {len(sweep.kept)} (--json says why)."
-        + ("" if yes or not (named or fleets) else " Again with --yes, it is done.")
+        f"{'Removed' if yes else 'Would remove'} {len(named)} of {len(sweep.sizes)} runs and "
+        f"fleets, {decimal(room)}; in use: {len(sweep.kept)} (--json says why)."
+        + ("" if yes or not named else " Again with --yes, it is done.")
     )
 
 

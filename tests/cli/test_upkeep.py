@@ -229,7 +229,7 @@ def test_clean_names_what_would_go_and_removes_it_only_when_told(
     status, text = gan_lab("clean", *old, "--json")
     plan = json.loads(text)
     assert (status, plan["done"], len(left())) == (0, False, 24)
-    named = {run["task_id"] for run in plan["removed"]}
+    named = {run["id"] for run in plan["removed"]}
     ended = {run.task_id for run in past[5:] if run.final}
     in_use = {run.task_id for run in past if run.spec.fleet_id == FLEETS[0]}
     in_use |= {past[0].task_id, past[14].task_id, past[12].task_id}
@@ -249,8 +249,8 @@ def test_clean_says_why_the_rest_stays(home: Path, gan_lab: Command, past: list[
     assert all_named["kept"][past[1].task_id] == f"fleet {FLEETS[0]}, the newest or still at work"
     assert all_named["kept"][past[4].task_id] == "not ended"
     by_age = json.loads(gan_lab("clean", "--older-than", str(14.5 / 24), "--json")[1])
-    assert {run["task_id"] for run in by_age["removed"]} == {
-        run["task_id"] for run in all_named["removed"] if int(run["task_id"][:8], 16) > 14
+    assert {run["id"] for run in by_age["removed"]} == {
+        run["id"] for run in all_named["removed"] if int(run["id"][:8], 16) > 14
     }
 
 
@@ -273,10 +273,13 @@ def test_clean_takes_old_fleets_that_have_ended(
         assert (at_work in plan["kept"], str(newest) in plan["kept"]) == (True, True)
         return plan
 
+    def fleets(plan: dict[str, Any]) -> list[str]:
+        return [one["id"] for one in plan["removed"] if one["what"] == "fleet of 1"]
+
     plan = clean("--older-than", "1")
-    assert [one["fleet_id"] for one in plan["fleets"]] == [of_the_past]
+    assert fleets(plan) == [of_the_past]
     assert plan["bytes"] >= 50_000
-    assert "1 of 3 fleets" in gan_lab("clean", "--older-than", "1")[1]
+    assert "of 27 runs and fleets" in gan_lab("clean", "--older-than", "1")[1]
     assert len(fleet_folders(home)) == 3
     clean("--older-than", "1", "--yes")
     assert {one.fleet_id for one in fleet_folders(home)} == {at_work, newest}
@@ -284,9 +287,9 @@ def test_clean_takes_old_fleets_that_have_ended(
     run = create_run(
         TaskSpec(task_id=IDS[0], kind="seed", machine_id="press", config={}, fleet_id=at_work)
     )
-    assert clean("--older-than", "1")["fleets"] == []  # one of its runs has not ended
+    assert fleets(clean("--older-than", "1")) == []  # one of its runs has not ended
     run.cancelled()
-    assert len(json.loads(gan_lab("clean", "--older-than", "1", "--json")[1])["fleets"]) == 1
+    assert len(fleets(json.loads(gan_lab("clean", "--older-than", "1", "--json")[1]))) == 1
     assert sorted(path.name for path in home.glob("runs/.*")) == [".services"]
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from gan_lab.cluster.models import levels_by_model, newest_good
-from gan_lab.errors import BadParameter, RequestError
+from gan_lab.errors import RequestError
 from gan_lab.workspace.files import folder_bytes
 from gan_lab.workspace.fleet_folder import FleetFolder, fleet_folders
 from gan_lab.workspace.profiles import profile_ids
@@ -23,30 +23,20 @@ Removable = RunFolder | FleetFolder
 
 @dataclass(frozen=True)
 class Sweep:
-    """What would go, newest first, and why others are not to; `sizes`: bytes, by id."""
+    """What would go, runs before fleets, and why others are not to; `sizes`: bytes of all, by
+    id."""
 
-    removed: list[RunFolder]
-    fleets: list[FleetFolder]
+    gone: list[Removable]
     kept: dict[str, str]
     sizes: dict[str, int]
-    runs: int  # in all
-
-    @property
-    def removed_bytes(self) -> int:
-        """How much room the removal gives."""
-        gone: list[Removable] = [*self.removed, *self.fleets]
-        return sum(self.sizes[one.path.name] for one in gone)
 
 
 def plan(home: Path, older_than_days: float) -> Sweep:
     """Say which ended runs and fleets may go: those asked for longer ago that are not in use.
 
     A fleet's folder has its plan, notebooks and report: it goes apart from its runs. A verdict
-    goes only with the model it is on, which could be drawn from without it. Raises `BadParameter`
-    for days below zero.
+    goes only with the model it is on, which could be drawn from without it.
     """
-    if not older_than_days >= 0:
-        raise BadParameter(f"--older-than {older_than_days:g} is not a number from zero on.")
     runs, fleets = all_runs(home), list(_readable(fleet_folders(home)))
     kept = reasons_to_stay(runs, fleets)
     latest = datetime.now(UTC) - timedelta(days=older_than_days)
@@ -63,14 +53,13 @@ def plan(home: Path, older_than_days: float) -> Sweep:
     ]
     everything: list[Removable] = [*runs, *fleets]
     sizes = {one.path.name: folder_bytes(one.path) for one in everything}
-    return Sweep(gone, [one for one in fleets if may_go(one)], kept, sizes, len(runs))
+    return Sweep([*gone, *(one for one in fleets if may_go(one))], kept, sizes)
 
 
 def carry_out(sweep: Sweep, home: Path) -> list[str]:
     """Remove what is to go, and what an earlier removal that was cut off has left."""
     stayed = []
-    gone: list[Removable] = [*sweep.fleets, *sweep.removed]
-    for one in gone:
+    for one in sweep.gone:
         try:
             one.remove() if isinstance(one, FleetFolder) else remove_run(one)
         except RequestError as error:
@@ -120,6 +109,13 @@ def _readable(folders: Sequence[FleetFolder]) -> Iterator[FleetFolder]:
         with suppress(ValueError, OSError):
             _created(one)
             yield one
+
+
+def what(one: Removable) -> str:
+    """Say what a run or a fleet is."""
+    if isinstance(one, FleetFolder):
+        return f"fleet of {len(one.plan.machines)}"
+    return f"{one.spec.kind} of {one.spec.machine_id}"
 
 
 def _created(one: Removable) -> datetime:
