@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 Open = Callable[[str], Page]
 OUTPUT = ".jp-OutputArea-output"
-BAR = ".jp-OutputArea-output .widget-html .gan-lab-bar > div"
+BAR = ".jp-OutputArea-output .widget-html .gan-lab-bar"
 TRAIN = """import gan_lab as lab
 run = lab.train("motor_siemens_001", epochs={epochs})
 run"""
@@ -52,7 +52,7 @@ def next_share(page: Page, seen: set[float]) -> float:
     """Wait for a width of the bar that is not 0, nor 100, nor one that was seen before."""
     handle = page.wait_for_function(
         """([bar, seen]) => {
-          const share = parseFloat(document.querySelector(bar)?.style.width);
+          const share = parseFloat(document.querySelector(bar)?.firstElementChild.style.width);
           return share > 0 && share < 100 && !seen.includes(share) && share;
         }""",
         arg=[BAR, list(seen)],
