@@ -110,10 +110,11 @@ def _copied(table: pd.DataFrame, train: pd.DataFrame, sides: Sides) -> float:
     names = [name for name in sides.kinds if train[name].nunique() > 1]
     if not names:
         return 0.0
-    digits = {name: np.float32 for name in names if sides.kinds[name] == "number"}
+    kinds = {name: sides.kinds[name] for name in names}
+    digits = {name: np.float32 for name in names if kinds[name] == "number"}
     prints = [
         pd.util.hash_pandas_object(
-            same_types(each, train, sides.kinds)[names].astype(digits), index=False
+            same_types(each, train[names], kinds).astype(digits), index=False
         )
         for each in (table, train)
     ]
