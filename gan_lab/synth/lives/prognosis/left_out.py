@@ -65,7 +65,8 @@ class FitLength:
         return min(enough, math.ceil(self.most / steps))
 
 
-OF_ALL, OF_FOLDS = FitLength(60, 400, 2_000), FitLength(18, 150, 300)
+OF_ALL = FitLength(60, 2_000, 2_000)  # after fewer, futures of a machine of five states are off
+OF_FOLDS = FitLength(18, 150, 300)
 
 
 @dataclass
