@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from typing import Any
 
 from gan_lab.errors import BadParameter, NoModel
@@ -16,18 +15,18 @@ from gan_lab.workspace import run_folder
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import done_runs, open_run
 
-MODELS = {
-    "tabular": "gan_lab.synth.tabular.model:TabularTVAE",
-    "sequential": "gan_lab.synth.lives.sequential:SequentialTVAE",
-}
-
 FIGURES = ("quality", "utility", "utility_of_lives", "memory", "detection")  # of a report's result
 
 
 def model_class(kind: str) -> Any:
     """Return the class that learns and draws this kind of model; imports torch."""
-    module, name = MODELS[kind].split(":")
-    return getattr(import_module(module), name)
+    if kind == "tabular":
+        from gan_lab.synth.tabular.model import TabularTVAE
+
+        return TabularTVAE
+    from gan_lab.synth.lives.sequential import SequentialTVAE
+
+    return SequentialTVAE
 
 
 def training_run(machine_id: str, task_id: str | None = None) -> RunFolder:

@@ -48,9 +48,8 @@ class Run(RunFolder):
     def wait(self, timeout: float | None = None) -> Self:
         """Wait until the task has ended, well or not; raises `TimeoutError` after `timeout` s."""
         stop = threading.Event()
-        timer = threading.Timer(timeout, stop.set) if timeout is not None else None
-        if timer:
-            timer.start()
+        timer = threading.Timer(threading.TIMEOUT_MAX if timeout is None else timeout, stop.set)
+        timer.start()
         try:
             last = self.last_event()
             show = now_and_then(self, sys.stdout) if in_headless_notebook() else None
@@ -63,8 +62,7 @@ class Run(RunFolder):
                 f"{self._label} goes on. Take hold of it again with lab.task('{self.task_id[:8]}')."
             ) from None
         finally:
-            if timer:
-                timer.cancel()
+            timer.cancel()
         if not self.final:
             raise TimeoutError(f"{self._label} has not ended within {timeout:g} s: it goes on.")
         return self
