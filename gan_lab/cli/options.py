@@ -62,13 +62,13 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 class Number(click.ParamType):
-    """A number between the bounds that pydantic has of a field; `example` is one such."""
+    """A number between the bounds in the metadata of a field; `example` is one such."""
 
-    def __init__(self, kind: type[float], field: Sequence[Any], example: Any = None) -> None:
+    def __init__(self, kind: type[float], metadata: Sequence[Any], example: Any = None) -> None:
         self.kind, self.name = kind, "integer" if kind is int else "number"
         self.bounds = [
             (*BOUNDS[name], getattr(each, name))
-            for each in field
+            for each in metadata
             for name in BOUNDS
             if hasattr(each, name)
         ]

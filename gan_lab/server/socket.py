@@ -99,7 +99,7 @@ class TaskSocket(JupyterHandler, websocket.WebSocketHandler):
         self._end(ENDED, reason)
 
     async def _send(self, kind: str, content: Event | dict[str, Any]) -> None:
-        """Send one message and wait until it has left, which bounds what waits here."""
+        """Send one message and wait until it has left; the heartbeat ends a client that stalls."""
         if isinstance(content, BaseModel):
             text = content.model_dump_json(exclude_none=True)
         else:

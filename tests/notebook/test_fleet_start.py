@@ -35,6 +35,10 @@ def test_wrong_parameters_are_refused(
 def test_nothing_is_left_of_a_refused_fleet(home: Path) -> None:
     with pytest.raises(BadParameter):
         lab.run_fleet(["motor_*"], GOOD, {"epoch": 3})
+    with pytest.raises(BadParameter, match="no parameter 'epoch'"):
+        lab.run_fleet({"motor_*": {"epoch": 3}}, GOOD)
+    with pytest.raises(BadParameter, match=r"as a list: \['motor_siemens_001'\]"):
+        lab.run_fleet("motor_siemens_001", GOOD)
     with pytest.raises(BadParameter, match="no notebook"):
         lab.run_fleet(["motor_*"], "absent.ipynb")
     with pytest.raises(BadParameter, match="greater than 0"):
@@ -43,6 +47,15 @@ def test_nothing_is_left_of_a_refused_fleet(home: Path) -> None:
 
 
 def test_patterns_name_machines(home: Path) -> None:
-    assert choose_machines(["motor_siemens_001", "motor_*"]) == [MOTORS[1], MOTORS[0], *MOTORS[2:]]
+    chosen = choose_machines(["motor_siemens_001", "motor_*"])
+    assert list(chosen) == [MOTORS[1], MOTORS[0], *MOTORS[2:]]
     with pytest.raises(UnknownMachine, match="moter_"):
         choose_machines(["moter_*"])
+
+
+def test_a_pattern_of_a_mapping_gives_its_parameters_to_each_machine(home: Path) -> None:
+    own = {"motor_*": {"epochs": 5}, MOTORS[1]: {"epochs": 9}}
+    chosen = choose_machines(own, {"epochs": 1, "rows": 80})
+    assert chosen == {name: {"epochs": 5, "rows": 80} for name in MOTORS} | {
+        MOTORS[1]: {"epochs": 9, "rows": 80}
+    }

@@ -6,7 +6,7 @@ import fnmatch
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,12 @@ def run_fleet(
     """Execute a notebook for each of many machines and return at once with the fleet.
 
     `machines`: ids and patterns (`motor_*`); of a mapping each has parameters of its own, which go
-    before `parameters`. `at_once`: notebooks at the same time; by default the cluster's workers
-    + 1. Raises `RequestError` before anything runs.
+    before `parameters`, and a later pattern's before an earlier one's. `at_once`: notebooks at the
+    same time; by default the cluster's workers + 1. Raises `RequestError` before anything runs.
     """
     settings = load_settings()
     path = _notebook_path(Path(notebook), settings.home)
-    own = machines if isinstance(machines, Mapping) else {}
-    wanted = {
-        name: {**(parameters or {}), **own.get(name, {})} for name in choose_machines(machines)
-    }
+    wanted = choose_machines(machines, parameters)
     if at_once is not None and at_once <= 0:
         raise BadParameter(f"at_once={at_once} must be greater than 0.")
     check_parameters(path, wanted)
@@ -116,17 +113,23 @@ def kernels_at_once(settings: Settings) -> int:
 # ---- for which machines
 
 
-def choose_machines(patterns: Iterable[str]) -> list[str]:
-    """Return the machines that ids and patterns (`motor_*`) name, each once, in their order."""
-    known, chosen = profile_ids(), dict[str, None]()
-    for pattern in patterns:
+def choose_machines(
+    machines: Sequence[str] | Mapping[str, dict[str, Any]], parameters: dict[str, Any] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return the machines that ids and patterns name, each once, in order, with its parameters."""
+    if isinstance(machines, str):
+        raise BadParameter(f"Give the machines of a fleet as a list: [{machines!r}].")
+    own = machines if isinstance(machines, Mapping) else {name: {} for name in machines}
+    known, chosen = profile_ids(), dict[str, dict[str, Any]]()
+    for pattern, values in own.items():
         found = fnmatch.filter(known, pattern)
         if not found:
             raise UnknownMachine(f"No machine is named {pattern!r}: see `gan-lab machines`.")
-        chosen |= dict.fromkeys(found)
+        for name in found:
+            chosen[name] = {**chosen.get(name, parameters or {}), **values}
     if not chosen:
         raise BadParameter("A fleet needs at least one machine.")
-    return list(chosen)
+    return chosen
 
 
 # ---- by which notebook

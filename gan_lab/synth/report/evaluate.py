@@ -9,7 +9,8 @@ from pydantic import Field
 
 from gan_lab.schema import Message, Roles, utc_now
 from gan_lab.synth.report import detection, fidelity, physics, privacy, utility, windows
-from gan_lab.synth.report.compared_tables import Figure, compare
+from gan_lab.synth.report.compared_tables import Figure, Sides, compare
+from gan_lab.synth.report.finding import Finding
 from gan_lab.synth.report.prognosis import HeldOutPrognosis
 from gan_lab.synth.report.verdict import Verdict, judge
 from gan_lab.workspace.profiles import Profile
@@ -63,16 +64,11 @@ def evaluate(
 ) -> QualityReport:
     """Judge synthetic rows against rows the model has seen (`train`) and has not (`holdout`).
 
-    `conditions` are those that the rows were drawn under, in words; `prognosis` is what the model
-    said of the held-out lives. `on_step(share done, what comes
-    next)` is called before each part. The same tables and seed give the same figures. Raises
-    `BadTable` where the tables cannot be compared.
+    `conditions`: those that the rows were drawn under, in words. `prognosis`: what the model said
+    of the held-out lives. `on_step(share done, what comes next)` is called before each part. The
+    same tables and seed give the same figures. Raises `BadTable` where tables cannot be compared.
     """
-
-    def say(share: float, what: str) -> None:
-        if on_step:
-            on_step(share, what)
-
+    say = on_step or (lambda share, what: None)
     tables = {"synthetic": synthetic, "train": train, "holdout": holdout}
     life = roles.life
     sides = compare(synthetic, train, holdout, roles, profile, seed)
@@ -85,19 +81,10 @@ def evaluate(
     say(0.8, "privacy")
     memory = privacy.privacy(sides, synthetic, train)
     say(0.85, "physics")
-    found, pairs = list(physics.physics(sides)), physics.relations(sides)
+    pairs = physics.relations(sides)
     say(0.9, "detection")
     apart = detection.detection(sides)
-    found += physics.wear(pairs, roles.rul)
-    for task in tasks:
-        found += utility.lessons(task)
-    if in_time and in_time.r2:  # of lives, windows say it better than rows
-        found = [finding for finding in found if finding.kind != "augmentation"]
-    found += windows.lessons(in_time) if in_time else ()
-    found += privacy.remembered(memory, sides.few)
-    found += fidelity.shapes(alike.columns)
-    found += physics.broken_relations(pairs)
-    found += detection.told_apart(apart, "rows")
+    found = _findings(sides, alike, tasks, in_time, memory, pairs, apart)
     return QualityReport(
         machine_id=profile.machine_id if profile else None,
         split="life" if life else "row",
@@ -113,3 +100,26 @@ def evaluate(
         detection=apart,
         prognosis=prognosis,
     )
+
+
+def _findings(
+    sides: Sides,
+    alike: fidelity.Fidelity,
+    tasks: list[utility.Task],
+    in_time: windows.LifeFigures | None,
+    memory: privacy.Privacy,
+    pairs: list[physics.Relation],
+    apart: Figure,
+) -> list[Finding]:
+    """Return what is found of each part; the first of equal level stands in the headline."""
+    found = [*physics.physics(sides), *physics.wear(pairs, sides.roles.rul)]
+    for task in tasks:
+        found += utility.lessons(task)
+    if in_time and in_time.r2:  # of lives, windows say it better than rows
+        found = [finding for finding in found if finding.kind != "augmentation"]
+    found += windows.lessons(in_time) if in_time else ()
+    found += privacy.remembered(memory, sides.few)
+    found += fidelity.shapes(alike.columns)
+    found += physics.broken_relations(pairs)
+    found += detection.told_apart(apart, "rows")
+    return found

@@ -204,7 +204,7 @@ def remembered(privacy: Privacy, few: bool) -> Iterator[Finding]:
 
 def _of_copies(copies: float, real: float) -> str:
     return (
-        f"{percent(copies)} of the rows are training rows to the last digit, of held-out rows "
+        f"{percent(copies)} of the rows are training rows to seven digits, of held-out rows "
         f"{percent(real)} are. Drop these copies before you share the table."
     )
 

@@ -156,7 +156,7 @@ def memory(share: float, low: float, high: float) -> dict[str, Memory]:
     [
         ({"memory": memory(0.52, 0.42, 0.61)}, "good", "52 % of the lives (42 % to 61 %)"),
         ({"copies": 0.0004, "copies_real": 0.0005}, "good", "0.04 % of the rows are copies"),
-        ({"copies": 0.00033}, "note", "0.033 % of the rows are training rows to the last digit"),
+        ({"copies": 0.00033}, "note", "0.033 % of the rows are training rows to seven digits"),
         ({"memory": memory(0.71, 0.46, 0.9)}, "note", "cannot be told with so few lives: 71 %"),
         ({"memory": memory(0.71, 0.55, 0.9)}, "care", "The model memorises: 71 % of the lives"),
         ({"memory": memory(0.71, 0.63, 0.8)}, "bad", "(63 % to 80 %) are nearer to training"),
