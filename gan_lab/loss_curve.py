@@ -1,4 +1,4 @@
-"""The loss curve: one drawing for notebooks, reports and the monitor page.
+"""The loss curve: one drawing for notebooks and the monitor page.
 
 It is SVG as text and needs no library, so that a live view redraws it each second. Training and
 validation differ in line style too, for readers who do not see their colours.

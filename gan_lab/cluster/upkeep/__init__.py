@@ -1,1 +1,1 @@
-"""What keeps a workspace well: `doctor` examines it, `cleaning` removes what is old."""
+"""The care of a workspace: `doctor` examines it, `cleaning` removes the old, `overview` tells."""
