@@ -22,25 +22,46 @@ from gan_lab.workspace.profiles import (
     write_profile,
 )
 
+MAX_BYTES, MAX_DEPTH = 1_000_000, 20
+OPENING = (
+    yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken,
+)  # fmt: skip
+CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+
 
 def add_profile(data: bytes, source: str, replace: bool = False) -> Profile:
     """Add a machine by what a profile's file holds (YAML, or JSON); `source` names the file.
 
     Raises `BadProfile` with everything that is wrong, `MachineExists` where the machine exists.
     """
+    _check_bounds(data, source)
     try:
         content = json.loads(data)  # whose `false` is no text, as it is in our YAML
     except ValueError:
         content = parse_yaml(data, source)
-    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(data)):
-        # A few lines of them can stand for more than fits in memory.
-        raise BadProfile(f"{source} has YAML aliases (*name): write each value out.")
     profile = parse_profile(content, source)
     if problems := list(profile_problems(profile)):
         raise BadProfile(f"The profile {source} cannot be used; correct:", problems)
     check_unused(profile.machine_id, replace)
     write_profile(profile)
     return profile
+
+
+def _check_bounds(data: bytes, source: str) -> None:
+    """Raise `BadProfile` for what would take a parser all memory, or its stack."""
+    if len(data) > MAX_BYTES:
+        raise BadProfile(f"{source} has {len(data):,} bytes; a profile has {MAX_BYTES:,} at most.")
+    depth = 0
+    try:
+        for token in yaml.scan(data):
+            if isinstance(token, yaml.AliasToken):  # a few lines of them can stand for gigabytes
+                raise BadProfile(f"{source} has YAML aliases (*name): write each value out.")
+            depth += isinstance(token, OPENING) - isinstance(token, CLOSING)
+            if depth > MAX_DEPTH:
+                raise BadProfile(f"{source} is nested more than {MAX_DEPTH} deep: no profile is.")
+    except yaml.YAMLError:
+        return  # whoever parses it says where
 
 
 def profile_problems(profile: Profile) -> Iterator[str]:

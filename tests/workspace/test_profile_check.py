@@ -55,6 +55,10 @@ def test_every_contradiction_is_said_at_once() -> None:
         ("machine_id: press_7\ncolour: red\nlife: {mean_h: long}", "no such field"),
         ("machine_id: [", "not YAML"),
         ("machine_id: &name press_7\ndescription: *name", "aliases"),
+        ("[" * 25_000, "nested more than 20 deep"),  # the parser in C would end the process
+        ("- " * 10_000, "nested more than 20 deep"),
+        ('{"a":' * 5_000, "nested more than 20 deep"),
+        ("# " + "x" * 1_000_000, "1,000,002 bytes"),
     ],
 )
 def test_what_is_no_profile_is_refused(text: str, words: str) -> None:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from gan_lab.errors import BadParameter, BadTable, TooMuchMemory
 
 HEAD_BYTES = 256 * 1024
+CELL_BYTES = 8
 BLOCK_BYTES = 16 * 1024 * 1024
 GZIP = b"\x1f\x8b"
 SEPARATORS = ";\t|,"
@@ -121,6 +122,8 @@ def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
+        footer = pq.read_metadata(path)  # a few kilobytes can claim gigabytes of equal rows
+        _check_size(path, CELL_BYTES * footer.num_rows * footer.num_columns)
         table = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise BadTable(

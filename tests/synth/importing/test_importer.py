@@ -381,3 +381,7 @@ def test_what_does_not_fit_in_memory_is_refused(
     monkeypatch.setattr("psutil.virtual_memory", memory)
     with pytest.raises(TooMuchMemory, match="a part of its rows"):
         import_table("mine_1", [tmp_path / "a.csv"])
+    pd.DataFrame({"a": np.zeros(1_000_000)}).to_parquet(tmp_path / "a.parquet")  # a few kilobytes
+    memory.available = 20_000_000
+    with pytest.raises(TooMuchMemory, match="a.parquet holds 0.0 GB"):
+        import_table("mine_1", [tmp_path / "a.parquet"])
