@@ -13,8 +13,6 @@ import uuid
 from datetime import datetime
 from pathlib import Path
 
-import ipywidgets
-
 from gan_lab.notebook import widgets
 from gan_lab.schema import Epoch, TaskSpec
 from gan_lab.settings import load_settings
@@ -63,16 +61,16 @@ def publish_to_trait(epochs: int = EPOCHS) -> list[float]:
     """Return the milliseconds from saying each epoch to the bar's new value."""
     run, over = new_run(), threading.Event()
     view = widgets.watch(run)
-    view._widget = ipywidgets.HTML()
+    view.box()
     seen: list[float] = []
 
-    def moved(change: dict[str, str]) -> None:
+    def moved(change: dict[str, float]) -> None:
         event = run.last_event()
-        if event is not None and not run.final:
+        if event is not None and 0 < change["new"] < 1:
             said = datetime.fromisoformat(event.timestamp).timestamp()
             seen.append((time.time() - said) * 1000)
 
-    view._widget.observe(moved, "value")
+    view._panels[0].bar.observe(moved, "value")
 
     def live() -> None:
         view.live()

@@ -34,10 +34,13 @@ WIDTH = 640  # pixels
 
 
 class Shown(NamedTuple):
-    """One moment of what is watched: as `html` for wherever there is no kernel, as `live` HTML for
-    a widget, where links lead nowhere and images flicker, and as `text`."""
+    """One moment of what is watched: `head`, bar (`share`, `colour`) and `body` of a live view, the
+    whole as `html` for wherever there is no kernel, and as `text`."""
 
-    live: str
+    head: str
+    share: float
+    colour: str
+    body: str
     html: str
     text: str
 
@@ -99,7 +102,6 @@ def show(shot: Snapshot) -> Shown:
         f"<b>{escape(spec.machine_id)}</b> <span>{spec.kind}</span> "
         f'<b style="color:{state.colour};{NUMBERS}">'
         f"{state.symbol} {state.word}{'' if status.state.final else f' {shot.share:.0%}'}</b></div>"
-        f"{bar(shot.share, state.colour)}"
     )
     above = columns(shot.facts) + _message(shot)
     below = columns(left) + _failure(shot)
@@ -117,9 +119,13 @@ def show(shot: Snapshot) -> Shown:
         again,
     ]
     opened = f'<div style="{BREAKS}">{links(made, "<br>")}</div>'
+    full_bar = bar(shot.share, state.colour)
     return Shown(
-        live=page(head, above, svg, below),
-        html=page(head, above, as_image(svg), below, opened),
+        head=page(head),
+        share=shot.share,
+        colour=state.colour,
+        body=page(above, svg, below),
+        html=page(head, full_bar, above, as_image(svg), below, opened),
         text="\n".join(lines),
     )
 

@@ -52,7 +52,7 @@ def test_what_goes_on_says_when_it_was_seen_and_what_shows_it_now(
     for _ in training(run, 1):
         shown = card.show(card.look(run))
         assert now in unescape(shown.html)
-        assert now in unescape(shown.live)  # what stays of a kernel that has gone
+        assert now in unescape(shown.body)  # what stays of a kernel that has gone
     assert now not in unescape(card.show(card.look(run)).html)
 
 
@@ -117,7 +117,7 @@ def test_the_curve_spans_all_epochs_asked_for_and_ends_at_the_newest(
 ) -> None:
     run = new_run()
     train(run, 1000, 0.0)
-    assert max(across(card.show(card.look(run)).live)) == card.WIDTH - 4
+    assert max(across(card.show(card.look(run)).body)) == card.WIDTH - 4
 
 
 def across(svg: str) -> list[float]:
@@ -133,5 +133,5 @@ def test_a_training_that_ended_early_fills_its_picture_and_says_so(
     train(run, 30, 0.0, asked=5_000)
     shot = card.look(run)
     assert shot.facts["epoch"] == "30 / 5000"
-    assert max(across(card.show(shot).live)) == card.WIDTH - 4
+    assert max(across(card.show(shot).body)) == card.WIDTH - 4
     assert "Ended before its last epoch" in card.show(shot).html

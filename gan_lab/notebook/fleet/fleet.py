@@ -14,7 +14,7 @@ from gan_lab.notebook.card import Shown, clock, page
 from gan_lab.notebook.fleet.rows import BAD_ENDS, Row, figures, headline, rows_html
 from gan_lab.notebook.table import WIDE
 from gan_lab.notebook.widgets import View, watch
-from gan_lab.task_states import TASK_STATES
+from gan_lab.task_states import BLUE, TASK_STATES
 from gan_lab.workspace import fleet_folder
 from gan_lab.workspace.fleet_folder import FleetFolder, find_fleet, fleet_runs
 from gan_lab.workspace.run_folder import RunFolder
@@ -134,13 +134,17 @@ class Fleet:
 
     def view(self) -> View:
         """Return a new view of the fleet, as `watch` shows it: one row a machine."""
-        return View(self._shown, lambda: not self.running)
+        return View(lambda: [self._shown()], lambda: not self.running)
 
     def _shown(self) -> Shown:
         rows = self.rows()
+        ended = sum(row.state not in ("waiting", "running") for row in rows)
         lines = [f"{row.state:<12} {row.machine_id:<34} {row.message}".rstrip() for row in rows]
         return Shown(
-            live=self._html(rows, None),
+            head="",
+            share=ended / max(len(rows), 1),
+            colour=BLUE,
+            body=self._html(rows, None),
             html=self._html(rows, "."),
             text="\n".join([f"Fleet {self.fleet_id}: {self.summary()}", *lines]),
         )
