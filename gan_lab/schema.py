@@ -120,6 +120,7 @@ class ImportConfig(Message):
         None, description="Column that tells units apart, in table and log; by default `life`"
     )
     event_time: str | None = Field(None, description="Time in the log; by default `time`")
+    event_sheet: str | None = Field(None, description="Sheet of a log that is an Excel workbook")
     event_kind: str | None = Field(
         None, description="Column of the log that says what happened: the failure mode"
     )

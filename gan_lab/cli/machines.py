@@ -94,7 +94,7 @@ def import_(
 def prognose(
     machine_id: str, file: Path, out: Path | None, model_task_id: str | None, as_json: bool
 ) -> None:
-    """Say how long running units will last: their rows so far in FILE (CSV or Parquet)."""
+    """Say how long running units will last: their rows so far in FILE."""
     import gan_lab as lab
 
     if out is not None and out.suffix not in (".csv", ".parquet", ".xlsx"):

@@ -107,9 +107,9 @@ def import_machine(
     """Make a machine of the user's own table (CSV, Parquet, Excel, a data frame of any library).
 
     `life`, `time`, `rul`, `failure`, `failure_mode`: the columns that play these parts; each may be
-    left out. `events`: a log of failures, a table too, with `on`, `event_time`, `event_kind`.
-    Returns what was found.
-    `replace=True` replaces a machine that exists. Raises `BadTable` or `BadParameter`.
+    left out. `events`: a log of failures, a table too. `replace=True` replaces a machine that
+    exists. All options are those of `gan_lab.schema.ImportConfig`. Returns what was found. Raises
+    `BadTable` or `BadParameter`.
     """
     from gan_lab.synth.importing.importer import import_table
 

@@ -9,6 +9,7 @@ from gan_lab.cluster import submit
 from gan_lab.cluster.catalogue import Machine
 from gan_lab.cluster.models import load_lives_model, training_run
 from gan_lab.schema import Kind
+from gan_lab.workspace.profiles import load_profile
 from gan_lab.workspace.run_folder import RUNNING
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def prognose(
     """Answer in this process; see `gan_lab.prognose`."""
     machine = Machine(machine_id)
     model = load_lives_model(training_run(machine.machine_id, model_task_id))
-    return model.prognose(read_running(running))
+    return model.prognose(read_running(machine.machine_id, running))
 
 
 def prognose_task(
@@ -39,13 +40,16 @@ def prognose_task(
     machine = Machine(machine_id)
     source = training_run(machine.machine_id, model_task_id)
     load_lives_model(source)
-    table = read_running(running)
+    table = read_running(machine.machine_id, running)
     wanted: dict[Kind, dict[str, Any] | None] = {"prognose": {"model_task_id": source.task_id}}
     return submit.start(machine, wanted, lambda run: write_table(run / RUNNING, table))[0]
 
 
-def read_running(running: pd.DataFrame | str | Path) -> pd.DataFrame:
-    """Return a table of units that run, its columns in types of their own; raises `BadTable`."""
+def read_running(machine_id: str, running: pd.DataFrame | str | Path) -> pd.DataFrame:
+    """Return a table of units that run, its columns in types of their own, times read as they were
+    when the machine was imported; raises `BadTable`."""
     from gan_lab.synth.importing.importer import read_table
 
-    return read_table(Path(running) if isinstance(running, str) else running)
+    profile = load_profile(machine_id)
+    form = profile.imported.time_format if profile.imported else None
+    return read_table(running, {str(profile.roles.time): form} if form else {})

@@ -15,7 +15,7 @@ from jupyter_server.utils import url_path_join
 from gan_lab.cluster import catalogue, prognosis, submit
 from gan_lab.cluster.estimate import estimate_minutes
 from gan_lab.cluster.queue import statuses
-from gan_lab.errors import NoReport
+from gan_lab.errors import BadParameter, NoReport
 from gan_lab.schema import GenerateConfig, ImportConfig, SeedConfig, TaskStatus, TrainConfig
 from gan_lab.server.messages import (
     Accepted,
@@ -63,6 +63,8 @@ def get_machine(request: Request) -> dict[str, Any]:
 
 def import_table(request: Request) -> Any:
     """Import the table as `gan-lab import` does."""
+    if "events" in request.query:
+        raise BadParameter("A log of events is no part of this call: import both in Python.")
     with _as_file(request.body, check_machine_id(request.name)) as path:
         return catalogue.import_machine(request.name, path, **request.query)
 

@@ -103,6 +103,7 @@ class Imported(Message):
     columns: list[str]
     left_out: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
+    time_format: str | None = None
 
 
 class Profile(Message):

@@ -42,6 +42,7 @@ class Column:
     values: pd.Series
     example: tuple[int, str] = (0, "")
     notes: list[str] = field(default_factory=list)
+    zoned: bool = False  # dates that were written with their zone; they are in UTC now
 
     def __post_init__(self) -> None:
         self.missing = int(self.values.isna().sum())
@@ -103,9 +104,20 @@ class Column:
 
 def read_column(name: str, given: pd.Series, decimal: str = ".", form: str | None = None) -> Column:
     """Find out what a column holds; what had a type of its own keeps it. Dates are read as `form`
-    says; raises `BadTable` where one is written otherwise."""
-    if form is not None:
-        return Column(name, "date", _dates_as(given, form))
+    says, or in a usual form; raises `BadTable` where they are written otherwise."""
+    if form is not None and (dates := _dates_as(given, form)) is not None:
+        return Column(name, "date", dates)
+    column = _usual_column(name, given, decimal)
+    if form is not None and column.kind != "date":
+        row, text = column.example
+        raise BadTable(
+            f"{name!r} is not written as {form!r}, nor in a usual form: {text!r} in row {row}. Use "
+            "the codes of Python's strftime, such as %Y-%m-%d %H:%M."
+        )
+    return column
+
+
+def _usual_column(name: str, given: pd.Series, decimal: str) -> Column:
     held = pd.api.types.infer_dtype(given.astype(object) if given.dtype == "category" else given)
     if given.isna().all():
         return Column(name, "missing", given)
@@ -116,7 +128,7 @@ def read_column(name: str, given: pd.Series, decimal: str = ".", form: str | Non
     if held == "boolean":
         return Column(name, "bool", given.astype("boolean") if given.dtype == object else given)
     if pd.api.types.is_datetime64_any_dtype(given):
-        return Column(name, "date", given)
+        return Column(name, "date", given, zoned=given.dt.tz is not None)
     if pd.api.types.is_numeric_dtype(given):
         whole = pd.api.types.is_integer_dtype(given)
         return Column(name, "whole" if whole else "number", given)
@@ -160,9 +172,10 @@ def _read_text(name: str, given: pd.Series, decimal: str) -> Column:
         notes.append(f"{name!r} was read as {forms[0]}; {SWAPPED}.")
     if ZONE.search(example[1]):
         notes.append(f"{name!r} has a time zone {cell}: it is now UTC.")
+    zoned = bool(ZONE.search(example[1]) or example[1].endswith("Z"))
     dates = _dates(texts.to_pandas().str.strip(), forms[0])
     assert dates is not None
-    return Column(name, "date", dates, example, notes)
+    return Column(name, "date", dates, example, notes, zoned)
 
 
 def to_numbers(values: pa.Array, decimal: str) -> pa.Array:
@@ -192,17 +205,11 @@ def _dates(texts: pd.Series, form: str) -> pd.Series | None:
     return dates.dt.tz_localize(None)
 
 
-def _dates_as(given: pd.Series, form: str) -> pd.Series:
-    """Return dates written as `form` says, in UTC without zone."""
+def _dates_as(given: pd.Series, form: str) -> pd.Series | None:
+    """Return dates written as `form` says, in UTC without zone; None where one is not."""
     texts = given.astype(str).str.strip().where(given.notna())
     dates = pd.to_datetime(texts, format=form, utc=True, errors="coerce")
-    if (wrong := dates.isna() & given.notna()).any():
-        row = int(wrong.argmax())
-        raise BadTable(
-            f"{given.name!r} is not written as {form!r} in row {row + 1}: {texts.iloc[row]!r}. Use "
-            "the codes of Python's strftime, such as %Y-%m-%d %H:%M."
-        )
-    return dates.dt.tz_localize(None)
+    return None if (dates.isna() & given.notna()).any() else dates.dt.tz_localize(None)
 
 
 def likely_format(text: str) -> str:

@@ -58,7 +58,7 @@ def import_table(machine_id: str, files: Sequence[Any], **options: Any) -> Impor
     roles = config.roles
     check_log_options(config)
     sources = [read_source(file, config.sheet) for file in files]
-    log = None if config.events is None else read_table(config.events, _formats(config))
+    log = None if config.events is None else _read_log(config)
     facts = _read_columns(sources, config, _formats(config))
     parts = [*roles.columns, *([config.failure] if config.failure and config.failure_mode else [])]
     left_out = choose_columns(facts, parts, config.columns, config.leave_out or [])
@@ -68,7 +68,9 @@ def import_table(machine_id: str, files: Sequence[Any], **options: Any) -> Impor
     notes += notes_on(kept) + propose_parts(facts, roles)
     read = pd.DataFrame({name: column.values for name, column in kept.items()})
     if log is not None:
-        read, roles, found = cut_at_events(sort_rows(read, roles), roles, log, config)
+        read, roles, found = cut_at_events(
+            sort_rows(read, roles), kept[str(roles.time)], log, config
+        )
         notes += found
     table, roles, found = settle_lives(read, roles, config.failure, config.ends_in_failure)
     notes += found
@@ -77,6 +79,7 @@ def import_table(machine_id: str, files: Sequence[Any], **options: Any) -> Impor
     lives = table[roles.life].nunique() if roles.life else None
     names = [str(f) if isinstance(f, str | Path) else "data frame" for f in files]
     imported = Imported(
+        time_format=config.time_format,
         files=names, rows=len(table), lives=lives,
         columns=list(table.columns), left_out=left_out, notes=notes,
     )  # fmt: skip
@@ -94,7 +97,8 @@ def _formats(config: ImportConfig) -> dict[str, str]:
     """Return how the columns of time are written, where that was said."""
     if config.time_format is None:
         return {}
-    return {str(name): config.time_format for name in (config.roles.time, config.event_time)}
+    times = (config.roles.time, config.event_time)
+    return {name: config.time_format for name in times if name}
 
 
 def read_table(given: Any, formats: Mapping[str, str] = MappingProxyType({})) -> pd.DataFrame:
@@ -104,18 +108,23 @@ def read_table(given: Any, formats: Mapping[str, str] = MappingProxyType({})) ->
     cannot be told apart: a few rows of a machine are more often so than its whole record, and
     nobody looks at what was read.
     """
-    source = read_source(given)
-    columns = [
-        read_column(name, source.table[name], source.decimal, formats.get(name))
-        for name in source.table
-    ]
-    for column in columns:
+    columns = _typed(read_source(given), formats)
+    for column in columns.values():
         if any(SWAPPED in note for note in column.notes):
             raise BadTable(
-                f"The days and months of {column.name!r} in {source.name} cannot be told apart: "
-                "write them as 2026-11-28."
+                f"The days and months of {column.name!r} cannot be told apart: write them as "
+                "2026-11-28."
             )
-    return pd.DataFrame({column.name: column.values for column in columns})
+    return pd.DataFrame({name: column.values for name, column in columns.items()})
+
+
+def _read_log(config: ImportConfig) -> dict[str, Column]:
+    return _typed(read_source(config.events, config.event_sheet), _formats(config))
+
+
+def _typed(source: Source, formats: Mapping[str, str]) -> dict[str, Column]:
+    table, decimal = source.table, source.decimal or "."
+    return {name: read_column(name, table[name], decimal, formats.get(name)) for name in table}
 
 
 def _read_columns(

@@ -7,6 +7,7 @@ import csv
 import gzip
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -62,6 +63,8 @@ def read_source(given: Any, sheet: str | None = None) -> Source:
         given = pd.api.interchange.from_dataframe(given)
     if isinstance(given, pd.DataFrame):
         return Source("the data frame", _without_index(given))
+    if not isinstance(given, str | Path):
+        raise BadParameter(f"{given!r} is no table: name a file, or give a data frame.")
     path = Path(given)
     if not path.is_file():
         raise BadTable(f"There is no file {path}." if not path.exists() else f"{path} is a folder.")
@@ -75,7 +78,9 @@ def read_source(given: Any, sheet: str | None = None) -> Source:
     if head.startswith(b"PK\x03\x04"):
         with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
             _check_size(path, sum(part.file_size for part in archive.infolist()))
-        return Source(path.name, _read_excel(path, sheet))
+        return _read_excel(path, sheet)
+    if sheet is not None:
+        raise BadParameter(f"sheet={sheet!r} is of an Excel workbook, and {path} is none.")
     if head.startswith(GZIP):
         return _read_csv(path, _unpacked(path))
     if head.startswith(b"\xd0\xcf\x11\xe0"):
@@ -157,13 +162,13 @@ def _unpacked(path: Path) -> bytes:
             while block := file.read(BLOCK_BYTES):
                 data += block
                 _check_size(path, len(data))
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise BadTable(f"{path} cannot be unpacked ({_first_line(error)}).") from None
     return bytes(data)
 
 
-def _read_excel(path: Path, sheet: str | None) -> pd.DataFrame:
-    """Read one sheet of a workbook, its first full row the heading."""
+def _read_excel(path: Path, sheet: str | None) -> Source:
+    """Read one sheet of a workbook as if it had been saved as CSV, from its fullest row on."""
     try:
         with pd.ExcelFile(path, engine="openpyxl") as book:
             names = [str(name) for name in book.sheet_names]
@@ -171,12 +176,17 @@ def _read_excel(path: Path, sheet: str | None) -> pd.DataFrame:
                 raise BadTable(
                     f"{path} has the sheets {', '.join(map(repr, names))}: name one with --sheet."
                 )
-            return _without_index(book.parse(sheet or names[0]))
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+            cells = book.parse(sheet or names[0], header=None, dtype=object)
+    except (KeyError, ValueError, OSError, SyntaxError, zipfile.BadZipFile) as error:
         raise BadTable(
             f"{path} is not a readable Excel workbook ({_first_line(error)}): save the sheet as "
             "CSV, or unpack the archive."
         ) from None
+    filled = cells.notna().sum(axis=1)
+    if len(filled) < 2:
+        raise BadTable(f"{path} has a heading but no rows.")
+    rows = cells.loc[filled.idxmax() :].dropna(how="all").dropna(how="all", axis=1)
+    return _read_csv(path, rows.to_csv(index=False, header=False).encode())
 
 
 def _read_csv(path: Path, data: bytes) -> Source:

@@ -39,7 +39,9 @@ class ImportSummary(Message):
         lives = f" in {self.lives} lives" if self.lives is not None else ""
         lines = [f"{self.machine_id}: {self.rows} rows{lives}, {len(self.columns)} columns."]
         table = pd.DataFrame([column.model_dump(exclude_defaults=True) for column in self.columns])
-        lines.append(table.to_string(index=False, justify="left", na_rep="", float_format="%.6g"))
+        lines.append(
+            table.to_string(index=False, justify="left", na_rep="", float_format="{:.6g}".format)
+        )
         lines += [f"Left out: {name!r}: {why}" for name, why in self.left_out.items()]
         return "\n".join([*lines, *self.notes])
 

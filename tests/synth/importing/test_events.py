@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from gan_lab.cluster.prognosis import read_running
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import Roles
 from gan_lab.synth.importing.importer import import_table
@@ -96,10 +97,34 @@ def test_a_log_in_numbers_with_one_kind_needs_no_mode() -> None:
     assert rul["1 #1"] == 12.5 and rul["2"] == 49 and np.isnan(rul["1 #2"]) and np.isnan(rul["3"])
 
 
+def test_rows_of_a_log_that_lack_something_are_said_or_get_a_name() -> None:
+    events = log((1, 10, "comp1"), (1, 20, "comp1"), (2, 30, "comp1"))
+    events["machineID"] = [1.0, np.nan, 2.0]  # as pandas has whole numbers with gaps
+    events["what"] = ["comp1", "comp1", None]
+    events = pd.concat([events, events.iloc[[0]].assign(when=pd.NaT)], ignore_index=True)
+    summary = import_table("m_1", [telemetry()], events=events, event_time="when", **PARTS)
+    modes = read_seed("m_1").groupby("machineID")["failure_mode"].first().dropna().to_dict()
+    assert modes == {"1 #1": "comp1", "2 #1": "unknown"}
+    assert "Rows of the log without a unit or a time: 2, left out." in summary.notes
+    assert "2026-03-30 21:00:00" in str(summary)
+
+
+def test_a_zone_on_one_side_only_is_refused_and_a_silent_end_is_said() -> None:
+    events = log((1, 10, "comp1"), (2, 480, "comp1"))
+    zoned = events.assign(when=events["when"].dt.strftime("%Y-%m-%dT%H:%M:%S+02:00"))
+    with pytest.raises(BadTable, match="times of the log have a time zone, those of the table"):
+        import_table("m_1", [telemetry()], events=zoned, event_time="when", **PARTS)
+    summary = import_table("m_1", [telemetry()], events=events, event_time="when", **PARTS)
+    assert any("long before their failure" in n and ": 1, such as 2" in n for n in summary.notes)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
         ({"time": None}, BadParameter, "needs life \\(or on\\) and time"),
+        ({"failure_mode": "volt"}, BadParameter, "says when lives end: leave failure_mode out"),
+        ({"events": log()}, BadTable, "The log of events has no rows"),
+        ({"events": 3}, BadParameter, "3 is no table: name a file, or give a data frame"),
         ({"failure": "volt"}, BadParameter, "says when lives end: leave failure out"),
         ({"event_time": "day"}, BadTable, "no column 'day' in the log of events"),
         ({"maintenance": "oil"}, BadParameter, "no 'oil'; it has comp1, comp2, service"),
@@ -123,9 +148,10 @@ def test_lives_may_all_end_in_failure_and_times_be_written_as_said(tmp_path: Pat
     parts = {"life": "machineID", "time": "datetime"}
     with pytest.raises(BadTable, match=r"--time-format .* such as %Y.%m.%d.%H.%M.%S"):
         import_table("m_1", [table], **parts)
-    with pytest.raises(BadTable, match=r"not written as '%Y-%m-%d' in row 1: '2026.03"):
+    with pytest.raises(BadTable, match=r"not written as '%Y-%m-%d', nor .* '2026.03"):
         import_table("m_1", [table], **parts, time_format="%Y-%m-%d")
     import_table("m_1", [table], **parts, time_format="%Y.%m.%d.%H.%M.%S", ends_in_failure=True)
+    assert read_running("m_1", table)["datetime"].min() == START  # as it was imported
     seed = read_seed("m_1")
     assert seed.groupby("machineID")["rul"].agg(["first", "last"]).values.tolist() == [[49, 0]] * 3
     assert seed["datetime"].min() == START
@@ -136,15 +162,23 @@ def test_excel_gzip_and_frames_of_other_libraries_come_in_alike(tmp_path: Path) 
     with pd.ExcelWriter(tmp_path / "book.xlsx") as book:
         table.to_excel(book, sheet_name="readings", index=False)
         log(*EVENTS).to_excel(book, sheet_name="events", index=False)
+        title = pd.DataFrame([["Line 3", None, None, None]])
+        title.to_excel(book, sheet_name="titled", index=False, header=False)
+        slips = table.astype({"volt": object}).replace({"volt": {170.0: "n/a?"}})
+        slips.to_excel(book, sheet_name="titled", index=False, startrow=2)
     text = table.to_csv(index=False).encode()
     (tmp_path / "table.csv.gz").write_bytes(gzip.compress(text))
     parts = {"life": "machineID", "time": "datetime"}
-    with pytest.raises(BadTable, match="sheets 'readings', 'events': name one with --sheet"):
+    with pytest.raises(BadTable, match="sheets 'readings', 'events', 'titled': name one"):
         import_table("m_1", [tmp_path / "book.xlsx"], **parts)
     for given in (tmp_path / "book.xlsx", tmp_path / "table.csv.gz", pa.Table.from_pandas(table)):
         sheet = "readings" if str(given).endswith("xlsx") else None
         import_table("m_1", [given], **parts, replace=True, sheet=sheet)
         pd.testing.assert_frame_equal(read_seed("m_1"), table, check_dtype=False)
+    summary = import_table("m_1", [tmp_path / "book.xlsx"], **parts, replace=True, sheet="titled")
+    assert any("3 texts among its numbers ('n/a?' in row" in note for note in summary.notes)
+    with pytest.raises(BadParameter, match="sheet='x' is of an Excel workbook"):
+        import_table("m_1", [tmp_path / "table.csv.gz"], **parts, replace=True, sheet="x")
     (tmp_path / "half.csv.gz").write_bytes(gzip.compress(text)[:200])
     with pytest.raises(BadTable, match="half.csv.gz cannot be unpacked"):
         import_table("m_1", [tmp_path / "half.csv.gz"], **parts, replace=True)
