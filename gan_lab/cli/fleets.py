@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -120,6 +124,14 @@ def find(fleet_id: str) -> Fleet | None:
     return None
 
 
+def _program() -> str:
+    """Return how this shell finds the program: `make demo` calls it in a folder off the PATH."""
+    called = Path(sys.argv[0])
+    if called.name != "gan-lab" or shutil.which("gan-lab"):
+        return "gan-lab"
+    return os.path.relpath(called)
+
+
 def what_next(row: Row) -> str:
     """Say what a machine's notebook has come to, and what a person does next."""
     from gan_lab.workspace.run_folder import REPORT_HTML
@@ -129,7 +141,8 @@ def what_next(row: Row) -> str:
         "Verdict": row.figures["finding"],
         "Read the report": (reports[-1].path / REPORT_HTML).as_uri() if reports else None,
         "See the notebook": row.notebook,
-        "Go on in JupyterLab": "gan-lab lab",
+        "Go on in JupyterLab": f"{_program()} lab",
+        "Draw more lives": f"{_program()} generate {row.machine_id} --lives 200",
     }
     return "\n".join(f"{what + ':':<21}{where}" for what, where in steps.items() if where)
 

@@ -39,11 +39,14 @@ def refuse_what_does_not_fit(
     may use (bytes; 0: no limit)."""
     if not limits or not all(limits):
         return
-    allowed, shape = MEMORY_SHARE * max(limits), machine.seed_shape
+    allowed, shape = MEMORY_SHARE * max(limits), None
     for spec in specs:
         if spec.kind == "seed":
             shape = _simulated(machine.profile, SeedConfig.model_validate(spec.config))
-        if spec.kind not in CELL_B or shape is None:
+        if spec.kind not in CELL_B:
+            continue
+        shape = shape or machine.seed_shape  # a damaged table can be simulated anew
+        if shape is None:
             continue
         needed = PROCESS_B + CELL_B[spec.kind] * shape[0] * shape[1]
         if needed > allowed:

@@ -18,6 +18,9 @@ def test_the_last_lines_say_what_to_do_next(
     for folder in ("runs", "notebooks", "data/machines"):
         (tmp_path / folder).mkdir(parents=True)
     monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(tmp_path / ".venv/bin/gan-lab"), "fleet"])
     runs = [
         create_run(TaskSpec(task_id=f"0000000{n}", kind=kind, machine_id="press_7", config={}))
         for n, kind in enumerate(("train", "report"))
@@ -31,6 +34,11 @@ def test_the_last_lines_say_what_to_do_next(
         "Verdict:             No fault found: you can use these rows.",
         f"Read the report:     {page}",
         f"See the notebook:    {tmp_path / 'press_7.ipynb'}",
-        "Go on in JupyterLab: gan-lab lab",
+        "Go on in JupyterLab: .venv/bin/gan-lab lab",
+        "Draw more lives:     .venv/bin/gan-lab generate press_7 --lives 200",
     ]
-    assert what_next(Row("press_7", "done")) == "Go on in JupyterLab: gan-lab lab"
+    monkeypatch.setattr("sys.argv", ["__main__.py"])
+    assert what_next(Row("press_7", "done")).splitlines() == [
+        "Go on in JupyterLab: gan-lab lab",
+        "Draw more lives:     gan-lab generate press_7 --lives 200",
+    ]

@@ -11,7 +11,7 @@ import pytest
 from gan_lab.cluster.catalogue import Machine
 from gan_lab.cluster.estimate import estimate_minutes, refuse_what_does_not_fit
 from gan_lab.errors import TooMuchMemory
-from gan_lab.workspace.tables import write_seed
+from gan_lab.workspace.tables import seed_path, write_seed
 
 from .conftest import MACHINE, Record, request
 
@@ -44,6 +44,9 @@ def test_a_seed_table_that_exists_is_what_counts(bare: Path) -> None:
     write_seed(MACHINE, pd.DataFrame({f"x{i}": range(1_000_000) for i in range(3)}))
     with pytest.raises(TooMuchMemory, match="1,000,000 rows of 3 columns"):
         refuse_what_does_not_fit(Machine(MACHINE), [request("train")], [0.8 * GB])
+    seed_path(MACHINE).write_bytes(b"PAR1 and no more")  # may be simulated anew
+    both = [request("seed", rows=100), request("train")]
+    refuse_what_does_not_fit(Machine(MACHINE), both, [0.8 * GB])
 
 
 def test_a_task_takes_what_others_of_its_kind_took(record: Record) -> None:

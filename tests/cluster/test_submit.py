@@ -122,7 +122,7 @@ def test_a_chain_runs_to_its_end_and_is_reported_on(lab_home: Path) -> None:
     assert lab.get_machine_status(MACHINE)["can_generate"]
     assert set(lab.tasks()["task_id"]) >= {run.task_id for run in runs}
     judged = lab.task(lab.report(MACHINE).task_id)
-    assert lab.compare(MACHINE).table["verdict"].iloc[0] == judged.result()["level"]
+    assert lab.compare(MACHINE)["verdict"].iloc[0] == judged.result()["level"]
     lives = lab.train(MACHINE, model="sequential", epochs=2)
     assert lives.result(timeout=250)["epochs_completed"] == 2
     learned = next(event for event in lives.events() if event.stage == "writing")
