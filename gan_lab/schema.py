@@ -441,6 +441,13 @@ class TaskSpec(Message):
     fleet_id: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _of_this_version(self) -> Self:
+        """Leave out options of earlier versions that asked for nothing; others are kept as said."""
+        known = CONFIGS[self.kind].model_fields
+        self.config = {name: said for name, said in self.config.items() if said or name in known}
+        return self
+
 
 class Event(Message):
     """What a task says while it goes; `seq` counts from 1 without gap or repeat within a task."""

@@ -7,6 +7,7 @@ the same, and a lock in its folder is held meanwhile: two who resume it at once 
 
 from __future__ import annotations
 
+import ast
 import logging
 import threading
 import time
@@ -200,7 +201,8 @@ def lost(found: Sequence[RunFolder] | None = None, queue: Queue | None = None) -
     missing = [run for run in waiting if task_key(run) not in queue.keys]
     for run in sorted(missing, key=lambda run: run.spec.created):  # a link behind the one before
         if why := _given_up(run, queue):
-            end(run, load_settings(), why, patient=False)
+            with suppress(OSError):  # a full disk: it is lost until there is room to record why
+                end(run, load_settings(), why, patient=False)
     return [run for run in missing if not run.final]
 
 
@@ -225,7 +227,10 @@ def _readable(reason: str) -> str:
             "The workers that ran it died, more of them than Dask's scheduler allows: set its "
             "distributed.scheduler.allowed-failures to 1000 (`gan-lab dask-config`)."
         )
-    return reason.removeprefix("TaskFailed(").rstrip(",)").strip("'\"")
+    if reason.startswith("TaskFailed("):
+        with suppress(SyntaxError, ValueError):
+            return str(ast.literal_eval(reason.removeprefix("TaskFailed")))
+    return reason
 
 
 def warn_of_what_is_lost() -> None:

@@ -115,7 +115,7 @@ def trouble(sight: Sight, home: Path) -> str | None:
         if isinstance(error, ImportError):
             return f"cannot load gan_lab ({what}): install version {version} there."
         return f"cannot say what it sees of the workspace ({what}): its log says more."
-    theirs = sight["versions"].get("gan-lab")
+    theirs = sight.get("versions", {}).get("gan-lab")
     if version and theirs and theirs != version:
         return f"has gan_lab {theirs}, and this is {version}: install the same everywhere."
     if code and sight.get("code") and sight["code"] != code:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_lab.cluster.provenance import package_versions
 from gan_lab.errors import GanLabError, RequestError, TaskCancelled, TaskFailed
-from gan_lab.schema import CONFIGS, Config, Stage, TaskSpec
+from gan_lab.schema import CONFIGS, Config, Stage, TaskSpec, validated
 from gan_lab.settings import Settings
 from gan_lab.wire.announce import Announcer
 from gan_lab.workspace.run_folder import RunFolder
@@ -70,8 +70,8 @@ class Work:
 
     @property
     def config(self) -> Config:
-        """The request's configuration, checked."""
-        return CONFIGS[self.spec.kind].model_validate(self.spec.config)
+        """The request's configuration; raises `BadParameter` where it names what is no more."""
+        return validated(CONFIGS[self.spec.kind], self.spec.config, self.spec.kind)
 
     def say(self, stage: Stage, current: int, total: int, message: str, **fields: Any) -> None:
         """Record and publish one event."""

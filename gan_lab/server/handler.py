@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -23,6 +24,8 @@ NOT_OURS = {"token", "_xsrf", "no_track_activity"}  # parameters of Jupyter itse
 MAX_BODY_BYTES = 1_000_000  # of a table as much as the Jupyter server takes
 # A page made from somebody's data may not act as the person who reads it.
 SANDBOX = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# What waits for a cluster that starts keeps no thread from those who only look.
+HANDING_OVER = ThreadPoolExecutor(8, thread_name_prefix="hand-over")
 
 
 class Refused(web.HTTPError):
@@ -72,7 +75,9 @@ class ApiHandler(APIHandler):
         route = self.routes[str(self.request.method).lower()]
         query = self._read_query(route.query) if route.query else {}
         request = Request(self.base_url, name, query, self._read_body(route.body))
-        answer = await asyncio.to_thread(route.call, request)
+        pool = HANDING_OVER if route.method == "post" else None
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(pool, route.call, request)
         self.set_status(route.status)
         if route.answer is str:
             self.set_header("Content-Security-Policy", SANDBOX)

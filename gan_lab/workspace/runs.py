@@ -33,7 +33,7 @@ def workspace_mark(home: Path, make: bool = False) -> str | None:
     """
     path = runs_folder(home) / ".workspace"
     try:
-        if make:
+        if make and not path.exists():  # where it is, nothing is written: it may be read-only
             path.parent.mkdir(exist_ok=True)
             with FileLock(path.with_name(".workspace.lock")):
                 if not path.exists():

@@ -111,6 +111,17 @@ def test_what_is_not_ours_is_not_shown_and_what_is_damaged_is(tmp_path: Path) ->
     assert told.startswith(f"{damaged.path / 'result.json'} is damaged: ")
 
 
+@pytest.mark.parametrize("line", ['{"stage": "training"}', "7"])
+def test_a_run_whose_log_is_odd_is_unknown_and_hides_no_other(tmp_path: Path, line: str) -> None:
+    odd, other = make_history(tmp_path, 2, ("running",))
+    with (odd.path / "log.jsonl").open("a") as log:
+        log.write(line + "\n")
+    rows = {row["task_id"]: row for row in RunIndex(load_settings(), nobody).rows()}
+    assert (rows[odd.task_id]["state"], rows[other.task_id]["state"]) == ("lost", "running")
+    assert rows[odd.task_id]["message"].startswith(f"{odd.path} cannot be understood")
+    assert rows[odd.task_id].keys() == rows[other.task_id].keys()
+
+
 def test_many_who_look_read_the_folders_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

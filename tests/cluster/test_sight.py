@@ -56,6 +56,8 @@ def test_a_worker_of_other_code_is_refused_and_one_without_a_checkout_is_not(
     assert "has other code" in str(sight.trouble(there | {"code": "theirs"}, tmp_path))
     other = there | {"versions": {"gan-lab": "0.0.9"}}
     assert "has gan_lab 0.0.9" in str(sight.trouble(other, tmp_path))
+    earlier = {name: what for name, what in there.items() if name != "versions"}
+    assert "has other code" in str(sight.trouble(earlier | {"code": "theirs"}, tmp_path))
 
 
 def test_a_worker_that_fails_to_look_says_why(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -13,9 +14,10 @@ from gan_lab.cluster.keeper import Keeper, RunLog, out_of_memory
 from gan_lab.cluster.queue import Queue, cancel_run, lost
 from gan_lab.cluster.task_names import task_key
 from gan_lab.cluster.work import LeaseLost, Work, reached, record_failure, sentence
-from gan_lab.errors import BadTable, TaskCancelled
-from gan_lab.schema import State
+from gan_lab.errors import BadParameter, BadTable, TaskCancelled, TaskFailed
+from gan_lab.schema import SeedConfig, State
 from gan_lab.settings import Settings, load_settings
+from gan_lab.workspace import lease
 from gan_lab.workspace.run_folder import RunFolder
 
 
@@ -66,6 +68,44 @@ def test_a_list_waits_for_no_lease_of_what_is_dead_elsewhere(work: Work) -> None
     os.utime(lease.path, (0, 0))
     queue = Queue({}, {task_key(work.run): "KilledWorker()"})
     assert [run.task_id for run in lost([work.run], queue)] == [work.run.task_id]
+
+
+def test_a_list_answers_on_a_full_disk(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(lease, "write_beside", full)
+    queue = Queue({}, {task_key(run): "KilledWorker()"})
+    assert lost([run], queue) == [run]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (repr(OSError(28, "No space left on device")), "OSError(28, 'No space left on device')"),
+        (repr(TaskFailed("It's full:\nof (rows)")), "It's full:\nof (rows)"),
+        ("TaskFailed('cut of", "TaskFailed('cut of"),
+    ],
+)
+def test_what_dask_gave_up_is_told_as_it_was_said(run: RunFolder, reason: str, told: str) -> None:
+    assert lost([run], Queue({}, {task_key(run): reason})) == []
+    assert run.status().error == told
+
+
+def test_a_request_of_an_earlier_version_is_done_where_it_asks_for_nothing_that_is_no_more(
+    run: RunFolder, settings: Settings
+) -> None:
+    file = run.path / "task.json"
+    asked = json.loads(file.read_text())
+    asked["config"] |= {"late_life": None, "censored": 0.0, "states": {}}
+    file.write_text(json.dumps(asked))
+    earlier = RunFolder(run.path)
+    assert earlier.spec == run.spec
+    assert Work(earlier, settings, "worker", 1).config == SeedConfig(rows=10)
+    asked["config"]["censored"] = 0.2
+    file.write_text(json.dumps(asked))
+    with pytest.raises(BadParameter, match=r"Cannot seed with censored=0\.2: no such field"):
+        _ = Work(RunFolder(run.path), settings, "worker", 1).config
 
 
 def test_a_keeper_renews_the_lease_and_hands_the_flag_on(work: Work) -> None:

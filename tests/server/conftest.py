@@ -143,6 +143,7 @@ class Queue:
     """Real services in which tasks wait for ever: a Valkey server, a scheduler without workers."""
 
     variables: dict[str, str]
+    scheduler: subprocess.Popen[bytes]
 
 
 @pytest.fixture(scope="session")
@@ -169,7 +170,8 @@ def queue(quiet_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     valkey.start()
     try:
         address = scheduler_address(file, scheduler.pid)
-        yield Queue({"GAN_LAB_REDIS_URL": valkey.url, "DASK_SCHEDULER_ADDRESS": address})
+        variables = {"GAN_LAB_REDIS_URL": valkey.url, "DASK_SCHEDULER_ADDRESS": address}
+        yield Queue(variables, scheduler)
     finally:
         scheduler.terminate()
         scheduler.wait(20)

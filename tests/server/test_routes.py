@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import uuid
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from gan_lab.server.routes import ROUTES
 from gan_lab.workspace.files import write_beside
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import create_run
-from tests.server.conftest import Actor, JupyterProcess
+from tests.server.conftest import Actor, JupyterProcess, Queue
 
 MACHINE = "motor_siemens_001"
 
@@ -97,6 +100,22 @@ def test_a_task_can_be_cancelled_and_stays_so(api: httpx.Client, press: str) -> 
         answer = api.delete(f"/api/gan/tasks/{task_id}")
         assert (answer.status_code, answer.json()["status"]) == (200, "revoked")
     assert api.get(f"/api/gan/tasks/{task_id}").json()["state"] == "REVOKED"
+
+
+def test_who_waits_for_the_cluster_keeps_nobody_from_looking(
+    api: httpx.Client, jupyter: JupyterProcess, queue: Queue
+) -> None:
+    threads = min(32, (os.cpu_count() or 1) + 4)  # of asyncio's own pool
+    waiting = [HTTPConnection("127.0.0.1", jupyter.port) for _ in range(threads)]
+    headers = {"Authorization": f"token {jupyter.token}"}
+    queue.scheduler.send_signal(signal.SIGSTOP)
+    try:
+        for one in waiting:
+            one.request("POST", f"/lab/api/gan/machines/{MACHINE}/seed", "{}", headers)
+        assert api.get("/api/gan/openapi.json", timeout=10).status_code == 200
+    finally:
+        queue.scheduler.send_signal(signal.SIGCONT)
+    assert {one.getresponse().status for one in waiting} == {202}
 
 
 def test_tasks_are_listed_newest_first(api: httpx.Client, actor: Actor) -> None:

@@ -50,6 +50,14 @@ def test_all_who_mark_a_workspace_at_once_get_the_same_mark(tmp_path: Path) -> N
     assert all_runs(tmp_path) == []
 
 
+def test_a_mark_is_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    made = workspace_mark(tmp_path, make=True)
+    lock = tmp_path / "runs" / ".workspace.lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # cannot be taken, not even by root
+    assert made is not None and workspace_mark(tmp_path, make=True) == made
+
+
 def test_runs_are_found_by_the_beginning_of_their_id(tmp_path: Path) -> None:
     older = make_run(tmp_path, "2026-01-01T00:00:00.000Z")
     newer = make_run(tmp_path, "2026-01-02T00:00:00.000Z")

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from gan_lab.cluster.task_names import lost_message, task_key
-from gan_lab.schema import FINAL_STAGES, Event, State
+from gan_lab.schema import FINAL_STAGES, Event, State, TaskStatus
 from gan_lab.settings import Settings
 from gan_lab.task_states import BY_NAME, STATUS_NAMES
 from gan_lab.workspace.run_folder import RunFolder
@@ -49,11 +49,19 @@ class RunIndex:
                 if seen is not None and seen[1]["final"] and seen[0] == changed_ns:
                     self._known[path.name] = seen
                 elif run := run_in(path):
-                    self._known[path.name] = changed_ns, self._read(run)
+                    self._known[path.name] = changed_ns, self._read_or_say_why(run)
         rows = [row for _, row in self._known.values()]
         rows.sort(key=lambda row: row["created"], reverse=True)
         rows.sort(key=lambda row: STATUS_NAMES.index(row["state"]))
         self._rows = rows
+
+    def _read_or_say_why(self, run: RunFolder) -> Row:
+        try:
+            return self._read(run)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            message = f"{run.path} cannot be understood ({type(error).__name__}: {error})."
+            unknown = {"status": "unknown", "state": BY_NAME["unknown"].name, "final": False}
+            return _of_status(run.status()) | unknown | {"message": message}
 
     def _read(self, run: RunFolder) -> Row:
         row = read_row(run)
@@ -77,14 +85,22 @@ def read_row(run: RunFolder) -> Row:
     at_work = [line for line in log if line.get("stage", FINAL_STAGES[0]) not in FINAL_STAGES]
     per_s = _steps_per_second(at_work[-1], event) if at_work and event and not final else None
     return {
-        **status.model_dump(include={"task_id", "status", "progress", "total"}),
-        **status.metadata,
-        "final": final,
+        **_of_status(status),
         "worker": at_work[-1]["worker"] if at_work else None,
         "rows_per_second": event.rows_per_second if event else None,
         "left_s": (status.total - status.current) / per_s if per_s else None,
         "started": at_work[0]["time"] if at_work else None,
+    }
+
+
+def _of_status(status: TaskStatus) -> Row:
+    """Return a row without what the log adds."""
+    return {
+        **status.model_dump(include={"task_id", "status", "progress", "total"}),
+        **status.metadata,
+        "final": status.state.final,
         "message": status.error or status.message,
+        **dict.fromkeys((*OF_WORK, "started")),
     }
 
 
