@@ -58,7 +58,7 @@ PARTS: dict[str, Patch | dict[str, Any]] = {
     "dependence": lambda: mock.patch.object(dependence, "MIN_GAIN", 1.0),
     "hidden groups": lambda: mock.patch.object(population, "MIXTURE_LIVES", 10**9),
     "longer lives": lambda: mock.patch.object(columns, "MAX_BEYOND", 0.0),
-    "day and week": lambda: mock.patch.object(row_context, "DAY_S", 1e12),
+    "day and week": lambda: mock.patch.object(row_context, "PERIODS_S", ()),
     "regimes": {"regimes": "none"},
     "drivers": {"drivers": "none"},
     "early stopping": {"early_stopping": False},

@@ -37,6 +37,7 @@ class TrainingProgress:
         self.seconds_before = 0.0
         self._said_at = self._saved_at = time.monotonic()
         self._saved_epoch = self._first = 0
+        self._prognosis_said = False
 
     def resume(self) -> bytes | None:
         """Return the state to go on from, the loss history cut to it; None: from the beginning."""
@@ -90,6 +91,15 @@ class TrainingProgress:
                 return
             last = self.last.epoch, self.last.loss
             self.work.say("training", last[0], self.epochs, text, epoch=last[0], loss=last[1])
+
+    def check_prognosis(self) -> None:
+        """Say, once, that it is learned how long units last, which comes behind the epochs; raises
+        where the task is to stop."""
+        self.work.check()
+        if self.last is not None and not self._prognosis_said:
+            self._prognosis_said = True
+            last, text = self.last, "Learning how long units last"
+            self.work.say("training", last.epoch, self.epochs, text, epoch=last.epoch)
 
     def _due(self, epoch: Epoch) -> bool:
         settings = self.work.settings

@@ -106,7 +106,9 @@ def _train(work: Work) -> dict[str, Any]:
     kind = config.kind(roles)
     work.say("initializing", 0, config.epochs, f"Learning {len(table):,} rows ({kind})")
     progress = TrainingProgress(work, config.epochs)
-    stoppable = {"on_column": progress.on_column} if kind == "tabular" else {"check": work.check}
+    stoppable: dict[str, Any] = {"on_column": progress.on_column}
+    if kind == "sequential":
+        stoppable = {"check": progress.check_prognosis}
     model = model_class(kind).fit(
         table,
         roles,

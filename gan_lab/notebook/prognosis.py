@@ -36,7 +36,7 @@ class Prognosis(prognosis.Prognosis):
     def update(self, rows: pd.DataFrame | str | Path) -> Prognosis:
         """Return the answer with the new rows of some units, or of units that are new, a table as
         `prognose` takes it; rows that are there already count once."""
-        found = super().update(cluster.read_running(self.profile.machine_id, rows))
+        found = super().update(cluster.read_running(self.profile, rows))
         return Prognosis(**vars(found), profile=self.profile)
 
     def plot(self, unit: Any = None, truth: float | None = None) -> Chart:

@@ -114,6 +114,8 @@ def read_column(name: str, given: pd.Series, decimal: str = ".", form: str | Non
             f"{name!r} is not written as {form!r}, nor in a usual form: {text!r} in row {row}. Use "
             "the codes of Python's strftime, such as %Y-%m-%d %H:%M."
         )
+    if form is not None:
+        column.notes.append(f"{name!r} is not written as {form!r}, and was read as dates usually.")
     return column
 
 

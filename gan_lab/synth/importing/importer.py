@@ -119,7 +119,7 @@ def read_table(given: Any, formats: Mapping[str, str] = MappingProxyType({})) ->
 
 
 def _read_log(config: ImportConfig) -> dict[str, Column]:
-    return _typed(read_source(config.events, config.event_sheet), _formats(config))
+    return _typed(read_source(config.events, config.event_sheet, "--event-sheet"), _formats(config))
 
 
 def _typed(source: Source, formats: Mapping[str, str]) -> dict[str, Column]:

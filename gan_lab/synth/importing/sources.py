@@ -52,12 +52,12 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
 
-def read_source(given: Any, sheet: str | None = None) -> Source:
+def read_source(given: Any, sheet: str | None = None, option: str = "--sheet") -> Source:
     """Read a file whole, or take a data frame of any library; raises `BadTable` where it is no
     table.
 
-    `sheet`: of an Excel workbook. Raises `TooMuchMemory` where the file is too large for the memory
-    that is free.
+    `sheet`: of an Excel workbook, named by this `option`. Raises `TooMuchMemory` where the file is
+    too large for the memory that is free.
     """
     if not isinstance(given, str | Path | pd.DataFrame) and hasattr(given, "__dataframe__"):
         given = pd.api.interchange.from_dataframe(given)
@@ -78,7 +78,7 @@ def read_source(given: Any, sheet: str | None = None) -> Source:
     if head.startswith(b"PK\x03\x04"):
         with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
             _check_size(path, sum(part.file_size for part in archive.infolist()))
-        return _read_excel(path, sheet)
+        return _read_excel(path, sheet, option)
     if sheet is not None:
         raise BadParameter(f"sheet={sheet!r} is of an Excel workbook, and {path} is none.")
     if head.startswith(GZIP):
@@ -167,14 +167,14 @@ def _unpacked(path: Path) -> bytes:
     return bytes(data)
 
 
-def _read_excel(path: Path, sheet: str | None) -> Source:
+def _read_excel(path: Path, sheet: str | None, option: str) -> Source:
     """Read one sheet of a workbook as if it had been saved as CSV, from its fullest row on."""
     try:
         with pd.ExcelFile(path, engine="openpyxl") as book:
             names = [str(name) for name in book.sheet_names]
             if sheet not in names and (sheet or len(names) > 1):
                 raise BadTable(
-                    f"{path} has the sheets {', '.join(map(repr, names))}: name one with --sheet."
+                    f"{path} has the sheets {', '.join(map(repr, names))}: name one with {option}."
                 )
             cells = book.parse(sheet or names[0], header=None, dtype=object)
     except (KeyError, ValueError, OSError, SyntaxError, zipfile.BadZipFile) as error:

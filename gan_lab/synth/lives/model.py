@@ -145,7 +145,7 @@ class LivesModel:
             "model": "sequential",
             "table": self.table.to_json(),
             "span": self.context.span,
-            "clocked": self.context.clocked,
+            "periods": self.context.periods,
             "patterns": self.context.patterns,
             "chains": list(self.context.chains),
             "encoding": tvae.encoding.to_json(),
@@ -178,7 +178,7 @@ class LivesModel:
         chains = {name: MarkovChain(**arrays(f"chain_{name}")) for name in meta["chains"]}
         return cls(
             LifeTable.from_json(meta["table"]),
-            RowContext(meta["span"], meta["clocked"], meta["patterns"], chains),
+            RowContext(meta["span"], meta["periods"], meta["patterns"], chains),
             Drivers(**arrays("drivers")),
             curve.eval(),
             Curve.from_weights(part(tensors, "wear_curve.")).eval(),

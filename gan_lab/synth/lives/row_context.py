@@ -18,7 +18,9 @@ from gan_lab.synth.lives.packed import Floats, Ints, Packed
 
 MAX_PATTERNS = 30
 LAGS = (0.5, 0.8, 0.95, 0.98)  # decays of averages of past regimes, over 2 to 50 rows
-DAY_S = 86_400.0
+# Day, week and year: one that was not seen twice is no season but the trend of these lives, and
+# units of another month would be read wrongly by it.
+PERIODS_S = (86_400.0, 7 * 86_400.0, 365.25 * 86_400.0)
 DAY_TYPE_HOURS = 48  # of a working day and of a weekend day
 
 
@@ -26,12 +28,12 @@ DAY_TYPE_HOURS = 48  # of a working day and of a weekend day
 class RowContext:
     """How features are made; `chains` are those that the table needs.
 
-    `span` is the typical life in mean steps, `clocked` whether the time of day plays a part,
+    `span` is the typical life in mean steps, `periods` how many of day, week and year play a part,
     `patterns` the combinations of missing columns that occur, one set for each of their chains.
     """
 
     span: float
-    clocked: bool
+    periods: int
     patterns: list[list[list[int]]]
     chains: dict[str, MarkovChain] = field(default_factory=dict)
 
@@ -41,10 +43,14 @@ class RowContext:
         ends = packed.starts[1:] - 1
         span = float(max(np.median(lives.elapsed[ends]), 1.0))
         time = table.time
-        self = cls(span, time.is_date and float(lives.steps.sum()) >= 2 * DAY_S, [])
+        self = cls(span, 0, [])
+        if time.is_date:
+            seconds = self.seconds(lives, packed)
+            seen = min(np.ptp(seconds), float(lives.steps.sum()))
+            self.periods = sum(seen >= 2 * period for period in PERIODS_S)
         if table.regimes > 1:
             hours = self.hours(table, lives, packed)
-            contexts = DAY_TYPE_HOURS if self.clocked else 1
+            contexts = DAY_TYPE_HOURS if self.periods else 1
             self.chains["regime"] = MarkovChain.fit(
                 lives.regime, hours, packed, table.regimes, contexts
             )
@@ -64,7 +70,7 @@ class RowContext:
     def hours(self, table: LifeTable, lives: Lives, packed: Packed) -> Ints:
         """Return the hour of each row, those of a weekend from 24 on; 0 where the time of day plays
         no part."""
-        if not self.clocked:
+        if not self.periods:
             return np.zeros(len(packed.life), dtype=np.int64)
         times = table.time.write(self.seconds(lives, packed)).dt
         weekend = (times.dayofweek >= 5).to_numpy(np.int64)
@@ -83,8 +89,9 @@ class RowContext:
         if table.regimes > 1:
             now = np.eye(table.regimes)[lives.regime]
             parts += [now, packed.averages(now, LAGS)]
-        if self.clocked:
-            parts.append(_calendar_waves(table.time.write(self.seconds(lives, packed))))
+        if self.periods:
+            waves = _calendar_waves(table.time.write(self.seconds(lives, packed)))
+            parts.append(waves[:, : 2 * self.periods])
         parts.append(self.conditions(table, lives.combo)[packed.life])
         for column in table.life_columns:
             values = table.covariates[column.name].values

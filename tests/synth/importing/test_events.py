@@ -151,7 +151,7 @@ def test_lives_may_all_end_in_failure_and_times_be_written_as_said(tmp_path: Pat
     with pytest.raises(BadTable, match=r"not written as '%Y-%m-%d', nor .* '2026.03"):
         import_table("m_1", [table], **parts, time_format="%Y-%m-%d")
     import_table("m_1", [table], **parts, time_format="%Y.%m.%d.%H.%M.%S", ends_in_failure=True)
-    assert read_running("m_1", table)["datetime"].min() == START  # as it was imported
+    assert read_running(load_profile("m_1"), table)["datetime"].min() == START  # as it was imported
     seed = read_seed("m_1")
     assert seed.groupby("machineID")["rul"].agg(["first", "last"]).values.tolist() == [[49, 0]] * 3
     assert seed["datetime"].min() == START

@@ -48,6 +48,7 @@ class Running:
         A column of conditions, of remaining life, or a sensor may be absent. Raises `BadTable`
         where life or time is, or where a column of numbers holds none.
         """
+        _check_units(table, frame)
         roles = Roles(
             life=table.roles.life if table.roles.life in frame else None, time=table.roles.time
         )
@@ -87,6 +88,18 @@ class Running:
         return self.lives.elapsed[self.packed.starts[1:] - 1]
 
 
+def _check_units(table: LifeTable, frame: pd.DataFrame) -> None:
+    """Raise `BadTable` where the column of units is absent, and the times are not those of one."""
+    life, time = table.roles.life, table.roles.time
+    if life is None or life in frame or time not in frame:
+        return
+    if not frame[time].is_monotonic_increasing or frame[time].duplicated().any():
+        raise BadTable(
+            f"There is no column {life!r}, which tells units apart, and the times of these rows go "
+            f"back: they are of several. There are {', '.join(map(str, frame.columns[:10]))}."
+        )
+
+
 def answer_unit(table: LifeTable) -> tuple[str, float]:
     """Return the unit of ages and remaining lives, and how much of it a mean step is: that of the
     column of remaining life where there is one, else that of time."""
@@ -114,9 +127,9 @@ def _seconds(table: LifeTable, frame: pd.DataFrame, packed: Packed) -> Floats:
 
 def _first_ages(table: LifeTable, starts: Floats) -> Floats:
     """Return the age of each unit at its first row, mean steps: known where the time column counts
-    the age of a unit (all training lives start alike), else 0."""
+    the age of a unit (all training lives start alike, and not on a date), else 0."""
     seen = table.covariates[START].values
-    if (seen[-1] - seen[0]) / table.time.mean_step > SAME_START:
+    if table.time.is_date or (seen[-1] - seen[0]) / table.time.mean_step > SAME_START:
         return np.zeros(len(starts))
     return np.maximum((starts - seen[0]) / table.time.mean_step, 0.0)
 

@@ -170,3 +170,27 @@ def test_a_unit_whose_last_row_tells_its_end_is_said_to_have_failed_or_to_be_nea
     assert "failed is 1, as training lives are only at their end: it has failed" in failed
     assert "alarm is red, as training lives are only within 4.5 hour of their end" in near
     assert "failed" not in near and well == ""
+
+
+@pytest.mark.parametrize("apart_days", [0, 3])
+def test_units_of_another_month_are_answered_as_those_of_the_training(apart_days: int) -> None:
+    def dated(table: pd.DataFrame, days: int) -> pd.DataFrame:
+        start = pd.Timestamp("2025-01-06") + pd.to_timedelta(
+            apart_days * table["unit"] + days, unit="D"
+        )
+        return table.assign(hour=start + pd.to_timedelta(table["hour"], unit="h"))
+
+    model = fit(dated(lives(8, seed=3), 0), ROLES, CONFIG)
+    running, _ = cut(lives(3, seed=4))
+    then, later = (model.prognose(dated(running, days)) for days in (0, 56))
+    np.testing.assert_allclose(later.quantiles, then.quantiles, rtol=1e-4)
+    assert later.remarks == then.remarks
+
+
+def test_rows_of_several_units_without_their_column_are_refused(model: SequentialTVAE) -> None:
+    running, _ = cut(NEW)
+    with pytest.raises(BadTable, match="no column 'unit', .* the times of these rows go back"):
+        model.prognose(running.rename(columns={"unit": "pump"}))
+    alone = running[running["unit"] == 101]
+    without = model.prognose(alone.drop(columns="unit"))
+    np.testing.assert_allclose(without.quantiles, model.prognose(alone).quantiles)
