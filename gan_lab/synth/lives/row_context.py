@@ -47,7 +47,7 @@ class RowContext:
         if time.is_date:
             seconds = self.seconds(lives, packed)
             seen = min(np.ptp(seconds), float(lives.steps.sum()))
-            self.periods = sum(seen >= 2 * period for period in PERIODS_S)
+            self.periods = sum(bool(seen >= 2 * period) for period in PERIODS_S)
         if table.regimes > 1:
             hours = self.hours(table, lives, packed)
             contexts = DAY_TYPE_HOURS if self.periods else 1

@@ -173,7 +173,9 @@ def test_a_unit_whose_last_row_tells_its_end_is_said_to_have_failed_or_to_be_nea
 
 
 @pytest.mark.parametrize("apart_days", [0, 3])
-def test_units_of_another_month_are_answered_as_those_of_the_training(apart_days: int) -> None:
+def test_units_of_another_month_are_answered_as_those_of_the_training(
+    apart_days: int, tmp_path: Path
+) -> None:
     def dated(table: pd.DataFrame, days: int) -> pd.DataFrame:
         start = pd.Timestamp("2025-01-06") + pd.to_timedelta(
             apart_days * table["unit"] + days, unit="D"
@@ -181,6 +183,8 @@ def test_units_of_another_month_are_answered_as_those_of_the_training(apart_days
         return table.assign(hour=start + pd.to_timedelta(table["hour"], unit="h"))
 
     model = fit(dated(lives(8, seed=3), 0), ROLES, CONFIG)
+    model.save(tmp_path / "model")
+    model = SequentialTVAE.load(tmp_path / "model")
     running, _ = cut(lives(3, seed=4))
     then, later = (model.prognose(dated(running, days)) for days in (0, 56))
     np.testing.assert_allclose(later.quantiles, then.quantiles, rtol=1e-4)
