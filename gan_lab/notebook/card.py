@@ -200,8 +200,7 @@ def bar(share: float, colour: str, width: str = "100%", height: str = "8px") -> 
     """Return a bar of progress."""
     size, full = f"height:{height};width:{width}", f"height:{height};width:{100 * share:.1f}%"
     return (
-        f'<div class="gan-lab-bar" '
-        f'style="background-color:rgba(128,128,128,.25);margin:4px 0px;{size}">'
+        f'<div style="background-color:rgba(128,128,128,.25);margin:4px 0px;{size}">'
         f'<div style="background-color:{colour};{full}"></div></div>'
     )
 

@@ -105,17 +105,18 @@ class Column:
 def read_column(name: str, given: pd.Series, decimal: str = ".", form: str | None = None) -> Column:
     """Find out what a column holds; what had a type of its own keeps it. Dates are read as `form`
     says, or in a usual form; raises `BadTable` where they are written otherwise."""
-    if form is not None and (dates := _dates_as(given, form)) is not None:
+    if form is None:
+        return _usual_column(name, given, decimal)
+    if (dates := _dates_as(given, form)) is not None:
         return Column(name, "date", dates)
     column = _usual_column(name, given, decimal)
-    if form is not None and column.kind != "date":
+    if column.kind != "date":
         row, text = column.example
         raise BadTable(
             f"{name!r} is not written as {form!r}, nor in a usual form: {text!r} in row {row}. Use "
             "the codes of Python's strftime, such as %Y-%m-%d %H:%M."
         )
-    if form is not None:
-        column.notes.append(f"{name!r} is not written as {form!r}, and was read as dates usually.")
+    column.notes.append(f"{name!r} is not written as {form!r}, and was read as dates usually.")
     return column
 
 

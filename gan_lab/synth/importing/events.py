@@ -11,7 +11,7 @@ from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import ImportConfig, Roles
 from gan_lab.synth.importing.column_choice import must_have
 from gan_lab.synth.importing.columns import Column
-from gan_lab.synth.importing.lives import number_parts
+from gan_lab.synth.importing.lives import in_hours, number_parts
 
 LATE_SHARE = 0.1  # of a life, that its failure comes after its last row without a word
 
@@ -53,7 +53,7 @@ def cut_at_events(
     same_unit = rows["unit"] == rows["unit"].shift()
     same_end = (end == end.shift()) | (end.isna() & end.isna().shift(fill_value=False))
     part = (same_unit & ~same_end).groupby(rows["unit"]).cumsum()
-    left = _hours(end - rows["time"]).where(kind != "")
+    left = in_hours(end - rows["time"]).where(kind != "")
     table = table.assign(**{unit: number_parts(table[unit], part), "rul": left})
     notes += _about_lives(table, roles, end.notna(), rows["unit"].nunique())
     if kind[kind != ""].nunique() > 1:
@@ -163,8 +163,3 @@ def _moments(times: pd.Series) -> pd.Series:
     if times.dtype.kind != "M":
         return times.astype("Float64").astype(np.float64)
     return (times.dt.tz_convert(None) if times.dt.tz else times).astype("datetime64[ns]")
-
-
-def _hours(span: pd.Series) -> pd.Series:
-    """Return spans between dates in hours, between numbers as they are."""
-    return span / pd.Timedelta(hours=1) if span.dtype.kind == "m" else span

@@ -108,7 +108,8 @@ def read_table(given: Any, formats: Mapping[str, str] = MappingProxyType({})) ->
     cannot be told apart: a few rows of a machine are more often so than its whole record, and
     nobody looks at what was read.
     """
-    columns = _typed(read_source(given), formats)
+    source = read_source(given)
+    columns = _typed(source.table, source.decimal, formats)
     for column in columns.values():
         if any(SWAPPED in note for note in column.notes):
             raise BadTable(
@@ -119,12 +120,17 @@ def read_table(given: Any, formats: Mapping[str, str] = MappingProxyType({})) ->
 
 
 def _read_log(config: ImportConfig) -> dict[str, Column]:
-    return _typed(read_source(config.events, config.event_sheet, "--event-sheet"), _formats(config))
+    source = read_source(config.events, config.event_sheet, "--event-sheet")
+    return _typed(source.table, source.decimal, _formats(config))
 
 
-def _typed(source: Source, formats: Mapping[str, str]) -> dict[str, Column]:
-    table, decimal = source.table, source.decimal or "."
-    return {name: read_column(name, table[name], decimal, formats.get(name)) for name in table}
+def _typed(table: pd.DataFrame, decimal: str, formats: Mapping[str, str]) -> dict[str, Column]:
+    """Return what each column holds; `decimal` is "" where no cell has any."""
+    names = {str(name): table[name] for name in table}
+    return {
+        name: read_column(name, given, decimal or ".", formats.get(name))
+        for name, given in names.items()
+    }
 
 
 def _read_columns(
@@ -145,8 +151,8 @@ def _read_columns(
         for name in (*keys, tag, value):
             must_have(name, table.columns)
         tall = {
-            name: read_column(name, table[name], decimal, formats.get(name)).values
-            for name in [*keys, tag, value]
+            name: column.values
+            for name, column in _typed(table[[*keys, tag, value]], decimal, formats).items()
         }
         wide = pd.DataFrame(tall).pivot_table(index=keys, columns=tag, values=value, aggfunc="last")
         held = wide.groupby(level=life).ffill() if life else wide.ffill()
@@ -156,11 +162,7 @@ def _read_columns(
             f"{sources[0].name} has {len(table)} rows: at least {MIN_ROWS} are needed to learn "
             "anything."
         )
-    formats = {} if long else formats  # these are read
-    return {
-        str(name): read_column(str(name), table[name], decimal, formats.get(str(name)))
-        for name in table
-    }
+    return _typed(table, decimal, {} if long else formats)  # of a long table these are read
 
 
 def profile_from(

@@ -96,13 +96,12 @@ def _cut_at_failures(life: pd.Series, failed: pd.Series, notes: list[str]) -> pd
     unit = pd.factorize(life)[0]
     before = failed.groupby(unit).shift(fill_value=False).astype(bool)
     part = (before & ~failed).groupby(unit).cumsum()
-    several = part.groupby(unit).transform("max") > 0
-    if not several.any():
+    cut, on = number_parts(life, part), life[part > 0]
+    if on.empty:
         return life
-    cut = number_parts(life, part)
     notes.append(
-        f"Units that ran on behind a failure: {life[several].nunique()}, such as "
-        f"{life[several].iloc[0]}. Each failure ends a life, and the next is called "
+        f"Units that ran on behind a failure: {on.nunique()}, such as {on.iloc[0]}. Each failure "
+        "ends a life, and the next is called "
         f"{cut[part > 0].iloc[0]!r}; what runs behind the last one has no rul."
     )
     return cut
@@ -117,14 +116,9 @@ def number_parts(life: pd.Series, part: pd.Series) -> pd.Series:
     return names.where(~several, names + " #" + (part + 1).astype(str))
 
 
-def check_new(names: list[str], table: pd.DataFrame) -> None:
-    """Raise `BadTable` where a column that is to be made is there already."""
-    for name in names:
-        if name in table.columns:
-            raise BadTable(
-                f"There is a column {name!r} already: name it with "
-                f"--{name.replace('_', '-')}, or leave it out."
-            )
+def in_hours(span: pd.Series) -> pd.Series:
+    """Return spans between dates in hours, between numbers as they are."""
+    return span / pd.Timedelta(hours=1) if span.dtype.kind == "m" else span
 
 
 def _failed(flag: pd.Series) -> pd.Series:
@@ -144,7 +138,11 @@ def _with_rul(
     table: pd.DataFrame, roles: Roles, failed: pd.Series, failure: str | None, notes: list[str]
 ) -> tuple[pd.DataFrame, Roles]:
     """Add the column `rul`: how long until the failure that ends the life; missing without one."""
-    check_new(["rul"] if roles.life else ["rul", "life"], table)
+    for name in ["rul"] if roles.life else ["rul", "life"]:
+        if name in table.columns:
+            raise BadTable(
+                f"There is a column {name!r} already: name it with --{name}, or leave it out."
+            )
     if roles.life is None:
         table.insert(0, "life", failed.shift(fill_value=False).cumsum() + 1)
         roles = roles.model_copy(update={"life": "life"})
@@ -155,7 +153,7 @@ def _with_rul(
     time = table[roles.time] if roles.time else pd.Series(np.arange(len(table)))
     left = time.groupby(unit).transform("last") - time
     hours = left.dtype.kind == "m"
-    left = left / pd.Timedelta(hours=1) if hours else left
+    left = in_hours(left)
     ended = failed.groupby(unit).transform("any")
     if not ended.all():  # nobody knows how long these run on: lives without a rul
         left = (left.astype("Int64") if left.dtype.kind in "iu" else left).where(ended)
