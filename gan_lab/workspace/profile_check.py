@@ -27,6 +27,13 @@ OPENING = (
     yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken,
     yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken,
 )  # fmt: skip
+# What a simulation needs beside sensors, each with a line to begin from.
+NEEDED = {
+    "interval_s": "3600",
+    "life": "{mean_h: 20000, spread_h: 8000}",
+    "states": "{running: {share: 1, load: [0.8, 1], speed: [1, 1]}}",
+    "failure_modes": "{wear: {share: 1, sensors: {SENSOR: 1}}}",
+}
 CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 
 
@@ -82,6 +89,11 @@ def profile_problems(profile: Profile) -> Iterator[str]:
         total = sum(item.share for item in items.values())
         if items and profile.imported is None and abs(total - 1) > 0.01:
             yield f"{part}: the shares add up to {total:g}; make them 1."
+    worn = next((name for name, sensor in profile.sensors.items() if sensor.critical), "SENSOR")
+    for part, line in NEEDED.items():
+        if profile.imported is None and not getattr(profile, part):
+            line = line.replace("SENSOR", worn)
+            yield f"{part}: is missing, and no lives can be simulated; add `{part}: {line}`."
 
 
 def _level_problems(where: str, sensor: Sensor) -> Iterator[str]:

@@ -41,7 +41,7 @@ def test_every_contradiction_is_said_at_once() -> None:
     assert [line.split(":")[0].split("=")[0] for line in caught.value.problems] == [
         "category", "sensors.a_C.typical", "sensors.b_C.warning", "sensors.c_C.formula",
         "sensors", "failure_modes.seal.sensors.a_C", "failure_modes.seal.sensors.k_C",
-        "failure_modes",
+        "failure_modes", "interval_s", "life", "states",
     ]  # fmt: skip
     text = str(caught.value)
     for words in ("toaster", "99", "d_C is no sensor", "g_C and h_C need each other's", "0.5"):
@@ -66,10 +66,18 @@ def test_what_is_no_profile_is_refused(text: str, words: str) -> None:
         add_profile(text.encode(), "press.yaml")
 
 
-def test_a_profile_is_added_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profile_lacks_lines_that_are_said_and_is_added_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
-    data = b"machine_id: press_7\nsensors: {oil_C: {minimum: 0, typical: 5, maximum: 9}}\n"
-    assert add_profile(data, "p.yaml") == load_profile("press_7")
+    levels = "{minimum: 0, typical: 5, maximum: 9, critical: 8}"
+    data = f"machine_id: press_7\nsensors: {{oil_C: {levels}}}\n".encode()
+    with pytest.raises(BadProfile) as caught:
+        add_profile(data, "p.yaml")
+    assert len(caught.value.problems) == 4
+    data += "\n".join(line.split("`")[1] for line in caught.value.problems).encode()
+    profile = add_profile(data, "p.yaml")
+    assert profile == load_profile("press_7") and profile.simulated
     with pytest.raises(MachineExists, match="--replace"):
         add_profile(data, "p.yaml")
     add_profile(data, "p.yaml", replace=True)

@@ -24,6 +24,7 @@ DATES = (
 )  # fmt: skip
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 SWAPPED = "days and months may be swapped"
+AS_USUAL = ", and was read as dates usually"  # ends a note
 DATE_FORMATS = ("ISO8601", *(date + time for date in DATES for time in TIMES))
 ZONE = re.compile(r"[T ].*[+-]\d{2}:?\d{2}$")
 
@@ -113,10 +114,10 @@ def read_column(name: str, given: pd.Series, decimal: str = ".", form: str | Non
     if column.kind != "date":
         row, text = column.example
         raise BadTable(
-            f"{name!r} is not written as {form!r}, nor in a usual form: {text!r} in row {row}. Use "
-            "the codes of Python's strftime, such as %Y-%m-%d %H:%M."
+            f"{name!r} is not written as {form!r}, nor in a usual form: {text!r} in row {row}. It "
+            f"looks like {likely_format(text)}."
         )
-    column.notes.append(f"{name!r} is not written as {form!r}, and was read as dates usually.")
+    column.notes.append(f"{name!r} is not written as {form!r}{AS_USUAL}")
     return column
 
 
@@ -216,8 +217,9 @@ def _dates_as(given: pd.Series, form: str) -> pd.Series | None:
 
 
 def likely_format(text: str) -> str:
-    """Return how a date that begins with its year is likely written: 2004.02.12 as %Y.%m.%d."""
-    codes = iter(("%Y", "%m", "%d", "%H", "%M", "%S", "%f"))
+    """Return how a date is likely written: 2004.02.12 as %Y.%m.%d, 12.02.2004 as %d.%m.%Y."""
+    first = ("%Y", "%m", "%d") if re.match(r"\d{4}", text) else ("%d", "%m", "%Y")
+    codes = iter((*first, "%H", "%M", "%S", "%f"))
     return re.sub(r"\d+", lambda _: next(codes, "%f"), text.replace("%", "%%"))
 
 

@@ -84,7 +84,10 @@ def evaluate(
     pairs = physics.relations(sides)
     say(0.9, "detection")
     apart = detection.detection(sides)
-    found = _findings(sides, alike, tasks, in_time, memory, pairs, apart)
+    units = {name: sensor.unit for name, sensor in profile.sensors.items()} if profile else {}
+    if prognosis and prognosis.unit != roles.rul:
+        units[str(roles.rul)] = prognosis.unit
+    found = _findings(sides, alike, tasks, in_time, memory, pairs, apart, units)
     return QualityReport(
         machine_id=profile.machine_id if profile else None,
         split="life" if life else "row",
@@ -110,11 +113,12 @@ def _findings(
     memory: privacy.Privacy,
     pairs: list[physics.Relation],
     apart: Figure,
+    units: dict[str, str],
 ) -> list[Finding]:
     """Return what is found of each part; the first of equal level stands in the headline."""
     found = [*physics.physics(sides), *physics.wear(pairs, sides.roles.rul)]
     for task in tasks:
-        found += utility.lessons(task)
+        found += utility.lessons(task, units.get(task.target, ""))
     if in_time and in_time.r2:  # of lives, windows say it better than rows
         found = [finding for finding in found if finding.kind != "augmentation"]
     found += windows.lessons(in_time) if in_time else ()

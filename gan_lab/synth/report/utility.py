@@ -173,8 +173,9 @@ def _classification(given: Rows, held: Rows, category: list[bool]) -> dict[str, 
     return {"ap": float(np.mean(precision))}
 
 
-def lessons(task: Task) -> Iterator[Finding]:
-    """Find how well a model does that was trained on these rows, beside one of real rows."""
+def lessons(task: Task, unit: str = "") -> Iterator[Finding]:
+    """Find how well a model does that was trained on these rows, beside one of real rows; `unit`:
+    of what it predicts, where that is known."""
     scores = {name: found[task.metric] for name, found in task.scores.items()}
     real, ours, both = (scores.get(name) for name in ("real", "synthetic", "both"))
     metric = "R2" if task.number else "average precision"
@@ -195,8 +196,8 @@ def lessons(task: Task) -> Iterator[Finding]:
     advice = (WORSE_THAN_MEAN if task.number and ours < 0 else "") + ADVICE[level]
     text = (
         f"A model of {task.target} trained on these rows reaches {metric} {ours:.2f}"
-        f"{_error(task, 'synthetic')} on held-out real rows, trained on real rows {real:.2f}"
-        f"{_error(task, 'real')}.{advice}"
+        f"{_error(task, 'synthetic', unit)} on held-out real rows, trained on real rows {real:.2f}"
+        f"{_error(task, 'real', unit)}.{advice}"
     )
     yield Finding(level=level, kind="utility", text=text, columns=names, value=loss)
     if both is not None:
@@ -215,6 +216,6 @@ def what_adding_does(change: float) -> str:
     return "add them" if change > 0 else "do not add them"
 
 
-def _error(task: Task, side: str) -> str:
-    error = task.scores[side].get("mae")
-    return "" if error is None else f" (mean error {amount(error)} in the unit of {task.target})"
+def _error(task: Task, side: str, unit: str) -> str:
+    error, unit = task.scores[side].get("mae"), unit or f"in the unit of {task.target}"
+    return "" if error is None else f" (mean error {amount(error)} {unit})"

@@ -178,14 +178,13 @@ def test_figures_of_use_come_with_their_unit_and_with_advice() -> None:
         width=30, c2st=0.97, lives={"real": 10, "synthetic": 200, "held out": 1},
         r2={"real": 0.9, "synthetic": 0.7, "both": 0.93},
     )  # fmt: skip
-    found = [*utility.lessons(task), *windows.lessons(lives), *told_apart(0.95, "rows")]
+    found = [*utility.lessons(task, "hours"), *windows.lessons(lives), *told_apart(0.95, "rows")]
     said = {each.kind: (each.level, each.text) for each in found}
     assert said["utility"] == (
         "bad",
-        "A model of rul trained on these rows reaches R2 -14.25 (mean error 5,017 in the unit of "
-        "rul) on held-out real rows, trained on real rows 0.57 (mean error 9 in the unit of rul). "
-        "Below 0 it is worse than always answering the mean. Do not train this model on these "
-        "rows.",
+        "A model of rul trained on these rows reaches R2 -14.25 (mean error 5,017 hours) on "
+        "held-out real rows, trained on real rows 0.57 (mean error 9 hours). Below 0 it is worse "
+        "than always answering the mean. Do not train this model on these rows.",
     )
     assert said["windows"][0] == "care" and "prefer real rows" in said["windows"][1]
     assert said["augmentation"] == (

@@ -116,7 +116,10 @@ class Prognosis:
         return worth_sentence(self.figures, self.unit)
 
     def __repr__(self) -> str:
-        return self.to_frame().sort_values("median").head(20).to_string()
+        frame = self.to_frame().sort_values("median").head(20)
+        return frame.to_string(
+            float_format=lambda value: f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        )
 
     def _asked(self) -> Any:
         if self.source is None:
