@@ -118,7 +118,7 @@ class Asked:
         temper = row_weights(self.left_out["temper"], own, self.reader.span)
         temper /= np.maximum(misfit / self.left_out["misfit"], 1.0)
         posterior = Posterior.of(evidence, self.reader.lengths, self.length, able, temper)
-        return _Answer(own, posterior, list(evidence))
+        return _Answer(own, posterior.widened(self.left_out["shape"]), list(evidence))
 
     def _of(self, unit: int) -> slice:
         starts = next(iter(self.blocks.values())).starts

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
+from scipy.stats import beta
 
 from gan_lab.schema import TrainConfig
 from gan_lab.synth.lives.degradation_curve import Curve
@@ -40,6 +42,7 @@ AGES = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)  # shares of a life, at which
 TEMPERS = (0.5, 0.25, 0.12, 0.06, 0.03)
 USUAL_TEMPER = 0.1  # where no life can be left out
 ANY_MISFIT = 1e9
+ANSWERS_OF_A_LIFE, SHAPE_SPREAD = 2.0, 0.2
 MISFIT_SHARE = 0.95  # of lives left out, that fit as well as is usual
 
 
@@ -71,10 +74,12 @@ OF_FOLDS = FitLength(18, 150, 300)
 
 @dataclass
 class LeftOut:
-    """The `temper` of the likelihood, the `misfit` of readings that is usual, `figures` of lives
-    never seen, and the `errors` of their readings, fold by fold."""
+    """The `temper` of the likelihood, the `shape` by which answers are widened, the `misfit` of
+    readings that is usual, `figures` of lives never seen, and the `errors` of their readings, fold
+    by fold."""
 
     temper: float
+    shape: float
     misfit: float
     figures: dict[str, Any]
     errors: list[ErrorVariance] = field(default_factory=list)
@@ -126,7 +131,7 @@ def leave_lives_out(
 
 def nothing_left_out() -> LeftOut:
     """Return what is presumed where no life can be left out."""
-    return LeftOut(USUAL_TEMPER, ANY_MISFIT, {"lives": 0})
+    return LeftOut(USUAL_TEMPER, 1.0, ANY_MISFIT, {"lives": 0})
 
 
 @dataclass
@@ -141,16 +146,18 @@ class _Case:
     truth: Floats
     span: float
 
-    def posterior(self, temper: float) -> Posterior:
+    def posterior(self, temper: float, shape: float = 1.0) -> Posterior:
         """Return what is believed at each age."""
         ages = next(iter(self.evidence.values())).ages
         weights = row_weights(temper, ages, self.span)
-        return Posterior.of(self.evidence, self.lengths, self.prior, self.shares, weights)
+        found = Posterior.of(self.evidence, self.lengths, self.prior, self.shares, weights)
+        return found.widened(shape)
 
 
 def _calibrated(cases: list[_Case], rate: float, errors: list[ErrorVariance]) -> LeftOut:
     """Choose the temper of the best score, or the lowest one that is as good within a standard
-    error of lives (Breiman et al. 1984): an answer that is too wide does less harm.
+    error of lives (Breiman et al. 1984): an answer that is too wide does less harm. What is still
+    too narrow is widened.
 
     A mean step is `rate` of the unit of answers, which figures are in.
     """
@@ -165,7 +172,9 @@ def _calibrated(cases: list[_Case], rate: float, errors: list[ErrorVariance]) ->
     temper = TEMPERS[chosen]
     misfits = [min(each.misfit()[-1] for each in case.evidence.values()) for case in cases]
     shares = (np.arange(99) + 1) / 100
-    quantiles = rate * np.concatenate([case.posterior(temper).quantiles(shares) for case in cases])
+    shape = _shape(np.array([case.posterior(temper).share_below(case.truth) for case in cases]))
+    found = [case.posterior(temper, shape).quantiles(shares) for case in cases]
+    quantiles = rate * np.concatenate(found)
     truth = rate * np.concatenate([case.truth for case in cases])
     part = np.tile(np.array(AGES), len(cases))
     figures: dict[str, Any] = {**scores(truth, quantiles), "lives": len(cases)}
@@ -173,7 +182,23 @@ def _calibrated(cases: list[_Case], rate: float, errors: list[ErrorVariance]) ->
     for name, low, high in (("early", 0, 1 / 3), ("middle", 1 / 3, 2 / 3), ("late", 2 / 3, 1)):
         mine = (part > low) & (part <= high)
         figures[name] = scores(truth[mine], quantiles[mine])
-    return LeftOut(temper, float(np.quantile(misfits, MISFIT_SHARE)), figures, errors)
+    return LeftOut(temper, shape, float(np.quantile(misfits, MISFIT_SHARE)), figures, errors)
+
+
+def _shape(below: Floats) -> float:
+    """Return by which shape answers are widened, so that the shares of probability `below` what
+    truly remained (lives, ages) are even ones; 1, where they are not too narrow.
+
+    The answers at several ages of a life are worth two, and the logarithm of the shape is normal
+    before any is seen: a few lives that went badly widen little.
+    """
+    below = below.clip(1e-3, 1 - 1e-3)
+
+    def misfit(log: float) -> float:
+        density = beta.logpdf(below, math.exp(log), math.exp(log)).mean(axis=1)
+        return float(-ANSWERS_OF_A_LIFE * density.sum() + (log / SHAPE_SPREAD) ** 2 / 2)
+
+    return math.exp(minimize_scalar(misfit, bounds=(-2.0, 0.0), method="bounded").x)
 
 
 def fit_curve(
@@ -228,6 +253,7 @@ def prognosis_facts(lives: TrainingLives, left_out: LeftOut) -> dict[str, Any]:
     return {
         "prognosis": {
             "temper": left_out.temper,
+            "shape": left_out.shape,
             "misfit": left_out.misfit,
             "figures": left_out.figures,
         },

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from scipy.stats import beta
 from torch import Tensor, nn
 
 from gan_lab.synth.lives.degradation_curve import (
@@ -263,11 +264,28 @@ class Posterior:
         found = np.array([np.interp(t, r, d, right=0.0) for t, r, d in places])
         return np.log(found + MIN_DENSITY / self.edges[:, -1])
 
+    def share_below(self, truth: Floats) -> Floats:
+        """Return the probability that less remains than this (entries,), mean steps."""
+        places = zip(truth, self.edges, self._below(), strict=True)
+        return np.array([np.interp(*place) for place in places])
+
+    def widened(self, shape: float) -> Posterior:
+        """Return what is believed where a share p of the probability below is truly that of a
+        Beta(shape, shape): with a `shape` below 1 the ends are likelier (Ranjan and Gneiting
+        2010)."""
+        mass = np.diff(beta.cdf(self._below(), shape, shape), axis=1)
+        before = np.maximum(self.probability.sum(axis=1), np.finfo(float).tiny)
+        return Posterior(self.edges, self.probability * (mass / before)[:, None])
+
+    def _below(self) -> Floats:
+        """The probability that less remains than each edge, (entries, 241)."""
+        below = np.cumsum(self.probability.sum(axis=1), axis=1)
+        return np.c_[np.zeros(len(below)), below / below[:, -1:]]
+
     def quantiles(self, shares: Floats) -> Floats:
         """Return the remaining life below which each share of the probability lies, (entries,
         shares), in mean steps."""
-        below = np.cumsum(self.probability.sum(axis=1), axis=1)
-        each = zip(np.c_[np.zeros(len(below)), below], self.edges, strict=True)
+        each = zip(self._below(), self.edges, strict=True)
         return np.stack([np.interp(shares, *line) for line in each])
 
 
