@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,6 +35,9 @@ class Settings(BaseSettings):
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
         description="Embedded worker processes, one thread each; by default one per core",
+    )
+    dashboard: Literal["on", "off"] = Field(
+        "on", description="Whether the embedded cluster serves Dask's dashboard, on loopback"
     )
     idle_timeout_s: float = Field(
         3600, gt=0, description="Embedded services end after this long without client and work (s)"

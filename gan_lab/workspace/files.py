@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,15 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing, where the group may write in the one above
+    as the umask has it, else for the owner's eyes only: what is in a model is nobody else's."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        shared = path.parent.stat().st_mode & stat.S_IWGRP
+        path.mkdir(mode=0o777 if shared else 0o700, exist_ok=True)
+
+
 @contextmanager
 def written_beside(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a path beside `path` to write to; the file takes its place when the block ends.
@@ -26,7 +36,7 @@ def written_beside(path: Path, durable: bool = True) -> Iterator[Path]:
     So no reader sees half of a file, and an exception inside leaves what was there untouched.
     `durable`: also what a failure of the power does not take back.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         with naming(path):

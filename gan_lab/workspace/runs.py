@@ -15,7 +15,7 @@ from filelock import FileLock
 from gan_lab.errors import DamagedFile, RequestError, UnknownTask
 from gan_lab.schema import State, TaskSpec
 from gan_lab.settings import find_workspace
-from gan_lab.workspace.files import write_beside
+from gan_lab.workspace.files import make_folder, write_beside
 from gan_lab.workspace.run_folder import SPEC, RunFolder
 
 REMOVED = ".{}.removed"  # a run or a fleet, moved aside to be removed
@@ -34,7 +34,7 @@ def workspace_mark(home: Path, make: bool = False) -> str | None:
     path = runs_folder(home) / ".workspace"
     try:
         if make and not path.exists():  # where it is, nothing is written: it may be read-only
-            path.parent.mkdir(exist_ok=True)
+            make_folder(path.parent)
             with FileLock(path.with_name(".workspace.lock")):
                 if not path.exists():
                     write_beside(path, uuid.uuid4().hex)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from gan_lab.errors import BadParameter, BadTable, GanLabError, NoSeedData
 from gan_lab.schema import Roles, utc_now
 from gan_lab.settings import find_workspace
-from gan_lab.workspace.files import naming, written_beside
+from gan_lab.workspace.files import make_folder, naming, written_beside
 from gan_lab.workspace.profiles import check_machine_id
 
 
@@ -187,7 +187,7 @@ class SplitWriter:
 
     def __enter__(self) -> Self:
         shutil.rmtree(self._beside, ignore_errors=True)
-        self._beside.mkdir(parents=True)
+        make_folder(self._beside)
         return self
 
     def write(self, split: str, chunk: pd.DataFrame) -> None:
@@ -228,7 +228,7 @@ class SplitWriter:
         return pa.Schema.from_pandas(chunk, preserve_index=False)
 
     def _move_into_place(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         record = {
             "format": 1,
             "machine_id": self._machine_id,

@@ -6,8 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -56,6 +59,32 @@ def test_services_are_joined_replaced_and_ended(
     assert not services.stop_services()
     assert second.pid is not None and not psutil.pid_exists(second.pid)
     assert not secrets.exists() and read_services() is None
+
+
+@pytest.mark.slow
+def test_a_dashboard_that_is_off_has_no_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    monkeypatch.setenv("GAN_LAB_WORKERS", "1")
+    monkeypatch.setenv("GAN_LAB_DASHBOARD", "off")
+    kept = psutil.Process(services.ensure_services().pid)
+    try:
+        facts = overview(load_settings())
+        assert facts["scheduler_answers"] and facts["dashboard_link"] is None
+        listening = {
+            line.laddr.port
+            for process in (kept, *kept.children(recursive=True))
+            for line in process.net_connections("tcp")
+            if line.status == psutil.CONN_LISTEN
+        }
+        assert listening  # Dask's own doors, which want a certificate, and a worker's health
+        for port, page in product(listening, ("status", "lab", "info/main/workers.html")):
+            with suppress(httpx.TransportError):
+                answer = httpx.get(f"http://127.0.0.1:{port}/{page}", timeout=10)
+                assert answer.status_code == 404, (port, page)
+    finally:
+        services.stop_services()
 
 
 @pytest.mark.slow

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from gan_lab.workspace.files import write_beside, written_beside
+from gan_lab.workspace.files import make_folder, write_beside, written_beside
 
 
 def test_a_file_takes_its_place_when_the_block_ends(tmp_path: Path) -> None:
@@ -31,3 +32,18 @@ def test_an_error_leaves_what_was_there_and_names_the_file(tmp_path: Path) -> No
 def test_only_the_owner_reads_a_secret(tmp_path: Path) -> None:
     write_beside(tmp_path / "a.txt", b"secret", mode=0o600)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o600
+
+
+def test_folders_are_their_owners_alone_unless_the_workspace_is_a_groups(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    make_folder(tmp_path / "own" / "run")
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("own", "own/run")]
+    assert modes == [0o700, 0o700]
+    tmp_path.chmod(0o775)
+    before = os.umask(0o002)
+    try:
+        make_folder(tmp_path / "ours" / "run")
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("ours", "ours/run")]
+    assert modes == [0o775, 0o775]

@@ -78,7 +78,11 @@ async def _keep(settings: Settings) -> None:
     security = make_security(folder / CERTIFICATE)
     try:
         async with _make_cluster(settings, security) as cluster:
-            monitor.dask_setup(cluster.scheduler)
+            if settings.dashboard == "on":
+                monitor.dask_setup(cluster.scheduler)
+            else:  # Dask has a port for its pages whether or not there are any
+                cluster.scheduler.http_server.stop()
+                del cluster.scheduler.services["dashboard"]
             _record(settings, server, cluster)
             await _until_unneeded(settings, server, cluster, stop)
             # Nobody is to join what is about to end.
@@ -97,7 +101,7 @@ def _record(settings: Settings, server: ValkeyChild, cluster: LocalCluster) -> N
         redis_url=server.url,
         redis_pid=server.pid,
         scheduler_address=cluster.scheduler_address,
-        dashboard_link=cluster.dashboard_link,
+        dashboard_link=cluster.dashboard_link if settings.dashboard == "on" else "",
         workers=settings.workers,
     )
     service_record.write_services(record, settings.home)
