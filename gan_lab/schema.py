@@ -130,6 +130,9 @@ class ImportConfig(Message):
     columns: Names = Field(None, description="Columns to keep, by commas; by default all usable")
     leave_out: Names = Field(None, description="Columns to leave out, by commas")
     life_per_file: bool = Field(False, description="Each file is one life")
+    relations: bool = Field(
+        True, description="What holds between columns in every row holds in what is drawn"
+    )
     sheet: str | None = Field(None, description="Sheet of an Excel workbook that has several")
     long: Names = Field(
         None, min_length=3, max_length=3,

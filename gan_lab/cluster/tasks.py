@@ -29,7 +29,7 @@ from gan_lab.schema import (
 )
 from gan_lab.settings import Settings
 from gan_lab.workspace.files import write_beside
-from gan_lab.workspace.profiles import load_profile
+from gan_lab.workspace.profiles import Profile, load_profile
 from gan_lab.workspace.run_folder import MODEL, PROGNOSIS, REPORT_HTML, REPORT_JSON, RUNNING
 
 if TYPE_CHECKING:
@@ -147,14 +147,14 @@ def _generate(work: Work) -> dict[str, Any]:
     work.say("initializing", 0, total, f"Loading the model of {source.task_id[:8]}{doubt}")
     model = load_model(source)
     work.record_environment(model_task_id=source.task_id)
-    roles = load_profile(machine_id).roles
+    profile = load_profile(machine_id)
     steps, lives = Steps(work), Counter[str]()
     with SplitWriter(machine_id, work.run.task_id, source.task_id, config.asked) as writer:
         work.say("sampling", 0, total, f"Drawing {total:,} {'lives' if config.lives else 'rows'}")
-        for split, chunk in draw_splits(model, config, roles):
+        for split, chunk in draw_splits(model, config, profile):
             work.check()
             writer.write(split, chunk)
-            lives[split] += _lives_in(chunk, roles)
+            lives[split] += _lives_in(chunk, profile.roles)
             drawn = min(total, sum((lives if config.lives else writer.rows).values()))
             steps.say(drawn, total, f"{split}: {drawn:,} of {total:,}")
         work.say("writing", total, total, "Moving the tables into place")
@@ -162,7 +162,7 @@ def _generate(work: Work) -> dict[str, Any]:
     files = {name: folder / f"{name}.parquet" for name in writer.rows}
     statistics = {
         name: {"rows": writer.rows[name], "file_size_mb": _megabytes(path)}
-        | ({"lives": lives[name]} if roles.life else {})
+        | ({"lives": lives[name]} if profile.roles.life else {})
         for name, path in files.items()
     }
     return {
@@ -174,15 +174,20 @@ def _generate(work: Work) -> dict[str, Any]:
 
 
 def draw_splits(
-    model: Any, config: GenerateConfig, roles: Roles
+    model: Any, config: GenerateConfig, profile: Profile
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield (split, chunk): each split from random numbers and lives of its own."""
+    """Yield (split, chunk): each split from random numbers and lives of its own, with the relations
+    of the machine's columns but where a condition says otherwise."""
+    from gan_lab.synth.importing.relations import hold
+
+    relations = profile.imported.relations if profile.imported else []
     lives, first_life = config.lives_of_splits, 1
     for number, (split, rows) in enumerate(config.splits.items()):
         amount = {"lives": lives[split]} if lives else {"rows": rows}
         seed = (config.seed * 3 + number) % 2**31
         for chunk in model.sample(**amount, seed=seed, first_life=first_life, conditions=config):
-            first_life += _lives_in(chunk, roles)
+            first_life += _lives_in(chunk, profile.roles)
+            hold(chunk, relations, config.conditions or ())
             yield split, chunk
 
 

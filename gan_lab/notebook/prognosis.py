@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -14,6 +15,7 @@ from gan_lab.cluster import prognosis as cluster
 from gan_lab.errors import BadParameter
 from gan_lab.notebook.card import MUTED, number, page
 from gan_lab.notebook.table import WIDE, html_table
+from gan_lab.synth.importing.relations import hold
 from gan_lab.synth.lives.prognosis import prognosis
 from gan_lab.task_states import BLUE
 from gan_lab.workspace.profiles import Profile, load_profile
@@ -38,6 +40,15 @@ class Prognosis(prognosis.Prognosis):
         `prognose` takes it; rows that are there already count once."""
         found = super().update(cluster.read_running(self.profile, rows))
         return Prognosis(**vars(found), profile=self.profile)
+
+    def futures(
+        self, n: int = 20, units: Sequence[Any] | None = None, seed: int = 0
+    ) -> pd.DataFrame:
+        """Draw continuations as `synth.lives.prognosis.prognosis` does; what holds in every row of
+        the machine's table holds in them."""
+        drawn = super().futures(n, units, seed)
+        hold(drawn, self.profile.imported.relations if self.profile.imported else ())
+        return drawn
 
     def plot(self, unit: Any = None, truth: float | None = None) -> Chart:
         """Draw the remaining life of a unit over its age, as it was believed at each age.

@@ -94,6 +94,21 @@ class Life(Message):
     source: str = "estimate"
 
 
+class Relation(Message):
+    """What holds in every row: `column` is never below `of`, the sum of two, or another rounded, or
+    copied, to its own `decimals`."""
+
+    column: str
+    kind: Literal["at least", "sum", "rounded"]
+    of: list[str]
+    decimals: int = Field(ge=0, le=9)
+
+    def __str__(self) -> str:
+        sign = ">=" if self.kind == "at least" else "="
+        rounded = " rounded" if self.kind == "rounded" else ""
+        return f"{self.column} {sign} {' + '.join(self.of)}{rounded}"
+
+
 class Imported(Message):
     """Where the seed table of an imported machine came from, and what was noticed on the way."""
 
@@ -104,6 +119,7 @@ class Imported(Message):
     left_out: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
     time_format: str | None = None
+    relations: list[Relation] = Field(default_factory=list)
 
 
 class Profile(Message):

@@ -9,13 +9,16 @@ from gan_lab.cluster.tasks import draw_splits
 from gan_lab.errors import BadParameter
 from gan_lab.schema import GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.tabular.model import TabularTVAE
+from gan_lab.workspace.profiles import Profile
 from tests.synth.lives.tables import ROLES, fit, simple_lives
+
+PROFILE = Profile(machine_id="press", roles=ROLES)
 
 
 def test_no_life_is_in_two_splits_and_a_seed_draws_the_same_again() -> None:
     model = fit(simple_lives())
     config = GenerateConfig(train=300, val=90, test=90, lives=9, seed=3)
-    first, again = (list(draw_splits(model, config, ROLES)) for _ in range(2))
+    first, again = (list(draw_splits(model, config, PROFILE)) for _ in range(2))
     lives = {
         name: set(pd.concat([chunk for split, chunk in first if split == name])["unit"])
         for name in ("train", "val", "test")
@@ -31,4 +34,6 @@ def test_a_model_of_plain_rows_names_the_lives_that_were_asked_for() -> None:
     small = TrainConfig(epochs=1, embedding_dim=2, compress_dims=(4,), decompress_dims=(4,))
     plain = TabularTVAE.fit(rows, Roles(), small)
     with pytest.raises(BadParameter, match="lives=10 was asked of a model of plain rows"):
-        list(draw_splits(plain, GenerateConfig(lives=10), Roles()))
+        list(
+            draw_splits(plain, GenerateConfig(lives=10), Profile(machine_id="plain", roles=Roles()))
+        )

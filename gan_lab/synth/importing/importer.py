@@ -21,6 +21,7 @@ from gan_lab.synth.importing.column_choice import (
 from gan_lab.synth.importing.columns import AS_USUAL, SWAPPED, Column, read_column
 from gan_lab.synth.importing.events import check_log_options, cut_at_events
 from gan_lab.synth.importing.lives import settle_lives, sort_rows
+from gan_lab.synth.importing.relations import find_relations
 from gan_lab.synth.importing.sources import Source, one_table, read_source
 from gan_lab.synth.importing.summary import ImportSummary, notes_on, summarise
 from gan_lab.workspace.files import written_beside
@@ -28,6 +29,7 @@ from gan_lab.workspace.profiles import (
     Imported,
     OperatingState,
     Profile,
+    Relation,
     Sensor,
     check_unused,
     write_profile,
@@ -77,10 +79,14 @@ def import_table(machine_id: str, files: Sequence[Any], **options: Any) -> Impor
     notes += found
     if len(table.columns) > len(kept):  # with a rul or lives made
         kept = {name: read_column(name, table[name]) for name in table}
+    relations = _relations(table, kept, roles) if config.relations else []
+    if relations:
+        held = ", ".join(map(str, relations))
+        notes.append(f"Every row has {held}: so will rows that are drawn (--no-relations).")
     lives = table[roles.life].nunique() if roles.life else None
     names = [str(f) if isinstance(f, str | Path) else "data frame" for f in files]
     imported = Imported(
-        time_format=config.time_format,
+        time_format=config.time_format, relations=relations,
         files=names, rows=len(table), lives=lives,
         columns=list(table.columns), left_out=left_out, notes=notes,
     )  # fmt: skip
@@ -92,6 +98,15 @@ def import_table(machine_id: str, files: Sequence[Any], **options: Any) -> Impor
         columns=[summarise(column, roles, config.failure) for column in kept.values()],
         left_out=left_out, notes=notes,
     )  # fmt: skip
+
+
+def _relations(table: pd.DataFrame, columns: Mapping[str, Column], roles: Roles) -> list[Relation]:
+    decimals = {
+        name: column.decimals
+        for name, column in columns.items()
+        if column.numeric and column.distinct > 2 and name not in roles.columns
+    }
+    return find_relations(table, decimals)
 
 
 def _formats(config: ImportConfig) -> dict[str, str]:
