@@ -17,6 +17,7 @@ BENCHES = (
     "fleet",
     "server",
     "growth",
+    "store",
 )
 
 

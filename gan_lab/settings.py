@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError, WrapValidator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gan_lab.errors import BadParameter, validation_problems
+from gan_lab.store import StorePath
 
 WORKSPACE_FOLDERS = ("data", "runs", "notebooks")
+
+
+def _stored_or_file(given: Any, as_file: Any) -> Any:
+    return given if isinstance(given, StorePath) else as_file(given)
 
 
 class Settings(BaseSettings):
@@ -19,7 +25,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="GAN_LAB_", extra="ignore", env_ignore_empty=True)
 
-    home: Path = Field(description="The workspace: the folder that holds data/, runs/, notebooks/")
+    home: Annotated[Path, WrapValidator(_stored_or_file)] = Field(
+        description="The workspace: a folder with data/, runs/, notebooks/, or s3://bucket/folder"
+    )
     redis_url: str | None = Field(
         None,
         repr=False,
@@ -80,12 +88,27 @@ class Settings(BaseSettings):
     )
 
 
+def workspace_path(text: str) -> Path:
+    """Return the folder that this names, or the place in an object store."""
+    return cast(Path, StorePath.of(text)) if "://" in text else Path(text).expanduser()
+
+
+@lru_cache(maxsize=4)
+def _reachable(url: str) -> Path:
+    """Return a place in an object store that answers; it is asked once."""
+    path = StorePath.of(url)
+    path.check()
+    return cast(Path, path)
+
+
 def find_workspace(start: Path | None = None) -> Path:
     """Return the workspace: `GAN_LAB_HOME`, else the nearest parent that has its three folders.
 
-    Raises `BadParameter` where there is none.
+    Raises `BadParameter` where there is none, `ServiceUnreachable` where a store is silent.
     """
     if home := os.environ.get("GAN_LAB_HOME"):
+        if "://" in home:
+            return _reachable(home)
         folder = Path(home).expanduser().resolve()
         if not folder.is_dir():
             raise BadParameter(f"GAN_LAB_HOME names {folder}, no folder: make it, or correct it.")
@@ -107,7 +130,7 @@ def load_settings() -> Settings:
     """
     home = find_workspace()
     try:
-        return Settings(home=home, _env_file=home / ".env")
+        return Settings(home=home, _env_file=None if isinstance(home, StorePath) else home / ".env")
     except ValidationError as error:
         wrong = "; ".join(validation_problems(error))
         raise BadParameter(f"A setting has a wrong value: {wrong}.") from None

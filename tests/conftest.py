@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+from gan_lab.store import StorePath
 
 ROOT = Path(__file__).parent.parent
 # Whose files share a costly fixture: JupyterLab and Chromium, undisturbed trainings, a server.
@@ -30,6 +34,41 @@ class ByFile(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """Return the scheduler of tests in several processes."""
     return ByFile(config, log)
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[None]:
+    """A server of S3's protocol on loopback, which the environment names to all who ask."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "tests")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield
+    server.stop()
+
+
+@pytest.fixture
+def bucket(object_store: None) -> StorePath:
+    """An empty bucket of its own."""
+    import boto3
+
+    name = f"lab-{uuid.uuid4().hex}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return StorePath.of(f"s3://{name}")
+
+
+@pytest.fixture(params=["disk", "store"])
+def home(request: pytest.FixtureRequest) -> Any:
+    """An empty workspace: a folder, then one in an object store."""
+    if request.param == "disk":
+        return request.getfixturevalue("tmp_path")
+    return request.getfixturevalue("bucket") / "lab"
 
 
 @pytest.fixture(scope="session")

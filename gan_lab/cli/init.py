@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import click
+
+from gan_lab.settings import workspace_path
+from gan_lab.store import StorePath
 
 PACKAGE = Path(__file__).parent.parent
 COPIED = ("notebooks/*.ipynb", "data/machines/*.yaml")
@@ -20,25 +22,30 @@ IGNORED = """# What gan-lab makes. Your machines' profiles and your notebooks ar
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
-def init(folder: Path) -> None:
+@click.argument("folder", default=".")
+def init(folder: str) -> None:
     """Make FOLDER a workspace: its folders, the notebooks, the machines, a .gitignore.
 
-    What is there already stays as it is.
+    What is there already stays as it is. s3://bucket/folder gets the machines alone: notebooks
+    stay on a disk.
     """
+    home = workspace_path(folder)
+    in_store = isinstance(home, StorePath)
     source = PACKAGE / "template"  # in a wheel; a clone has the same one folder up
     source = source if source.is_dir() else PACKAGE.parent
+    if isinstance(home, StorePath):
+        home.check()
     for name in FOLDERS:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    wanted = {path.relative_to(source): path for each in COPIED for path in source.glob(each)}
-    missing = {name: path for name, path in wanted.items() if not (folder / name).exists()}
+        (home / name).mkdir(parents=True, exist_ok=True)
+    copied = COPIED[1:] if in_store else COPIED
+    wanted = {path.relative_to(source): path for each in copied for path in source.glob(each)}
+    missing = {name: path for name, path in wanted.items() if not (home / name).exists()}
     for target, path in missing.items():
-        shutil.copyfile(path, folder / target)
-    if not (folder / ".gitignore").exists():
-        (folder / ".gitignore").write_text(IGNORED)
-    click.echo(
-        f"{folder.resolve()} is a workspace: {len(missing)} of {len(wanted)} files were new."
-    )
+        (home / target).write_bytes(path.read_bytes())
+    if not in_store and not (home / ".gitignore").exists():
+        (home / ".gitignore").write_text(IGNORED)
+    where = home if in_store else home.resolve()
+    click.echo(f"{where} is a workspace: {len(missing)} of {len(wanted)} files were new.")
     click.echo(
         "Next: `gan-lab fleet motor_siemens_001` does the main job for one machine, `gan-lab lab` "
         "opens the notebooks."

@@ -12,6 +12,7 @@ import click
 
 from gan_lab.cli.show import print_json
 from gan_lab.settings import load_settings
+from gan_lab.store import StorePath
 
 LAYOUT = "gan-lab"  # among JupyterLab's workspaces; our server extension puts it there
 
@@ -119,7 +120,9 @@ def lab(jupyter_options: tuple[str, ...]) -> None:
     settings = load_settings()
     services.ensure_services(settings)
     layout = f"--LabApp.default_url=/lab/workspaces/{LAYOUT}"
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={settings.home}", layout]
+    command = [sys.executable, "-m", "jupyterlab", layout]
+    if not isinstance(settings.home, StorePath):  # else notebooks lie where one stands
+        command.append(f"--ServerApp.root_dir={settings.home}")
     if os.geteuid() == 0:  # as in containers; Jupyter's token guards it all the same
         command.append("--allow-root")
     environment = {**os.environ, "GAN_LAB_HOME": str(settings.home)}

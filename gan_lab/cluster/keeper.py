@@ -61,6 +61,8 @@ class Keeper(threading.Thread):
                 if now - looked >= FLAG_S:
                     looked = now
                     self._read_flag(now)
+                    if self.work.ours():
+                        self.work.run.flush()
                 if clock_s() - self.work.renewed_at >= self.work.settings.lease_s / 3:
                     self.work.renew()
             except OSError as error:  # a full disk; it may pass
@@ -71,6 +73,7 @@ class Keeper(threading.Thread):
             return
         if self._asked_at is None:
             self._asked_at = now
+            self.work.flagged.set()
             self.work.stop.set()
         if now - self._asked_at >= self.work.settings.cancel_grace_s and self._alone:
             with self.work.announcer.lock:  # no event of the work may come behind the last one

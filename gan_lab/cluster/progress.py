@@ -78,7 +78,7 @@ class TrainingProgress:
                 validation=epoch.validation,
                 rows_per_second=epoch.rows_per_second,
             )
-        return self.work.stop.is_set() or self.work.run.cancelling
+        return self.work.stop.is_set() or self.work.cancelling
 
     def on_column(self, done: int, columns: int, name: str) -> None:
         """Say which column of a plain table has its tree; raises where the task is to stop."""
@@ -117,7 +117,7 @@ class TrainingProgress:
         if due or epoch - self._saved_epoch >= settings.checkpoint_every_epochs:
             saved = state()
             self.work.hold()
-            self.work.run.checkpoints.save(epoch, saved)
+            self.work.run.save_checkpoint(epoch, saved)
             self._saved_at, self._saved_epoch = time.monotonic(), epoch
             self.work.progressed()
         if leaving:

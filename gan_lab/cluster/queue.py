@@ -32,6 +32,7 @@ from gan_lab.cluster.work import (
 from gan_lab.errors import GanLabError, ServiceUnreachable, TaskFailed, UnknownTask
 from gan_lab.schema import State, TaskStatus
 from gan_lab.settings import Settings, load_settings
+from gan_lab.store import StorePath, of_each
 from gan_lab.wire.announce import Announcer
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import all_runs, open_run
@@ -190,11 +191,8 @@ def lost(found: Sequence[RunFolder] | None = None, queue: Queue | None = None) -
     as failed. Raises `ServiceUnreachable`.
     """
     found = all_runs() if found is None else found
-    waiting = [
-        run
-        for run in found
-        if not run.final and not run.lease.held and run.spec.kind in TASKS  # else it is damaged
-    ]
+    silent = of_each(_unheld, found, _in_store(found))
+    waiting = [run for run, waits in zip(found, silent, strict=True) if waits]
     if not waiting:
         return []
     queue = queue or queue_now()
@@ -204,6 +202,15 @@ def lost(found: Sequence[RunFolder] | None = None, queue: Queue | None = None) -
             with suppress(OSError):  # a full disk: it is lost until there is room to record why
                 end(run, load_settings(), why, patient=False)
     return [run for run in missing if not run.final]
+
+
+def _unheld(run: RunFolder) -> bool:
+    """Whether a run has not ended and nobody works on it; one that is damaged is neither."""
+    return not run.final and not run.lease.held and run.spec.kind in TASKS
+
+
+def _in_store(found: Sequence[RunFolder]) -> bool:
+    return bool(found) and isinstance(found[0].path, StorePath)
 
 
 def _given_up(run: RunFolder, queue: Queue) -> TaskFailed | None:
@@ -285,10 +292,10 @@ def _unserved(waited_for: Sequence[RunFolder], queue: Queue) -> set[str]:
 def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
     """Return where tasks stand, from their folders and, where these are silent, the cluster."""
     address, queue = services.scheduler_address(load_settings()), None
-    if any(not run.final and not run.lease.held for run in found):
+    if any(of_each(_unheld, found, _in_store(found))):
         queue = _queue_lately(address, int(time.monotonic() / KNOWN_FOR_S))
     gone = {run.task_id for run in lost(found, queue) if not run.just_made} if queue else {}
-    told = [run.status() for run in found]
+    told = of_each(RunFolder.status, found, _in_store(found))
     silent = [now.task_id in gone and now.state is not State.UNKNOWN for now in told]
     return [lost_status(now) if lost else now for now, lost in zip(told, silent, strict=True)]
 

@@ -67,7 +67,8 @@ def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body
         # Again, where somebody else took it over: whoever waits for this one waits for its end.
         while (attempt := _take_over(run, settings, token)) is not None:
             start = time.monotonic()
-            _hold_and_work(Work(run, settings, token, attempt), waits_for, body)
+            own = open_run(task_id, settings.home)  # with no lines of an earlier attempt
+            _hold_and_work(Work(own, settings, token, attempt), waits_for, body)
             if run.final:
                 tell_task_ended(run.status(), time.monotonic() - start, settings)
         return outcome(run)
@@ -104,6 +105,7 @@ def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None
     log_of_run = RunLog(work)
     try:
         work.run.mend_logs()  # before anybody writes a line behind a torn one
+        work.run.gather()
         keeper.start()
         logging.getLogger().addHandler(log_of_run)
         _work(work, waits_for, body)
@@ -129,6 +131,8 @@ def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None
         keeper.finish()
         work.announcer.close()
         if not work.lost.is_set():
+            with suppress(OSError):
+                work.run.flush()
             work.run.lease.drop(work.token)
 
 

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from gan_lab.cluster.provenance import package_versions
 from gan_lab.cluster.work import this_worker
 from gan_lab.errors import ServiceUnreachable
-from gan_lab.settings import Settings
-from gan_lab.workspace.runs import runs_folder, workspace_mark
+from gan_lab.settings import Settings, workspace_path
+from gan_lab.store import StorePath
+from gan_lab.workspace.files import can_write
+from gan_lab.workspace.runs import disk_of, runs_folder, workspace_mark
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -29,7 +31,7 @@ PACKAGE = Path(__file__).parents[1]
 def own_home() -> Path | None:
     """Return the workspace that this worker was started with; asked before a task sets another."""
     home = os.environ.get("GAN_LAB_HOME")
-    return Path(home).expanduser() if home else None
+    return workspace_path(home) if home else None
 
 
 def home_of_worker(asked: Path) -> Path:
@@ -40,9 +42,15 @@ def home_of_worker(asked: Path) -> Path:
 
 def no_workspace(home: Path) -> str:
     """Say that a worker sees another folder than whoever asked, or none."""
+    if isinstance(home, StorePath):
+        return (
+            f"does not see this workspace at {home}: give it the client's GAN_LAB_HOME, and "
+            "credentials for the store (AWS_ACCESS_KEY_ID and the like)."
+        )
     return (
         f"does not see this workspace at {home}: mount its folder there, or set the worker's own "
-        "GAN_LAB_HOME to where it is mounted."
+        "GAN_LAB_HOME to where it is mounted, or keep the workspace in an object store that all "
+        "reach (GAN_LAB_HOME=s3://bucket/folder)."
     )
 
 
@@ -61,14 +69,14 @@ def committed_code(package: Path = PACKAGE) -> str | None:
 
 def look_around(asked: str) -> Sight:
     """Return what this worker has; executed there."""
-    home, free = own_home() or Path(asked), 0
+    home, free = own_home() or workspace_path(asked), 0
     with suppress(OSError):  # not there, or no right to see it
-        free = shutil.disk_usage(home).free
+        free = shutil.disk_usage(disk_of(home)).free
     runs = runs_folder(home)
     return {
         "home": str(home),
         "mark": workspace_mark(home),
-        "writes": os.access(runs, os.W_OK | os.X_OK),
+        "writes": can_write(runs),
         "versions": package_versions(),
         "code": committed_code(),
         "time": time.time(),
@@ -121,7 +129,7 @@ def trouble(sight: Sight, home: Path) -> str | None:
     if code and sight.get("code") and sight["code"] != code:
         return "has other code of gan_lab than this: check out the same commit everywhere."
     if sight["mark"] != workspace_mark(home):
-        return no_workspace(Path(sight["home"]))
+        return no_workspace(workspace_path(sight["home"]))
     if not sight["writes"]:
         return f"may not write to {sight['home']}/runs: give its user the right to."
     return None

@@ -13,6 +13,7 @@ from gan_lab.cluster.provenance import package_versions
 from gan_lab.errors import GanLabError, RequestError, TaskCancelled, TaskFailed
 from gan_lab.schema import CONFIGS, Config, Stage, TaskSpec, validated
 from gan_lab.settings import Settings
+from gan_lab.store import StorePath
 from gan_lab.wire.announce import Announcer
 from gan_lab.workspace.run_folder import RunFolder
 
@@ -62,6 +63,7 @@ class Work:
         self.lost = threading.Event()
         self.leaving = threading.Event()
         self.stop = threading.Event()  # lost, leaving, or cancelled
+        self.flagged = threading.Event()  # cancelled, as seen beside the work
 
     @property
     def spec(self) -> TaskSpec:
@@ -83,10 +85,16 @@ class Work:
         """Raise `TaskCancelled`, `WorkerLeaves` or `LeaseLost` if the work is to stop; called where
         it may. `done`: nothing is left to hand on."""
         self.hold()
-        if self.run.cancelling:
+        if self.cancelling:
             raise TaskCancelled("Cancelled")
         if self.leaving.is_set() and not done:
             raise WorkerLeaves
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether somebody asked to stop; a store is asked beside the work, now and then."""
+        in_store = isinstance(self.run.path, StorePath)
+        return self.flagged.is_set() if in_store else self.run.cancelling
 
     def record_environment(self, **facts: Any) -> None:
         """Record what the result depends on: the seed table, versions, and these facts."""

@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 from gan_lab.loss_curve import as_image, loss_curve_svg
 from gan_lab.schema import State, TaskStatus, utc_now
+from gan_lab.settings import workspace_path
+from gan_lab.store import StorePath
 from gan_lab.task_states import TaskState, state_of
 from gan_lab.workspace.loss_history import LossHistory
 from gan_lab.workspace.run_folder import LOSSES, REPORT_HTML, RunFolder
@@ -176,15 +178,16 @@ def files(run: RunFolder, status: TaskStatus) -> dict[str, str]:
     """Return what a run has left to open: names, and paths seen from here."""
     result = status.result or {}
     named = [result.get("file_path"), result.get("model_path")]
-    paths = [Path(path) for path in (*named, *result.get("files_generated", [])) if path]
+    paths = [workspace_path(path) for path in (*named, *result.get("files_generated", [])) if path]
     if status.state.final:
         paths += [path for name in (REPORT_HTML, LOSSES) if (path := run.path / name).exists()]
     return {path.name: here(path) for path in paths}
 
 
-def here(path: Path) -> str:
-    """Return a path relative to the present folder, so that it works as a link in a notebook."""
-    return os.path.relpath(path) if path.is_absolute() else str(path)
+def here(path: Path, start: str | Path = ".") -> str:
+    """Return a path relative to a folder, so that it works as a link there; of a store as it is."""
+    stays = isinstance(path, StorePath) or not path.is_absolute()
+    return str(path) if stays else os.path.relpath(path, start)
 
 
 # ---- HTML

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from gan_lab.schema import Event
 from gan_lab.settings import Settings, load_settings
+from gan_lab.store import StorePath
 from gan_lab.wire.connection import RECONNECT_S, channel, connect, redis_url
 from gan_lab.workspace.run_folder import RunFolder
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import redis
 
 CHECK_FOLDER_S = 1.0  # how late an event may be seen where Redis does not tell of it
+STORE_S = 0.5  # how long one rests between two looks at a store, where what is said is seen later
 
 
 class Doorbell:
@@ -37,6 +39,8 @@ class Doorbell:
         """Return when there may be something new to read: at once when the wire was joined."""
         import redis
 
+        if isinstance(self.run.path, StorePath):
+            (stop or threading.Event()).wait(STORE_S)
         if self._pubsub is None and self._subscribe():
             return  # nothing falls between the reading before and the listening from now on
         if self._pubsub is None:

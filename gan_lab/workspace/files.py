@@ -1,13 +1,23 @@
-"""Files that no kill leaves half written: whole ones are moved into place, logs grow by lines."""
+"""Files that no kill leaves half written: whole ones are moved into place, logs grow by lines.
+
+In an object store they are uploaded into place, from a file on this host.
+"""
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from gan_lab.store import StorePath
+
+FOOTER_BYTES = 1 << 18  # of a Parquet file in a store: what is asked for before the size is known
 
 
 @contextmanager
@@ -23,7 +33,7 @@ def naming(path: Path) -> Iterator[None]:
 def make_folder(path: Path) -> None:
     """Make a folder and those above it that are missing, where the group may write in the one above
     as the umask has it, else for the owner's eyes only: what is in a model is nobody else's."""
-    if not path.is_dir():
+    if not isinstance(path, StorePath) and not path.is_dir():
         make_folder(path.parent)
         shared = path.parent.stat().st_mode & stat.S_IWGRP
         path.mkdir(mode=0o777 if shared else 0o700, exist_ok=True)
@@ -36,6 +46,11 @@ def written_beside(path: Path, durable: bool = True) -> Iterator[Path]:
     So no reader sees half of a file, and an exception inside leaves what was there untouched.
     `durable`: also what a failure of the power does not take back.
     """
+    if isinstance(path, StorePath):
+        with scratch_folder() as folder:
+            yield folder / path.name
+            path.upload(folder / path.name)
+        return
     make_folder(path.parent)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -51,6 +66,9 @@ def written_beside(path: Path, durable: bool = True) -> Iterator[Path]:
 
 def write_beside(path: Path, data: bytes | str, mode: int = 0o644, durable: bool = True) -> None:
     """Write a whole file as `written_beside` does."""
+    if isinstance(path, StorePath):
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return
     with written_beside(path, durable) as beside:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
@@ -65,8 +83,45 @@ def read_text(path: Path) -> str | None:
         return None
 
 
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a folder on this host for what is on its way to a store; it goes at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="gan-lab-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def to_be_read(path: Path) -> Path | io.BytesIO:
+    """Return what libraries that know only files read this one from."""
+    return path.open() if isinstance(path, StorePath) else path
+
+
+def to_read_footer(path: Path) -> Path | io.BytesIO:
+    """Return what a Parquet file's footer is read from: of one in a store only its end."""
+    if not isinstance(path, StorePath):
+        return path
+    end = path.read_end(FOOTER_BYTES)
+    size = int.from_bytes(end[-8:-4], "little") + 8
+    return io.BytesIO(end if size <= FOOTER_BYTES else path.read_end(size))
+
+
+def can_write(folder: Path) -> bool:
+    """Whether one may write in a folder."""
+    if not isinstance(folder, StorePath):
+        return os.access(folder, os.W_OK | os.X_OK)
+    try:
+        (folder / ".writes").write_bytes(b"")
+    except OSError:
+        return False
+    return True
+
+
 def folder_bytes(folder: Path) -> int:
     """Return how much room the files of a folder take; what vanishes meanwhile counts nothing."""
+    if isinstance(folder, StorePath):
+        return sum(size for _, size, _ in folder.walk())
     total = 0
     for path, _, names in os.walk(folder):
         for name in names:

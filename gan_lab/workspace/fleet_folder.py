@@ -1,5 +1,7 @@
 """The record of a fleet: its folder, from which everything about it can be told, any day.
 
+It lies on the host that started it, also where the workspace is in a store.
+
 Whether anybody is still at work says a lock that the fleet's process holds and that the operating
 system takes back from it, however it dies.
 """
@@ -20,9 +22,10 @@ from pydantic import ConfigDict, Field
 
 from gan_lab.errors import RequestError
 from gan_lab.schema import Message, utc_now
+from gan_lab.settings import find_workspace
 from gan_lab.workspace.files import read_text, write_beside
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import REMOVED, all_runs, runs_folder
+from gan_lab.workspace.runs import REMOVED, all_runs, local_folder
 
 FORMAT = 1
 FLEETS = "fleets"
@@ -83,7 +86,7 @@ class FleetFolder:
     @property
     def home(self) -> Path:
         """The workspace the fleet belongs to."""
-        return self.path.parent.parent.parent
+        return self.path.parents[2] if self.path.parents[1].name == "runs" else find_workspace()
 
     def notebook(self, machine_id: str) -> Path:
         """Where a machine's executed notebook lies."""
@@ -182,7 +185,7 @@ class FleetFolder:
 
     def remove(self) -> None:
         """Remove a fleet that has ended; moved aside first, so that nobody meets half of it."""
-        aside = runs_folder(self.home) / REMOVED.format(self.fleet_id)
+        aside = local_folder(self.home) / REMOVED.format(self.fleet_id)
         descriptor = self.take()
         try:
             self.path.rename(aside)
@@ -193,7 +196,7 @@ class FleetFolder:
 
 def fleet_folders(home: Path | None = None) -> list[FleetFolder]:
     """Return every fleet of the workspace, newest first."""
-    plans = (runs_folder(home) / FLEETS).glob(f"*/{PLAN}")
+    plans = (local_folder(home) / FLEETS).glob(f"*/{PLAN}")
     return [FleetFolder(path.parent) for path in sorted(plans, reverse=True)]
 
 

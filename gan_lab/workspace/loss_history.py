@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from gan_lab.workspace.line_log import LineLog
+from gan_lab.workspace.line_log import line_log
 from gan_lab.workspace.run_folder import LOSS_COLUMNS, LOSSES, RunFolder
 
 
@@ -12,8 +12,8 @@ class LossHistory:
     """The columns of `losses.csv` up to the last `update`; NaN where an epoch has no figure."""
 
     def __init__(self, run: RunFolder) -> None:
-        self._log = LineLog(run.path / LOSSES)
-        self._read_to = (0, 0)  # which file (inode), how far (bytes)
+        self._log = line_log(run.path / LOSSES)
+        self._read_to: tuple[int | None, int] = (None, 0)  # as of which cut, how far (bytes)
         self.columns: dict[str, list[float]] = {name: [] for name in LOSS_COLUMNS}
 
     def __len__(self) -> int:
@@ -21,12 +21,11 @@ class LossHistory:
 
     def update(self) -> None:
         """Read the epochs since the last look; all of them where the training has gone back."""
-        try:
-            inode = self._log.path.stat().st_ino
-        except FileNotFoundError:
+        cut = self._log.changed()
+        if cut is None:
             return
-        if inode != self._read_to[0]:
-            self._read_to = (inode, 0)
+        if cut != self._read_to[0]:
+            self._read_to = (cut, 0)
             self.columns = {name: [] for name in LOSS_COLUMNS}
         lines, end = self._log.read(self._read_to[1])
         for line in lines:
@@ -34,4 +33,4 @@ class LossHistory:
                 cells = [float(cell or "nan") for cell in line.split(b",")]
                 for column, cell in zip(self.columns.values(), cells, strict=True):
                     column.append(cell)
-        self._read_to = (inode, end)
+        self._read_to = (cut, end)

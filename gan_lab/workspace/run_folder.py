@@ -27,8 +27,8 @@ from gan_lab.errors import (
 from gan_lab.schema import CONFIGS, Epoch, Event, State, TaskSpec, TaskStatus, utc_now
 from gan_lab.workspace.checkpoints import Checkpoints
 from gan_lab.workspace.files import read_text, write_beside
-from gan_lab.workspace.lease import Lease
-from gan_lab.workspace.line_log import LineLog
+from gan_lab.workspace.lease import lease_of
+from gan_lab.workspace.line_log import LineLog, line_log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,7 @@ LOSS_COLUMNS = [field.name for field in fields(Epoch) if field.name != "epochs"]
 
 
 @lru_cache(maxsize=50_000)
-def _read_spec(run: Path, changed_ns: int) -> TaskSpec:
+def _read_spec(run: Path, *as_of: int) -> TaskSpec:
     """Read a request, once for all who look through all runs."""
     content = _read_json(run / SPEC) or {}
     if content.get("format") != FORMAT:
@@ -108,11 +108,11 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.task_id = path.name
-        self.lease = Lease(path)
+        self.lease = lease_of(path)
         self.checkpoints = Checkpoints(path / CHECKPOINTS)
-        self._events, self._losses, self._log = (
-            LineLog(path / name) for name in (EVENTS, LOSSES, LOG)
-        )
+        self._events, self._losses = line_log(path / EVENTS), line_log(path / LOSSES)
+        self._log = line_log(path / LOG, shared=True)
+        self._gathers = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.task_id}>"
@@ -124,7 +124,8 @@ class RunFolder:
 
     def _read_spec(self) -> TaskSpec:
         try:
-            return _read_spec(self.path, (self.path / SPEC).stat().st_mtime_ns)
+            found = (self.path / SPEC).stat()
+            return _read_spec(self.path, found.st_mtime_ns, found.st_ino)
         except FileNotFoundError:
             raise UnknownTask(
                 f"No task {self.task_id} under {self.path.parent}: see `gan-lab tasks`."
@@ -294,16 +295,35 @@ class RunFolder:
     def append_event(self, event: Event) -> None:
         """Add one event to the log, as one whole line."""
         self._events.append(event.model_dump_json(exclude_none=True))
+        if event.final or not self._gathers:
+            self._events.flush()
 
     def append_epoch(self, epoch: Epoch) -> None:
         """Add one epoch to the loss history."""
         cells = (getattr(epoch, name) for name in LOSS_COLUMNS)
         self._losses.append(",".join("" if cell is None else f"{cell:.7g}" for cell in cells))
+        if not self._gathers:
+            self._losses.flush()
+
+    def gather(self) -> None:
+        """Let lines for a store wait for the next `flush`, last word or checkpoint from now on."""
+        self._gathers = True
+
+    def flush(self) -> None:
+        """Write what waits: losses before the events that tell of them."""
+        self._losses.flush()
+        self._events.flush()
+        with suppress(OSError):
+            self._log.flush()
+
+    def save_checkpoint(self, epoch: int, state: bytes) -> None:
+        """Save a training's whole state, behind the losses that led to it."""
+        self.flush()
+        self.checkpoints.save(epoch, state)
 
     def keep_losses(self, epochs: int) -> None:
         """Cut the loss history behind so many epochs: training goes on from there."""
-        kept = self._losses.lines()[:epochs]
-        write_beside(self.path / LOSSES, b"".join(line + b"\n" for line in kept))
+        self._losses.keep(epochs)
 
     def mend_logs(self) -> None:
         """Cut off a line that a killed writer left unfinished."""
@@ -322,14 +342,18 @@ class RunFolder:
         about |= {"kind": spec.kind, "machine_id": spec.machine_id}
         with suppress(OSError):
             self._log.append(json.dumps(about | fields, default=str))
+            if not self._gathers:
+                self._log.flush()
 
     def finish(self, result: dict[str, Any]) -> None:
         """Record the result; `DONE` is written last."""
+        self.flush()
         write_beside(self.path / RESULT, json.dumps(result, indent=2))
         write_beside(self.path / DONE, "")
 
     def fail(self, error: BaseException, traceback_text: str = "") -> None:
         """Record the failure with its sentence, its type and its traceback."""
+        self.flush()
         message = str(error) or type(error).__name__
         if not isinstance(error, GanLabError):
             message = f"{type(error).__name__}: {message}"
@@ -344,6 +368,7 @@ class RunFolder:
 
     def cancelled(self) -> None:
         """Record that the task was stopped."""
+        self.flush()
         write_beside(self.path / CANCELLED, "")
 
     def reopen(self) -> None:

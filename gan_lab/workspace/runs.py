@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock
 
 from gan_lab.errors import DamagedFile, RequestError, UnknownTask
 from gan_lab.schema import State, TaskSpec
 from gan_lab.settings import find_workspace
+from gan_lab.store import Conflict, StorePath, of_each
 from gan_lab.workspace.files import make_folder, write_beside
 from gan_lab.workspace.run_folder import SPEC, RunFolder
 
@@ -26,6 +30,23 @@ def runs_folder(home: Path | None = None) -> Path:
     return (home or find_workspace()) / "runs"
 
 
+def local_folder(home: Path | None = None) -> Path:
+    """Return the folder of what has to lie on this host: `runs/`, or of a workspace in a store one
+    in the user's state folder. Services and fleets are there."""
+    home = home or find_workspace()
+    if not isinstance(home, StorePath):
+        return runs_folder(home)
+    state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+    folder = state / "gan_lab" / re.sub(r"\W+", "_", str(home))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def disk_of(home: Path) -> Path:
+    """Return a folder on the disk that fills up here: of what is on its way to a store."""
+    return Path(tempfile.gettempdir()) if isinstance(home, StorePath) else home
+
+
 def workspace_mark(home: Path, make: bool = False) -> str | None:
     """Return what tells this workspace from others, under whatever path it is seen.
 
@@ -33,6 +54,11 @@ def workspace_mark(home: Path, make: bool = False) -> str | None:
     """
     path = runs_folder(home) / ".workspace"
     try:
+        if isinstance(path, StorePath):
+            if make and not path.exists():
+                with suppress(Conflict):  # with whoever made it just now
+                    path.put(uuid.uuid4().hex.encode(), over=None)
+            return path.read_text()
         if make and not path.exists():  # where it is, nothing is written: it may be read-only
             make_folder(path.parent)
             with FileLock(path.with_name(".workspace.lock")):
@@ -68,10 +94,26 @@ def open_run(task_id: str, home: Path | None = None) -> RunFolder:
 
 def run_paths(folder: Path) -> list[Path]:
     """Return the folders under `runs/` that bear a task's id."""
+    if isinstance(folder, StorePath):
+        return [path for path in folder.glob("*") if len(path.name) == 36]
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
         return [Path(entry.path) for entry in entries if len(entry.name) == 36 and entry.is_dir()]
+
+
+def when_changed(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Yield the folders of runs under `runs/` and when anything in each was last written (ns)."""
+    if isinstance(folder, StorePath):
+        newest: dict[str, int] = {}
+        for path, _, changed_ns in folder.walk():
+            task_id = path.relative_to(folder).parts[0]
+            newest[task_id] = max(changed_ns, newest.get(task_id, 0))
+        yield from ((folder / name, at) for name, at in newest.items() if len(name) == 36)
+        return
+    for path in run_paths(folder):
+        with suppress(OSError):  # removed meanwhile
+            yield path, path.stat().st_mtime_ns
 
 
 def all_runs(home: Path | None = None) -> list[RunFolder]:
@@ -79,7 +121,8 @@ def all_runs(home: Path | None = None) -> list[RunFolder]:
 
     One whose request is damaged is of no machine and of the kind `damaged`; its status says more.
     """
-    found = (run_in(path) for path in run_paths(runs_folder(home)))
+    folder = runs_folder(home)
+    found = of_each(run_in, run_paths(folder), isinstance(folder, StorePath))
     return sorted(
         (run for run in found if run is not None), key=lambda run: run.spec.created, reverse=True
     )
@@ -112,8 +155,28 @@ def remove_run(run: RunFolder) -> None:
     with run.lease.claim():
         if not run.final or run.lease.held:
             raise RequestError(f"Task {run.task_id} has not ended: `gan-lab cancel` stops it.")
-        run.path.rename(aside)
-    shutil.rmtree(aside)
+        if isinstance(run.path, StorePath):
+            cast(StorePath, aside).write_bytes(b"")
+            (run.path / SPEC).unlink()  # without which it is no run
+        else:
+            run.path.rename(aside)
+    _remove_aside(aside)
+
+
+def _remove_aside(aside: Path) -> None:
+    """Remove what was moved aside, or in a store marked."""
+    if isinstance(aside, StorePath):
+        aside.with_name(aside.name[1:].removesuffix(".removed")).remove_below()
+        aside.unlink()
+    else:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_what_is_left(home: Path) -> None:
+    """Remove what an earlier removal that was cut off has left."""
+    for folder in {runs_folder(home), local_folder(home)}:
+        for aside in folder.glob(REMOVED.format("*")):
+            _remove_aside(aside)
 
 
 def newest_run(machine_id: str, kind: str, home: Path | None = None) -> RunFolder | None:

@@ -12,14 +12,14 @@ from filelock import FileLock
 
 from gan_lab.schema import ServiceRecord
 from gan_lab.workspace.files import read_text, write_beside
-from gan_lab.workspace.runs import runs_folder
+from gan_lab.workspace.runs import local_folder
 
 SERVICES = ".services"
 
 
 def services_folder(home: Path | None = None) -> Path:
     """Return the folder, for its owner's eyes only, of this user's services on this host."""
-    folder = runs_folder(home) / SERVICES / f"{os.getuid()}@{socket.gethostname()}"
+    folder = local_folder(home) / SERVICES / f"{os.getuid()}@{socket.gethostname()}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 

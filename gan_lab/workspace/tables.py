@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,14 @@ import pyarrow.parquet as pq
 from gan_lab.errors import BadParameter, BadTable, GanLabError, NoSeedData
 from gan_lab.schema import Roles, utc_now
 from gan_lab.settings import find_workspace
-from gan_lab.workspace.files import make_folder, naming, written_beside
+from gan_lab.store import StorePath
+from gan_lab.workspace.files import (
+    make_folder,
+    naming,
+    to_be_read,
+    to_read_footer,
+    written_beside,
+)
 from gan_lab.workspace.profiles import check_machine_id
 
 
@@ -45,9 +53,9 @@ def rows_of_lives(machine_id: str, life: str | None) -> list[int]:
     """Return how many rows each life of a seed table has; without a column of lives it is one."""
     path = seed_path(machine_id)
     with _readable(path):
-        if life is None or life not in pq.read_schema(path).names:
+        if life is None or life not in pq.read_schema(to_read_footer(path)).names:
             return [parquet_shape(path)[0]]
-        counts = pq.read_table(path, columns=[life])[life].value_counts()
+        counts = pq.read_table(to_be_read(path), columns=[life])[life].value_counts()
     return [int(each["counts"]) for each in counts.to_pylist()]
 
 
@@ -102,7 +110,7 @@ def mark_of(path: Path) -> dict[str, Any]:
     """Return what a Parquet file's metadata says of synthetic rows: nothing where they are real."""
     with _readable(path):
         found: dict[str, Any] = json.loads(
-            (pq.read_schema(path).metadata or {}).get(b"gan_lab", b"{}")
+            (pq.read_schema(to_read_footer(path)).metadata or {}).get(b"gan_lab", b"{}")
         )
     return found
 
@@ -110,13 +118,13 @@ def mark_of(path: Path) -> dict[str, Any]:
 def read_parquet(path: Path) -> pd.DataFrame:
     """Read a Parquet file; raises `BadTable` where it is empty, truncated or something else."""
     with _readable(path):
-        return pd.read_parquet(path)
+        return pd.read_parquet(to_be_read(path))
 
 
 def parquet_shape(path: Path) -> tuple[int, int]:
     """Count a Parquet file's rows and columns by its footer; raises `BadTable`."""
     with _readable(path):
-        footer = pq.read_metadata(path)
+        footer = pq.read_metadata(to_read_footer(path))
         return int(footer.num_rows), int(footer.num_columns)
 
 
@@ -186,8 +194,11 @@ class SplitWriter:
         self.rows: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        shutil.rmtree(self._beside, ignore_errors=True)
-        make_folder(self._beside)
+        if isinstance(self._folder, StorePath):
+            self._beside = Path(tempfile.mkdtemp(prefix="gan-lab-"))
+        else:
+            shutil.rmtree(self._beside, ignore_errors=True)
+            make_folder(self._beside)
         return self
 
     def write(self, split: str, chunk: pd.DataFrame) -> None:
@@ -222,7 +233,7 @@ class SplitWriter:
         """The seed's types where it has the same columns, so that the user's own come back."""
         path = seed_path(self._machine_id)
         if path.exists():
-            schema = pq.read_schema(path)
+            schema = pq.read_schema(to_read_footer(path))
             if set(schema.names) == set(chunk.columns):
                 return pa.schema([schema.field(name) for name in chunk.columns], schema.metadata)
         return pa.Schema.from_pandas(chunk, preserve_index=False)
@@ -244,7 +255,10 @@ class SplitWriter:
             if stale.stem not in self.rows:
                 stale.unlink()
         for name in (*(f"{split}.parquet" for split in self.rows), "manifest.json"):
-            (self._beside / name).replace(self._folder / name)
+            if isinstance(self._folder, StorePath):
+                (self._folder / name).upload(self._beside / name)
+            else:
+                (self._beside / name).replace(self._folder / name)
 
 
 def read_synthetic(machine_id: str, split: str = "train") -> pd.DataFrame:

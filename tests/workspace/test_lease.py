@@ -10,21 +10,23 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from gan_lab.workspace.lease import Lease
+from gan_lab.workspace.lease import Lease, lease_of
 
 LEASE_S = 0.6
 LIVING_S = 3.0  # of who is not to be deposed, also where the host is busy
 READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
 # Takes the lease as the token it is given and says the attempt; renews it until its input ends.
 HOLDER = f"""
-import sys, pathlib, select
-from gan_lab.workspace.lease import Lease
-lease, token = Lease(pathlib.Path(sys.argv[1])), sys.argv[2]
+import sys, select
+from gan_lab.settings import workspace_path
+from gan_lab.workspace.lease import lease_of
+lease, token = lease_of(workspace_path(sys.argv[1])), sys.argv[2]
 print(lease.take(token, float(sys.argv[3])), flush=True)
 while not select.select([sys.stdin], [], [], {LEASE_S} / 6)[0]:
     print(lease.renew(token), flush=True)
@@ -32,8 +34,8 @@ while not select.select([sys.stdin], [], [], {LEASE_S} / 6)[0]:
 
 
 @pytest.fixture
-def lease(tmp_path: Path) -> Lease:
-    return Lease(tmp_path)
+def lease(home: Path) -> Lease:
+    return lease_of(home)
 
 
 @contextmanager
@@ -122,17 +124,19 @@ def test_who_is_in_another_namespace_with_the_same_number_is_not_taken_for_dead(
 def test_a_number_that_nobody_has_says_nothing_of_another_host(lease: Lease) -> None:
     assert lease.take("far away", LEASE_S) == 1
     there = {"pid": 2**22 + 1, "process": "1", "space": "another kernel"}
-    lease.path.write_text(json.dumps((lease.read() or {}) | there))
+    lease.path.write_bytes(json.dumps((lease.read() or {}) | there).encode())
     assert lease.held and lease.take("next", 30) is None
     assert watch(lease, "next", 10 * LEASE_S) == 2
 
 
 @pytest.mark.parametrize("ahead_s", [60, -60])
-def test_clocks_that_differ_depose_nobody(lease: Lease, ahead_s: float) -> None:
+def test_clocks_that_differ_depose_nobody(lease: Lease, tmp_path: Path, ahead_s: float) -> None:
     taker = (
-        "import sys, time, pathlib, threading; real, wrong = time.time, float(sys.argv[2])\n"
+        "import sys, time, threading; real, wrong = time.time, float(sys.argv[2])\n"
         "time.time = lambda: real() + wrong\n"
-        "from gan_lab.workspace.lease import Lease; lease = Lease(pathlib.Path(sys.argv[1]))\n"
+        "from gan_lab.settings import workspace_path\n"
+        "from gan_lab.workspace.lease import lease_of\n"
+        "lease = lease_of(workspace_path(sys.argv[1]))\n"
         f"for _ in range(40): threading.Event().wait({LIVING_S} / 25); "
         f"print(lease.held, lease.take('ahead', {LEASE_S}))"
     )
@@ -142,7 +146,8 @@ def test_clocks_that_differ_depose_nobody(lease: Lease, ahead_s: float) -> None:
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert set(said.splitlines()) == {"True None"}
         # And a file system whose clock is wrong by an hour renews as well as any other.
-        os.utime(lease.path, (0, 0))
+        if lease.path.parent == tmp_path:
+            os.utime(lease.path, (0, 0))
         assert watch(lease, "next", 1.5 * LIVING_S) is None
 
 
@@ -157,7 +162,8 @@ def test_who_stood_still_has_lost_the_lease_and_whoever_watched_has_it(lease: Le
         assert lease.renew("next")
 
 
-def test_a_lease_is_seen_on_a_mount_without_the_right_to_write(lease: Lease) -> None:
+def test_a_lease_is_seen_on_a_mount_without_the_right_to_write(tmp_path: Path) -> None:
+    lease = Lease(tmp_path)
     assert lease.take("living", 30) == 1
     look = "import sys, pathlib; from gan_lab.workspace.lease import Lease; "
     look += "print(Lease(pathlib.Path(sys.argv[1])).held)"
@@ -173,3 +179,21 @@ def test_who_stood_still_has_not_watched(lease: Lease, monkeypatch: pytest.Monke
     later = time.monotonic() + 1000
     monkeypatch.setattr("gan_lab.workspace.lease.time.monotonic", lambda: later)
     assert lease.take("next", 30) is None
+
+
+def test_whoever_decides_what_becomes_of_a_run_does_so_alone(lease: Lease, home: Path) -> None:
+    inside = []
+
+    def decide() -> None:
+        with lease_of(home).claim():
+            inside.append(1)
+            assert len(inside) == 1
+            inside.pop()
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(decide) for _ in range(8)]:
+            done.result()
+    assert lease.take("first", 30) == 1
+    with lease.claim():
+        lease.forget_attempts()
+    assert lease.take("first", 30) == 0 and lease.renew("first")

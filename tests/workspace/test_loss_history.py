@@ -14,9 +14,13 @@ from gan_lab.workspace.runs import create_run
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(home: Path) -> RunFolder:
+    return make_run(home)
+
+
+def make_run(home: Path) -> RunFolder:
     spec = TaskSpec(task_id=str(uuid.uuid4()), kind="train", machine_id="press", config={})
-    return create_run(spec, tmp_path)
+    return create_run(spec, home)
 
 
 def learn(run: RunFolder, first: int, last: int) -> None:
@@ -25,7 +29,8 @@ def learn(run: RunFolder, first: int, last: int) -> None:
         run.append_epoch(Epoch(number, 9, 10.0 / number, 1.0, 1.0, validation, 0.5, 100.0))
 
 
-def test_each_look_reads_only_what_is_new(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_look_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path)
     read: list[int] = []
     original = LineLog.read
 
@@ -51,7 +56,8 @@ def test_each_look_reads_only_what_is_new(run: RunFolder, monkeypatch: pytest.Mo
     ]
 
 
-def test_half_a_line_waits_for_its_end(run: RunFolder) -> None:
+def test_half_a_line_waits_for_its_end(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
     history = LossHistory(run)
     learn(run, 1, 1)
     with (run.path / "losses.csv").open("a") as file:

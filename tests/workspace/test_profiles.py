@@ -21,9 +21,9 @@ from gan_lab.workspace.profiles import (
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
-    return tmp_path
+def workspace(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GAN_LAB_HOME", str(home))
+    return home
 
 
 @pytest.mark.parametrize("machine_id", ["press_7", "abc", "m" * 64, "cnc_haas_vf2_001"])
@@ -51,7 +51,7 @@ def test_a_profile_comes_back_as_it_was_written(workspace: Path) -> None:
     write_profile(profile)
     assert load_profile("press_7") == profile
     assert profile_ids() == ["press_7"]
-    assert [path.name for path in (workspace / "data" / "machines").iterdir()] == ["press_7.yaml"]
+    assert [path.name for path in (workspace / "data" / "machines").glob("*")] == ["press_7.yaml"]
 
 
 def test_an_unknown_machine_names_those_that_look_alike(workspace: Path) -> None:
@@ -62,8 +62,8 @@ def test_an_unknown_machine_names_those_that_look_alike(workspace: Path) -> None
 
 def test_everything_wrong_is_reported_at_once(workspace: Path) -> None:
     write_profile(Profile(machine_id="press_7"))
-    profile_path("press_7").write_text(
-        "machine_id: press_7\ninterval_s: -5\nlife: {mean_h: many, spread_h: 3}\ncolour: red\n"
+    profile_path("press_7").write_bytes(
+        b"machine_id: press_7\ninterval_s: -5\nlife: {mean_h: many, spread_h: 3}\ncolour: red\n"
     )
     with pytest.raises(BadProfile) as caught:
         load_profile("press_7")
@@ -74,7 +74,7 @@ def test_everything_wrong_is_reported_at_once(workspace: Path) -> None:
 
 def test_a_file_that_is_not_yaml_says_where(workspace: Path) -> None:
     write_profile(Profile(machine_id="press_7"))
-    profile_path("press_7").write_text("machine_id: [press\n")
+    profile_path("press_7").write_bytes(b"machine_id: [press\n")
     with pytest.raises(BadProfile, match="line"):
         load_profile("press_7")
 

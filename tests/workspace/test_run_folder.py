@@ -15,8 +15,8 @@ from gan_lab.workspace.runs import create_run
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
-    return make_run(tmp_path)
+def run(home: Path) -> RunFolder:
+    return make_run(home)
 
 
 def make_run(home: Path, created: str = "2026-01-01T00:00:00.000Z") -> RunFolder:
@@ -37,7 +37,8 @@ def epoch(number: int) -> Epoch:
     return Epoch(number, 9, 0.5, 0.25, 0.25, None, 0.1, 1000.0)
 
 
-def test_a_line_torn_by_a_kill_is_skipped_and_then_cut_off(run: RunFolder) -> None:
+def test_a_line_torn_by_a_kill_is_skipped_and_then_cut_off(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
     run.append_event(event(run, 1))
     run.append_epoch(epoch(1))
     for name in (run_folder.EVENTS, run_folder.LOSSES):
@@ -102,7 +103,7 @@ def test_checkpoints_keep_two_and_skip_what_is_damaged(run: RunFolder) -> None:
         run.append_epoch(epoch(number))
     for number in (3, 6, 9):
         run.checkpoints.save(number, f"state {number}".encode())
-    files = sorted((run.path / run_folder.CHECKPOINTS).iterdir())
+    files = sorted((run.path / run_folder.CHECKPOINTS).glob("*"))
     assert [path.name[:8] for path in files] == ["00000006", "00000009"]
     assert run.load_checkpoint() == (9, b"state 9")
     files[1].write_bytes(b"state X")

@@ -15,9 +15,9 @@ ROLES = Roles(life="unit", rul="rul")
 
 
 @pytest.fixture(autouse=True)
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
-    return tmp_path
+def workspace(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GAN_LAB_HOME", str(home))
+    return home
 
 
 def lives(units: int, rows: int = 10) -> pd.DataFrame:
@@ -98,7 +98,7 @@ def test_a_failure_leaves_the_old_splits_untouched() -> None:
     assert record is not None and record["task_id"] == "t1"
     assert len(tables.read_synthetic("press_7")) == 10
     folder = tables.synthetic_folder("press_7")
-    assert [path.name for path in folder.parent.iterdir()] == ["press_7"]
+    assert [path.name for path in folder.parent.glob("*")] == ["press_7"]
 
 
 def test_splits_of_an_earlier_run_do_not_linger() -> None:

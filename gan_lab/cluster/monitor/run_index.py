@@ -14,7 +14,7 @@ from gan_lab.schema import FINAL_STAGES, Event, State, TaskStatus
 from gan_lab.settings import Settings
 from gan_lab.task_states import BY_NAME, STATUS_NAMES
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import run_in, run_paths, runs_folder
+from gan_lab.workspace.runs import run_in, runs_folder, when_changed
 
 QueueState = Literal["waiting", "executing"] | None  # of a key; None: unknown to the scheduler
 
@@ -43,9 +43,9 @@ class RunIndex:
 
     def _look(self) -> None:
         before, self._known = self._known, {}
-        for path in run_paths(runs_folder(self.settings.home)):
+        for path, changed_ns in when_changed(runs_folder(self.settings.home)):
             with suppress(OSError):  # removed meanwhile
-                changed_ns, seen = path.stat().st_mtime_ns, before.get(path.name)
+                seen = before.get(path.name)
                 if seen is not None and seen[1]["final"] and seen[0] == changed_ns:
                     self._known[path.name] = seen
                 elif run := run_in(path):

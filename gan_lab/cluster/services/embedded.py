@@ -15,6 +15,7 @@ from gan_lab.cluster.services.scheduler import listens
 from gan_lab.errors import ServiceUnreachable
 from gan_lab.schema import ServiceRecord
 from gan_lab.settings import Settings
+from gan_lab.store import StorePath
 from gan_lab.workspace import service_record
 
 START_S = 60.0  # how long a supervisor may take on a busy host
@@ -73,6 +74,7 @@ def log_path(home: Path) -> Path:
 
 def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
     """Start a supervisor in a session of its own, so that it outlives whoever started it."""
+    in_store = isinstance(settings.home, StorePath)
     with log_path(settings.home).open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", SUPERVISOR, str(settings.home)],
@@ -81,7 +83,7 @@ def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
             stderr=output,
             start_new_session=True,
             env={**os.environ, "GAN_LAB_HOME": str(settings.home)},
-            cwd=settings.home,
+            cwd=log_path(settings.home).parent if in_store else settings.home,
         )
     # Reaped whenever it ends, so that it never lies there as a zombie of a long-lived notebook.
     threading.Thread(target=process.wait, daemon=True).start()

@@ -10,7 +10,6 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock, Timeout
@@ -19,7 +18,7 @@ from gan_lab.cluster.services.embedded import BUSY
 from gan_lab.cluster.services.scheduler import CERTIFICATE, make_security
 from gan_lab.cluster.services.valkey import ValkeyChild
 from gan_lab.schema import ServiceRecord, utc_now
-from gan_lab.settings import Settings, load_settings
+from gan_lab.settings import Settings, load_settings, workspace_path
 from gan_lab.workspace import service_record
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ DASK_CONFIG = {
 
 def main() -> int:
     """Keep the services of the workspace on the command line until nobody needs them."""
-    home = Path(sys.argv[1])
+    home = workspace_path(sys.argv[1])
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="INFO")
     # Whoever only looks whether it listens has no part in the handshake.
     logging.getLogger("distributed.comm.tcp").setLevel(logging.ERROR)

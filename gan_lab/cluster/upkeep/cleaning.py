@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from gan_lab.workspace.files import folder_bytes
 from gan_lab.workspace.fleet_folder import FleetFolder, fleet_folders
 from gan_lab.workspace.profiles import profile_ids
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import REMOVED, all_runs, remove_run, runs_folder
+from gan_lab.workspace.runs import all_runs, remove_run, remove_what_is_left
 from gan_lab.workspace.tables import manifest
 
 Removable = RunFolder | FleetFolder
@@ -64,8 +63,7 @@ def carry_out(sweep: Sweep, home: Path) -> list[str]:
             one.remove() if isinstance(one, FleetFolder) else remove_run(one)
         except RequestError as error:
             stayed.append(str(error))
-    for left in runs_folder(home).glob(REMOVED.format("*")):
-        shutil.rmtree(left, ignore_errors=True)
+    remove_what_is_left(home)
     return stayed
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from gan_lab.cluster.sight import sights, trouble
 from gan_lab.errors import GanLabError
 from gan_lab.settings import WORKSPACE_FOLDERS, Settings
 from gan_lab.workspace import service_record
+from gan_lab.workspace.files import can_write
+from gan_lab.workspace.runs import disk_of
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -66,15 +67,16 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def _folders(settings: Settings) -> Finding:
     for name in WORKSPACE_FOLDERS:
         folder = settings.home / name
-        if not os.access(folder, os.W_OK | os.X_OK):
+        if not can_write(folder):
             advice = "Make it, give yourself the right to write there, or set GAN_LAB_HOME."
             return Finding("workspace", f"{folder} cannot be written to.", advice)
     return Finding("workspace", f"{settings.home} can be written to.")
 
 
 def _disk(settings: Settings) -> Finding:
-    usage = shutil.disk_usage(settings.home)
-    says = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB are free below {settings.home}."
+    disk = disk_of(settings.home)
+    usage = shutil.disk_usage(disk)
+    says = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB are free below {disk}."
     little = usage.free < max(MIN_FREE_BYTES, MIN_FREE_SHARE * usage.total)
     advice = "Make room: `gan-lab clean --older-than 30` says what may go."
     return Finding("disk", says, advice if little else "")

@@ -9,7 +9,7 @@ from gan_lab.cluster import queue, services
 from gan_lab.settings import Settings
 from gan_lab.workspace.files import folder_bytes
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import all_runs, runs_folder
+from gan_lab.workspace.runs import all_runs, disk_of, runs_folder
 
 
 def overview(settings: Settings) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def overview(settings: Settings) -> dict[str, Any]:
         "lost": lost,
         "runs": len(every),
         "runs_bytes": folder_bytes(runs_folder(settings.home)),
-        "disk_free_bytes": shutil.disk_usage(settings.home).free,
+        "disk_free_bytes": shutil.disk_usage(disk_of(settings.home)).free,
         "cores": 0,
         "memory_bytes": 0,
     }

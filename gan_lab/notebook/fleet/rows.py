@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from gan_lab.notebook.card import bar, clock, number
+from gan_lab.notebook.card import bar, clock, here, number
 from gan_lab.notebook.table import html_table
 from gan_lab.task_states import BY_NAME, TASK_STATES
 from gan_lab.workspace.fleet_folder import State
@@ -101,7 +100,7 @@ def _cells(row: Row, start: str | Path | None) -> dict[str, str]:
     if row.state == "done":
         words = facts["finding"] or words
     opened = ", ".join(
-        f"<a href='{escape(os.path.relpath(path, start))}'>{what}</a>"
+        f"<a href='{escape(here(path, start))}'>{what}</a>"
         for what, path in links.items()
         if start is not None
     )

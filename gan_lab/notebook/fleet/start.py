@@ -14,10 +14,11 @@ from gan_lab.errors import BadParameter, RequestError, UnknownMachine
 from gan_lab.notebook.fleet.fleet import Fleet
 from gan_lab.notebook.fleet.rows import BAD_ENDS
 from gan_lab.settings import Settings, load_settings
+from gan_lab.store import StorePath
 from gan_lab.workspace import fleet_folder
 from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, find_fleet, new_fleet_id
 from gan_lab.workspace.profiles import profile_ids
-from gan_lab.workspace.runs import runs_folder
+from gan_lab.workspace.runs import local_folder
 
 NOTEBOOK = "notebooks/machine.ipynb"
 KERNEL_BYTES = 400_000_000  # what a notebook's kernel and the process that executes it may need
@@ -41,7 +42,7 @@ def run_fleet(
     if at_once is not None and at_once <= 0:
         raise BadParameter(f"at_once={at_once} must be greater than 0.")
     check_parameters(path, wanted)
-    folder = FleetFolder(runs_folder(settings.home) / fleet_folder.FLEETS / new_fleet_id())
+    folder = FleetFolder(local_folder(settings.home) / fleet_folder.FLEETS / new_fleet_id())
     kernels = at_once or kernels_at_once(settings)
     folder.write_plan(
         FleetPlan(
@@ -81,7 +82,7 @@ def _launch(folder: FleetFolder, kernels: int) -> Fleet:
                     *(sys.executable, "-m", "gan_lab.notebook.fleet.process"),
                     *(str(folder.path), str(kernels)),
                 ],
-                cwd=folder.home,
+                cwd=folder.path if isinstance(folder.home, StorePath) else folder.home,
                 env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -136,10 +137,11 @@ def choose_machines(
 
 
 def _notebook_path(notebook: Path, home: Path) -> Path:
-    for path in (notebook.absolute(), home / notebook):
+    homes = [] if isinstance(home, StorePath) else [home]  # notebooks lie where they are run
+    for path in (notebook.absolute(), *(each / notebook for each in homes)):
         if path.is_file():
             return path
-    raise BadParameter(f"There is no notebook {notebook} here or in {home}.")
+    raise BadParameter(f"There is no notebook {notebook} here{f' or in {home}' if homes else ''}.")
 
 
 def check_parameters(notebook: Path, given: dict[str, dict[str, Any]]) -> None:
