@@ -1,19 +1,19 @@
 """Plain rows, judged by what a person would notice: ours, the network's, SDV's, and real rows.
 
-`python -m bench.tables [--quick] [--only NAME ...] [--seeds 3] [--switches] [--others]`
+`python -m bench.tables [--quick] [--only NAME ...] [--engines NAME ...] [--seeds 3] [--switches]`
 
-Four fifths of a table are learned, one is kept apart. C2ST: the AUC of trees that tell synthetic
-rows from kept ones (0.5: they cannot). TSTR: what a learner of synthetic rows scores on kept ones
-(R2, or average precision of all classes but the commonest). DCR: the share of synthetic rows nearer
-to a learned row than to one of as many kept ones (0.5: no memory). Seconds are of processor time.
-`--switches` takes one part of the trees away after the other; `--others` runs SDV, and
-mostlyai-engine where it is installed. Reads the real tables where they are found.
+Four fifths of a table are learned, one is kept apart, another with each seed. C2ST: the AUC of
+trees that tell synthetic rows from kept ones (0.5: they cannot). TSTR: what a learner of synthetic
+rows scores on kept ones (R2, or average precision of all classes but the commonest). DCR: the share
+of synthetic rows nearer to a learned row than to one of as many kept ones (0.5: no memory). Seconds
+are of processor time.
+`--switches` takes one part away after the other; `--engines SDV mostlyai-engine` runs those, which
+are slow, where they are installed. Reads the real tables where they are found.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import tempfile
 import time
@@ -108,23 +108,27 @@ def no_guess(known: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.zeros(known.shape[1], dtype=np.float32)
 
 
-ENGINES: dict[str, Callable[..., Draw]] = {
-    "network": lambda *case: fit_ours(*case, decoder="network"),
-    "code and trees": lambda *case: fit_ours(*case, embedding_dim=32),
+def no_ranks(variable: Any, places: np.ndarray) -> np.ndarray:
+    return variable.values[places.astype(int)] if variable.ordered else places
+
+
+ENGINES: dict[str, Callable[..., Draw] | None] = {
+    "real rows": None,
     "ours": fit_ours,
+    "code and trees": lambda *case: fit_ours(*case, embedding_dim=32),
+    "network": lambda *case: fit_ours(*case, decoder="network"),
 }
 SWITCHES: dict[str, Callable[..., Draw]] = {
+    "values, not ranks": without("trees._target", no_ranks),
     "without the linear guess": without("sequence._linear", no_guess),
     "without trees a class": without("sequence.CLASSES", 0),
     "all rows shape the trees": without("trees.SHAPED", 1.0),
     "leaves of 10": without("trees.LEAF_ROWS", 10),
+    "a code of 4 dimensions": lambda *case: fit_ours(*case, embedding_dim=4),
+    "a code from N(0, 1)": lambda *case: fit_ours(*case, embedding_dim=32, prior="normal"),
 }
 OTHERS: dict[str, Callable[..., Draw]] = {"SDV": fit_sdv, "mostlyai-engine": fit_mostly}
-
-
-def judged(sides: Sides, target: str) -> dict[str, float]:
-    """Return the three figures of synthetic rows."""
-    return {"C2ST": c2st(sides), "TSTR": tstr(sides, target), "DCR": dcr(sides)}
+EVERY = {**ENGINES, **SWITCHES, **OTHERS}
 
 
 def c2st(sides: Sides) -> float:
@@ -202,13 +206,15 @@ def measured(case: tuple[pd.DataFrame, pd.DataFrame, str], fit: Any, seed: int) 
     fitted = time.process_time()
     rows = draw().reset_index(drop=True)
     seconds = {"fit s": fitted - started, "draw s": time.process_time() - fitted}
-    return judged(compare(rows, train, held, Roles(), None, seed), target) | seconds
+    sides = compare(rows, train, held, Roles(), None, seed)
+    figures = {"C2ST": c2st(sides), "TSTR": tstr(sides, target)}
+    return figures | ({"DCR": dcr(sides)} | seconds if fit else {})
 
 
-def halves(name: str) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+def halves(name: str, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Return the rows to learn and the rows kept apart, and the target."""
     table, target = CASES[name]()
-    order = np.random.default_rng(0).permutation(len(table))
+    order = np.random.default_rng(seed).permutation(len(table))
     kept = np.isin(np.arange(len(table)), order[: len(table) // 5])
     parts = (table[rows].reset_index(drop=True) for rows in (~kept, kept))
     return *parts, target
@@ -220,23 +226,22 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help=f"one seed of {', '.join(QUICK)}")
     parser.add_argument("--only", nargs="*", choices=list(CASES), help="these tables")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--switches", action="store_true", help="trees without each of their parts")
-    parser.add_argument("--others", action="store_true", help="SDV and mostlyai-engine: slow")
+    parser.add_argument("--engines", nargs="*", choices=list(EVERY), help="these")
+    parser.add_argument("--switches", action="store_true", help="ours without each of its parts")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
-    engines: dict[str, Any] = {"real rows": None, **ENGINES}
-    engines |= (SWITCHES if args.switches else {}) | (OTHERS if args.others else {})
-    if not importlib.util.find_spec("mostlyai"):
-        engines.pop("mostlyai-engine", None)
+    engines = args.engines or [*ENGINES, *(SWITCHES if args.switches else ())]
+    seeds = range(1 if args.quick else args.seeds)
     for name in args.only or (QUICK if args.quick else CASES):
         if name in REAL and not (DATA / REAL[name]).exists():
             print(f"{name}: left out, as there is no {DATA / REAL[name]}")
             continue
-        case = halves(name)
-        print(f"\n{name}: {len(case[0]):,} rows of {case[0].shape[1]} columns, target {case[2]}")
-        for engine, fit in engines.items():
-            seeds = 1 if args.quick or fit is None else args.seeds
-            found = pd.DataFrame([measured(case, fit, seed) for seed in range(seeds)])
+        cases = [halves(name, seed) for seed in seeds]
+        rows, columns = cases[0][0].shape
+        print(f"\n{name}: {rows:,} rows of {columns} columns, target {cases[0][2]}")
+        for engine in engines:
+            fit = EVERY[engine]
+            found = pd.DataFrame([measured(cases[seed], fit, seed) for seed in seeds])
             spread = found.std(ddof=1).fillna(0)
             figures = (f"{k} {found[k].mean():.3f} ±{spread[k]:.3f}" for k in found)
             print(f"  {engine:26}" + "  ".join(figures), flush=True)

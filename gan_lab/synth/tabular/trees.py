@@ -83,11 +83,7 @@ def grow(inputs: Places, places: Places, variable: Variable, seed: int) -> Fores
         return Forest(zero, zero.astype(np.float32), zero, zero, zero + rows, np.sort(values))
     kind = DecisionTreeRegressor if variable.ordered else DecisionTreeClassifier
     model = kind(min_samples_leaf=LEAF_ROWS, random_state=seed)
-    target: NDArray[Any] = places
-    if variable.ordered:  # ranks among rows, so that an outlier counts no more than its neighbour
-        count = np.bincount(values)
-        target = (np.cumsum(count) - count / 2)[values]
-    model.fit(inputs[shaping], target[shaping])
+    model.fit(inputs[shaping], _target(variable, places)[shaping])
     leaf, tree = model.apply(inputs), model.tree_
     order, nodes = np.lexsort((values, leaf)), np.arange(tree.node_count)
     inner = tree.children_left >= 0
@@ -100,3 +96,12 @@ def grow(inputs: Places, places: Places, variable: Variable, seed: int) -> Fores
         np.searchsorted(leaf[order], nodes, side="right").astype(np.int32),
         values[order],
     )
+
+
+def _target(variable: Variable, places: Places) -> NDArray[Any]:
+    """Return ranks among rows, so that an outlier counts no more than its neighbour; or cells."""
+    if not variable.ordered:
+        return places
+    values = places.astype(np.int32)
+    count = np.bincount(values)
+    return (np.cumsum(count) - count / 2)[values]
