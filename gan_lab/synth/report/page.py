@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 240, 110
 MARKS = {"good": "●", "care": "▲", "bad": "■", "note": "○"}  # for who cannot see the colours
-METRICS = {"r2": "R2", "mae": "mean error", "ap": "average precision"}
+METRICS = {
+    "r2": "R2",
+    "ap": "average precision",
+    "se": "standard error",
+    "mae": "mean error",
+}
 DARK = """:root { color-scheme: light dark } body { margin: 0 }
 @media (prefers-color-scheme: dark) { body { background: #14181c } .gl-report { --ink: #e4e8ec;
 --soft: #9aa6b1; --paper: #14181c; --card: #1d2329; --line: #333b43; --bad: #f07167;

@@ -9,10 +9,11 @@ import numpy as np
 
 from gan_lab.schema import FAILURE_NAME, Message
 from gan_lab.synth.report import thresholds as limits
-from gan_lab.synth.report.compared_tables import Figure, Points, Sides, some
+from gan_lab.synth.report.compared_tables import Array, Figure, Points, Sides, Units, some
 from gan_lab.synth.report.finding import Finding, amount
 from gan_lab.synth.report.thresholds import THRESHOLDS
 
+RESAMPLES = 30
 MAX_ROWS = 10_000  # of each table that trees learn from; twice as many move R2 by about 0.01
 LEAK = 0.95  # a rare flag that goes with one answer so often is part of the answer
 
@@ -23,11 +24,16 @@ CONTESTANTS = {
 }
 TargetKind = Literal["rul", "failure_mode", "failure", "column"]
 Rows = tuple[Points, Points]  # features and target
+Scored = tuple[dict[str, float], Array]  # scores, and the first of them in each resample
 ADVICE = {
     "good": "",
     "care": " Expect weaker predictions: prefer real rows where you have them.",
     "bad": " Do not train this model on these rows.",
 }
+FOR_ROWS = (
+    " Rows drawn one by one hold nothing that the real ones lack: use them for sharing, for "
+    "testing and for more of what is rare."
+)
 WORSE_THAN_MEAN = " Below 0 it is worse than always answering the mean."
 
 
@@ -35,7 +41,9 @@ class Task(Message):
     """One thing to predict, and how well after training on each contestant's rows.
 
     Of a number: `r2`, and `mae` in its unit. Of a category: `ap` (average precision, mean over all
-    classes but the commonest; `base` is what guessing reaches).
+    classes but the commonest; `base` is what guessing reaches). `se`: the standard error of `r2` or
+    `ap`, over which rows (lives) happen to be held out; `change_se`: that of what "both" adds to
+    "real".
     """
 
     target: str
@@ -44,6 +52,7 @@ class Task(Message):
     left_out: list[str]
     base: Figure
     scores: dict[str, dict[str, Figure]]
+    change_se: Figure = None
 
     @property
     def metric(self) -> str:
@@ -102,19 +111,32 @@ def _task(sides: Sides, target: str, kind: TargetKind) -> Task:
         "both": (np.concatenate([real[0], ours[0]]), np.concatenate([real[1], ours[1]])),
     }
     learn = _regression if number else _classification
+    known = np.isfinite(sides.features["holdout"][:, names.index(target)])
+    weights = _resamples(sides.units(sides.holdout)[known], sides.seed)
+    found = {
+        name: learn(given, held, category, weights)
+        for name, given in contestants.items()
+        if len(np.unique(given[1])) > 1
+    }
     shares = np.sort(np.unique(held[1], return_counts=True)[1] / len(held[1]))
+    change = None
+    if {"real", "both"} <= found.keys():
+        change = (found["both"][1] - found["real"][1]).std(ddof=1)
     return Task(
         target=target,
         kind=kind,
         number=number,
         left_out=left_out,
         base=None if number else shares[:-1].mean(),
-        scores={
-            name: learn(given, held, category)
-            for name, given in contestants.items()
-            if len(np.unique(given[1])) > 1
-        },
+        scores={name: scores for name, (scores, _) in found.items()},
+        change_se=change,
     )
+
+
+def _resamples(units: Units, seed: int) -> Array:
+    """Return weights of the rows, drawn for each unit: Bayesian bootstrap (Rubin 1981)."""
+    rng, count = np.random.default_rng(seed), int(units.max()) + 1
+    return rng.standard_exponential((RESAMPLES, count))[:, units]
 
 
 def _part_of_the_answer(sides: Sides, target: str) -> list[str]:
@@ -135,7 +157,7 @@ def _part_of_the_answer(sides: Sides, target: str) -> list[str]:
     return found
 
 
-def _regression(given: Rows, held: Rows, category: list[bool]) -> dict[str, float]:
+def _regression(given: Rows, held: Rows, category: list[bool], weights: Array) -> Scored:
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.metrics import mean_absolute_error, r2_score
 
@@ -147,10 +169,12 @@ def _regression(given: Rows, held: Rows, category: list[bool]) -> dict[str, floa
         categorical_features=category or None,
     )
     answer = model.fit(*given).predict(held[0])
-    return {"r2": r2_score(held[1], answer), "mae": mean_absolute_error(held[1], answer)}
+    spread = np.array([r2_score(held[1], answer, sample_weight=each) for each in weights])
+    scores = {"r2": r2_score(held[1], answer), "se": spread.std(ddof=1)}
+    return {**scores, "mae": mean_absolute_error(held[1], answer)}, spread
 
 
-def _classification(given: Rows, held: Rows, category: list[bool]) -> dict[str, float]:
+def _classification(given: Rows, held: Rows, category: list[bool], weights: Array) -> Scored:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import average_precision_score
 
@@ -166,11 +190,19 @@ def _classification(given: Rows, held: Rows, category: list[bool]) -> dict[str, 
     chance = dict(zip(model.classes_, model.predict_proba(held[0]).T, strict=True))
     nothing = np.zeros(len(held[1]))
     levels, counts = np.unique(held[1], return_counts=True)
-    precision = [
-        average_precision_score(held[1] == level, chance.get(level, nothing))
-        for level in np.delete(levels, counts.argmax())
-    ]
-    return {"ap": float(np.mean(precision))}
+    asked = np.delete(levels, counts.argmax())
+
+    def precision(weight: Array | None) -> float:
+        each = (
+            average_precision_score(
+                held[1] == level, chance.get(level, nothing), sample_weight=weight
+            )
+            for level in asked
+        )
+        return float(np.mean(list(each)))
+
+    spread = np.array([precision(weight) for weight in weights])
+    return {"ap": precision(None), "se": spread.std(ddof=1)}, spread
 
 
 def lessons(task: Task, unit: str = "") -> Iterator[Finding]:
@@ -204,18 +236,28 @@ def lessons(task: Task, unit: str = "") -> Iterator[Finding]:
         change = both - real
         text = (
             f"Trained on real and synthetic rows together, a model of {task.target} reaches "
-            f"{metric} {both:.3f}, on real rows alone {real:.3f}: {what_adding_does(change)}."
+            f"{metric} {both:.3f}, on real rows alone {real:.3f}, a change of {change:+.3f}"
+            f"{_spread(task.change_se, 3)}: {what_adding_does(change, task.change_se)}."
         )
+        if change <= limits.HELPS:
+            text += FOR_ROWS
         yield Finding(level="note", kind="augmentation", text=text, columns=names, value=change)
 
 
-def what_adding_does(change: float) -> str:
-    """Say what to do, by how much a model gains that sees synthetic rows beside the real ones."""
-    if abs(change) <= limits.HELPS:
+def what_adding_does(change: float, error: float | None = None) -> str:
+    """Say what to do, by how much a model gains that sees synthetic rows beside the real ones, and
+    by the standard error of that."""
+    if abs(change) <= max(limits.HELPS, 2 * (error or 0.0)):
         return "adding them changes little"
     return "add them" if change > 0 else "do not add them"
 
 
 def _error(task: Task, side: str, unit: str) -> str:
-    error, unit = task.scores[side].get("mae"), unit or f"in the unit of {task.target}"
-    return "" if error is None else f" (mean error {amount(error)} {unit})"
+    spread, error = (task.scores[side].get(name) for name in ("se", "mae"))
+    unit = unit or f"in the unit of {task.target}"
+    mean = "" if error is None else f" (mean error {amount(error)} {unit})"
+    return _spread(spread, 2) + mean
+
+
+def _spread(error: float | None, digits: int) -> str:
+    return "" if error is None else f" ± {error:.{digits}f}"

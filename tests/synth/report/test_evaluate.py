@@ -29,6 +29,7 @@ def test_a_real_sample_is_judged_in_every_part(whole: QualityReport) -> None:
     rul = whole.utility[0]
     assert rul.kind == "rul"
     assert set(rul.scores) == {"real", "synthetic", "both"}
+    assert all(0 < (each["se"] or 0) < 0.2 for each in rul.scores.values())
     assert set(whole.privacy.memory) == {"rows", "windows", "lives"}
     assert whole.life_figures is not None
     assert set(whole.life_figures.r2) == {"real", "synthetic", "both"}

@@ -196,6 +196,23 @@ def test_figures_of_use_come_with_their_unit_and_with_advice() -> None:
     assert "Detection AUC 0.95 (0.5 is blind)" in said["row_detection"][1]
 
 
+@pytest.mark.parametrize(
+    ("both", "error", "says"),
+    [(0.74, 0.03, "adding them changes little"), (0.74, 0.01, "add them."), (0.6, 0.01, "do not")],
+)
+def test_what_adding_rows_does_counts_beyond_chance(both: float, error: float, says: str) -> None:
+    scores = {"real": {"ap": 0.7, "se": 0.04}, "synthetic": {"ap": 0.6, "se": 0.05}}
+    scores["both"] = {"ap": both, "se": 0.04}
+    task = Task(target="failure", kind="failure", number=False, left_out=[], base=0.05,
+                scores=scores, change_se=error)  # fmt: skip
+    said = {each.kind: each.text for each in utility.lessons(task)}
+    assert (
+        "average precision 0.60 ± 0.05 on" in said["utility"] and "0.70 ± 0.04." in said["utility"]
+    )
+    assert f"± {error:.3f}: {says}" in said["augmentation"]
+    assert ("for sharing" in said["augmentation"]) == (both < 0.7)
+
+
 def test_names_shares_and_figures_are_put_into_words() -> None:
     assert listed([]) == "" and listed("a") == "a" and listed("abcdef") == "a, b, c and 3 more"
     assert [percent(x) for x in (None, 0, 0.00033, 0.0123, 0.5)] == [
