@@ -26,7 +26,10 @@ def write(folder: Path) -> None:
 
 def settings() -> str:
     """Return every setting with its default and its meaning."""
-    names = {"scheduler_address": "DASK_SCHEDULER_ADDRESS"}
+    names = {
+        "scheduler_address": "DASK_SCHEDULER_ADDRESS",
+        "mlflow_tracking_uri": "MLFLOW_TRACKING_URI",
+    }
     rows = [
         (f"`{names.get(name, 'GAN_LAB_' + name.upper())}`", _default(name, field), _about(field))
         for name, field in Settings.model_fields.items()

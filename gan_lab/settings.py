@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     notify: str = Field(
         "", description="Apprise URLs, separated by spaces: told when a long task or fleet ends"
     )
+    mlflow_tracking_uri: str | None = Field(
+        None,
+        repr=False,
+        validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "mlflow_tracking_uri"),
+        description="An MLflow in which each training is a run (MLflow's own variable)",
+    )
     fleet_kernels: int | None = Field(
         None, ge=1, description="Notebooks a fleet runs at once; by default workers + 1"
     )

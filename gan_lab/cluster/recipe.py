@@ -15,6 +15,7 @@ from typing import Any
 
 from gan_lab.cluster.keeper import Keeper, RunLog
 from gan_lab.cluster.sight import home_of_worker, no_workspace
+from gan_lab.cluster.tracking import tell_mlflow
 from gan_lab.cluster.work import (
     NOT_STARTED,
     LeaseLost,
@@ -71,6 +72,7 @@ def perform(task_id: str, settings: Settings, waits_for: Sequence[Outcome], body
             _hold_and_work(Work(own, settings, token, attempt), waits_for, body)
             if run.final:
                 tell_task_ended(run.status(), time.monotonic() - start, settings)
+                tell_mlflow(run, settings)
         return outcome(run)
     except WorkerLeaves:
         raise Reschedule from None

@@ -36,3 +36,17 @@ def test_every_parameter_of_the_machine_notebook_has_its_unit() -> None:
         if "parameters" in cell.metadata.get("tags", [])
     ]
     assert all("  # " in line for line in cell.source.splitlines())
+
+
+def test_the_first_lesson_leaves_the_tables_of_the_demo_alone() -> None:
+    demo, lesson = "motor_siemens_001", ROOT / "notebooks" / "01-first-machine.ipynb"
+    assert f"fleet {demo}" in (ROOT / "Makefile").read_text() and demo not in lesson.read_text()
+
+
+def test_the_machine_notebook_ends_with_picture_verdict_and_the_report_s_card() -> None:
+    cells = nbformat.read(ROOT / "notebooks" / "machine.ipynb", as_version=4).cells
+    code = [cell.source for cell in cells if cell.cell_type == "code"][-3:]
+    for source, words in zip(
+        code, ("life_with_rul", "verdict", "lab.watch(runs[-1])"), strict=True
+    ):
+        assert words in source

@@ -1,0 +1,149 @@
+"""A training and its report arrive in a real MLflow, and one that is gone changes nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gan_lab.cluster.tasks import TASKS
+from gan_lab.schema import Kind
+from gan_lab.settings import load_settings
+from gan_lab.workspace.run_folder import RunFolder
+from tests.cluster.conftest import Record, request
+from tests.conftest import ROOT
+
+DO = """
+import sys
+from gan_lab.cluster.tasks import TASKS
+from gan_lab.settings import load_settings
+assert TASKS[sys.argv[1]](sys.argv[2], load_settings())["state"] == "SUCCESS"
+"""
+
+
+def soon(look: Callable[[], Any]) -> Any:
+    """Return what is there within a minute, of processes that tell nobody when they are ready."""
+    wait = threading.Event()
+    for _ in range(300):
+        if found := look():
+            return found
+        wait.wait(0.2)
+    raise AssertionError(f"nothing came of {look}")
+
+
+@pytest.fixture(scope="module")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A Python that has MLflow, beside our packages and not among them: it cannot be had with the
+    versions that are pinned. And the address of a server of it."""
+    home = tmp_path_factory.mktemp("mlflow")
+    python = home / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", home], check=True)
+    own = home / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
+    (own / "ours.pth").write_text(sysconfig.get_path("purelib"))
+    pip = [python, "-m", "pip", "install", "-qq", "--no-compile", "--disable-pip-version-check"]
+    subprocess.run([*pip, "mlflow"], check=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{home}/db", "--workers", "1"]
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [*command, "--artifacts-destination", home / "kept"], cwd=home, stdout=log, stderr=log
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        soon(lambda: answers(f"{url}/health"))
+        yield python, url
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
+
+
+def done(python: Path, record: Record, kind: Kind, url: str, **options: Any) -> RunFolder:
+    """A task that a Python with MLflow has done, with nobody but the disk."""
+    run = record(request(kind, **options))
+    env = os.environ | {"MLFLOW_TRACKING_URI": url, "PYTHONPATH": str(ROOT)}
+    subprocess.run([python, "-c", DO, kind, run.task_id], env=env, check=True)
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_training_is_a_run_with_its_losses_its_model_and_what_its_report_says(
+    mlflow: tuple[Path, str], record: Record
+) -> None:
+    python, url = mlflow
+    done(python, record, "seed", url, rows=1_500)
+    training = done(python, record, "train", url, epochs=4, model="tabular")
+    api = httpx.Client(base_url=f"{url}/api/2.0/mlflow", timeout=60)
+
+    def found() -> Any:
+        named = api.get("/experiments/get-by-name", params={"experiment_name": "gan_lab"})
+        wanted = {"experiment_ids": [named.json().get("experiment", {}).get("experiment_id", "-")]}
+        runs = api.post("/runs/search", json=wanted).json().get("runs", [])
+        return [run for run in runs if run["info"]["status"] == "FINISHED"]
+
+    ((run),) = soon(found)
+    run_id = run["info"]["run_id"]
+    assert {"key": "epochs", "value": "4"} in run["data"]["params"]
+    history = {"run_id": run_id, "metric_key": "loss", "max_results": 100}
+    losses = api.get("/metrics/get-history", params=history).json()["metrics"]
+    assert [loss["value"] for loss in losses] == pytest.approx(training.losses()["loss"].tolist())
+    model = httpx.get(f"{url}/get-artifact", params={"path": "model.safetensors", "run_id": run_id})
+    assert model.content == (training.path / "model.safetensors").read_bytes()
+
+    done(python, record, "generate", url, train=2_000, val=100, test=100)
+    report = done(python, record, "report", url)
+
+    def judged() -> Any:
+        (known,) = found() or [{"data": {}}]
+        return known if "verdict" in str(known["data"].get("tags")) else None
+
+    data = soon(judged)["data"]
+    figures = {metric["key"]: metric["value"] for metric in data["metrics"]}
+    result = report.result_data() or {}
+    assert figures["quality"] == pytest.approx(result["quality"])
+    assert {"key": "verdict", "value": result["level"]} in data["tags"]
+    assert len(api.post("/runs/search", json={"experiment_ids": ["1"]}).json()["runs"]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_server_that_is_gone_costs_a_line_in_the_log_and_no_time(
+    mlflow: tuple[Path, str], record: Record
+) -> None:
+    python, _ = mlflow
+    started = time.monotonic()
+    seed = done(python, record, "seed", "http://127.0.0.1:9", rows=300)
+    run = done(python, record, "train", "http://127.0.0.1:9", epochs=1, model="tabular")
+    took_s = time.monotonic() - started
+    assert run.status().status == "success" and not seed.log()[-1].get("level")
+    soon(lambda: [line for line in run.log() if "MLflow was not told" in str(line)])
+    assert took_s < 120
+
+
+def test_where_there_is_no_client_the_log_says_what_to_install(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    for kind, options in (("seed", {"rows": 300}), ("train", {"epochs": 1, "model": "tabular"})):
+        run = record(request(kind, **options))
+        assert TASKS[kind](run.task_id, load_settings())["state"] == "SUCCESS"
+    assert "install mlflow-skinny" in str(run.log()[-1])
