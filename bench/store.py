@@ -44,7 +44,7 @@ def bench(quick: bool = False) -> list[dict[str, object]]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     os.environ |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "bench")
-    folder, epochs = tempfile.mkdtemp(), 30 if quick else 300
+    folder, epochs = tempfile.mkdtemp(), 30 if quick else 100
     homes = {"files": folder, "store": "s3://bench/lab"}
     server = subprocess.Popen(SERVER, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
@@ -55,10 +55,10 @@ def bench(quick: bool = False) -> list[dict[str, object]]:
                 os.environ["GAN_LAB_HOME"] = home
                 place = find_workspace() / "data" / "machines" / PROFILE.name
                 write_beside(place, PROFILE.read_bytes())
-                lab.seed(MACHINE, rows=2_000 if quick else 20_000).result()
+                lab.seed(MACHINE, rows=2_000 if quick else 5_000).result()
                 seconds(home, 2)  # the first imports
             took = {name: list[float]() for name in homes}
-            for _ in range(1 if quick else 3):
+            for _ in range(1 if quick else 5):
                 for name, home in homes.items():
                     took[name].append(seconds(home, epochs))
             lab.use(None)
