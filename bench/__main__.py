@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 BENCHES = (
+    "waiting",
     "machines",
     "tables",
     "lives",
