@@ -141,14 +141,17 @@ _seen: set[tuple[str, str]] = set()  # connections and workers that were asked
 def refuse_unfit_workers(client: Client, workers: list[str], settings: Settings) -> None:
     """Raise `ServiceUnreachable` where workers that were not asked yet cannot work here.
 
-    Those of the embedded services are made for this workspace. One that is silent is let be: a
-    task that it takes finds out by itself.
+    Those of the embedded services are made for this workspace. One that is silent, or leaves while
+    it is asked, is let be: a task that it takes finds out by itself.
     """
+    from distributed.comm import CommClosedError
+
     new = [address for address in workers if (client.id, address) not in _seen]
     if not settings.scheduler_address or not new:
         return
     found = sights(client, settings.home, new)
-    heard = {who: s for who, s in found.items() if not isinstance(s.get("error"), TimeoutError)}
+    silent = TimeoutError | CommClosedError
+    heard = {who: s for who, s in found.items() if not isinstance(s.get("error"), silent)}
     troubles = {who: why for who, sight in heard.items() if (why := trouble(sight, settings.home))}
     if troubles:
         who, why = next(iter(troubles.items()))
