@@ -144,7 +144,7 @@ def refuse_unfit_workers(client: Client, workers: list[str], settings: Settings)
     Those of the embedded services are made for this workspace. One that is silent, or leaves while
     it is asked, is let be: a task that it takes finds out by itself.
     """
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     new = [address for address in workers if (client.id, address) not in _seen]
     if not settings.scheduler_address or not new:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,7 +20,7 @@ from gan_lab.cluster.resume import resume
 from gan_lab.cluster.upkeep.doctor import examine
 from gan_lab.errors import BadParameter, ServiceUnreachable, TaskFailed
 from gan_lab.settings import load_settings
-from tests.conftest import make_workspace
+from tests.conftest import ROOT, make_workspace
 
 from .conftest import MACHINE, SMALL, Start, until
 
@@ -63,6 +65,33 @@ def test_a_cluster_of_the_notebook_is_taken_as_it_is(
         lab.use(None)
     with pytest.raises(BadParameter, match="cannot be connected to"):
         lab.use(cluster)
+    assert load_settings().scheduler_address is None
+
+
+def test_the_recipe_for_slurm_trains(
+    lab_home: Path, seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the page has it, but that shells run its jobs, for here is no Slurm."""
+    jobs = {
+        "sbatch": 'setsid sh "$1" >/dev/null 2>&1 & echo "Submitted batch job $!"',
+        "scancel": 'for job in "$@"; do kill -TERM -- "-$job"; done',
+    }
+    for name, line in jobs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    page = (ROOT / "docs" / "howto" / "cluster.md").read_text()
+    (recipe,) = re.findall(r"```python\n([^`]*SLURMCluster\([^`]*)```", page)
+    recipe, train, _ = recipe.partition("lab.train")
+    assert train
+    here: dict[str, Any] = {}
+    exec(recipe.replace("/shared/lab", str(lab_home)).replace("scale(20)", "scale(1)"), here)
+    with here["cluster"]:
+        run = lab.train(seeded, **SMALL, model="tabular", epochs=3)
+        assert run.result(timeout=250)["epochs_completed"] == 3
+        (worker,) = services.get_client().scheduler_info()["workers"].values()
+        assert worker["resources"] == {"TRAIN": 1}
+        lab.use(None)
     assert load_settings().scheduler_address is None
 
 
