@@ -64,7 +64,9 @@ def make_machines(number: int) -> list[str]:
 
 def score(name: str, rows: pd.DataFrame) -> float:
     """Return SDMetrics' quality of rows against as many of the same machine that nobody learned."""
-    from bench.tables import Case, quality
+    from sdmetrics.reports.single_table import QualityReport
+    from sdv.metadata import Metadata
+
     from gan_lab.schema import SeedConfig
     from gan_lab.synth.simulator.simulate import simulate
     from gan_lab.workspace.profiles import load_profile
@@ -72,7 +74,10 @@ def score(name: str, rows: pd.DataFrame) -> float:
 
     kept = [column for column in rows.columns if column not in ("life", "timestamp")]
     held = simulate(load_profile(name), SeedConfig(rows=ROWS, seed=1_000)).head(ROWS)
-    return quality(rows[kept], Case(read_seed(name)[kept], held[kept]))["quality"]
+    learned = Metadata.detect_from_dataframes({"table": read_seed(name)[kept]}).to_dict()
+    report = QualityReport()
+    report.generate(held[kept], rows[kept], learned["tables"]["table"], verbose=False)
+    return float(report.get_score())
 
 
 def trainings(fleet: Any) -> list[float]:
