@@ -35,10 +35,14 @@ class GanLabError(Exception):
 
         from IPython.display import display
 
+        sentence, raised = [f"{type(self).__name__}: {self}"], id(self.__traceback__)
+        if self.__dict__.get("_folded") == raised:
+            return sentence  # IPython asks again, for its history
+        self._folded = raised
         whole = escape("".join(traceback.format_exception(self)))
         folded = f"<details><summary>Traceback</summary><pre>{whole}</pre></details>"
         display({"text/html": folded, "text/plain": ""}, raw=True)
-        return [f"{type(self).__name__}: {self}"]
+        return sentence
 
 
 class RequestError(GanLabError):

@@ -9,6 +9,7 @@ from gan_lab.schema import State, TaskStatus
 # Okabe and Ito's palette (2008): colour-blind readers see the difference, and each is at least
 # 3 : 1 against white and against JupyterLab's dark #111.
 BLUE, VERMILION, GREEN, VIOLET, GREY = "#0f7fc4", "#d55e00", "#009e73", "#b56fa0", "#7d7d7d"
+AMBER = "#b07d00"  # theirs, darker
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ TASK_STATES = (
     TaskState("revoked", "cancelled", "■", GREY, "yellow", ended=True),
     TaskState("success", "done", "✓", GREEN, "green", ended=True),
 )
+VERDICT_COLOURS = {"good": GREEN, "care": AMBER, "bad": VERMILION}  # of a report
 BY_NAME = {name: state for state in TASK_STATES for name in (state.name, state.word)}
 BY_NAME["unknown"] = BY_NAME["lost"]  # the word of `TaskStatus` for it
 _IN_STATUS = {BY_NAME[state.status] for state in State}

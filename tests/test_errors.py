@@ -76,7 +76,8 @@ def test_in_a_notebook_an_error_is_its_sentence_with_its_traceback_one_click_awa
     try:
         with capture_output() as shown:
             shell.run_cell(
-                "import gan_lab.errors as e\nraise e.BadParameter('epochs=0 is too few.')"
+                "import gan_lab.errors as e\nraise e.BadParameter('epochs=0 is too few.')",
+                store_history=True,  # as in a notebook: IPython asks for the traceback twice
             )
     finally:
         InteractiveShell.clear_instance()

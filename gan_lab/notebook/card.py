@@ -109,7 +109,7 @@ def show(shot: Snapshot) -> Shown:
     below = columns(left) + _failure(shot)
     if not status.state.final:  # a page may be older than what it shows
         moment = f"As of {utc_now()[:19].replace('T', ' ')} UTC; {again} shows it as it is now."
-        below += f'<div style="{MUTED};{SMALL}">{escape(moment)}</div>'
+        below += note(moment)
     room = len(shot.losses["epoch"]) if status.state is State.SUCCESS else status.total
     svg = loss_curve_svg(spec.machine_id, shot.losses, room, WIDTH)
     full = round(24 * shot.share)
@@ -197,6 +197,11 @@ def page(*parts: str, width_px: int = WIDTH) -> str:
     """Return the parts of a view one below the other."""
     style = f"{FONT};font-size:13px;line-height:20px;{NUMBERS};max-width:{width_px}px"
     return f'<div style="{style}">{"".join(parts)}</div>'
+
+
+def note(text: str) -> str:
+    """Return a line in small letters."""
+    return f'<div style="{MUTED};{SMALL}">{escape(text)}</div>'
 
 
 def bar(share: float, colour: str, width: str = "100%", height: str = "8px") -> str:

@@ -155,6 +155,12 @@ class View:
         bundle = self._repr_mimebundle_()
         self._published = bundle["text/plain"]
         display(bundle, raw=True, display_id=self._display_id)
+        named = [f"lab.task('{run.task_id}')" for run in self.runs if run is not None]
+        if (
+            WIDGET in bundle and named
+        ):  # of a widget whose kernel is gone a reloaded page has nothing
+            again = f"{', '.join(named)} shows this again in any notebook."
+            display({"text/html": card.note(again), "text/plain": again}, raw=True)
         if WIDGET in bundle and self.over():
             self.refresh()  # it ended while it was shown: its thread found nothing to replace yet
         elif WIDGET not in bundle and not self.over():

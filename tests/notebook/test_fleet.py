@@ -27,6 +27,7 @@ from gan_lab.notebook.fleet.execute import NotebookFailed, execute
 from gan_lab.notebook.fleet.fleet import Fleet
 from gan_lab.notebook.fleet.process import write_report
 from gan_lab.schema import TaskSpec
+from gan_lab.task_states import AMBER, GREEN
 from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, NotebookRecord, find_fleet
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import create_run
@@ -107,8 +108,9 @@ def test_a_fleet_is_found_by_the_beginning_of_its_id(home: Path) -> None:
 
 
 def test_the_first_line_says_what_needs_a_person(home: Path) -> None:
-    why = "In [4]: NoSeedData: {} has no seed data"
-    records = {name: failed(why.format(name)) for name in MOTORS[:2]} | {MOTORS[3]: done()}
+    why = "{} has no seed data"
+    records = {name: failed(f"In [4]: {why.format(name)}") for name in MOTORS[:2]}
+    records |= {MOTORS[3]: done()}
     fleet = made_fleet(home, records)
     named = "; ".join(f"{name} ({why.format(name)})" for name in MOTORS[:2])
     assert fleet.headline() == f"2 of 3 machines need attention: {named}"
@@ -118,14 +120,28 @@ def test_the_first_line_says_what_needs_a_person(home: Path) -> None:
     assert made_fleet(home, {MOTORS[0]: done()}).headline().endswith("none needs attention.")
 
 
-def test_rows_that_a_report_calls_bad_need_attention(home: Path) -> None:
+def test_rows_to_be_used_with_care_are_no_green_done(home: Path) -> None:
     fleet = made_fleet(home, {MOTORS[0]: done(), MOTORS[1]: done()})
+    for machine, level in ((MOTORS[0], "good"), (MOTORS[1], "care")):
+        reported(fleet, home, machine, level=level, verdict="Look.")
+    assert fleet.headline() == f"All 2 machines are done; use with care: {MOTORS[1]}."
+    page = fleet.html()
+    assert f'color:{GREEN}">good</b>' in page and f'color:{AMBER}">care</b>' in page
+    assert page.count(f"color:{GREEN}") == 2 and "memory: share of rows" in page
+
+
+def reported(fleet: Fleet, home: Path, machine_id: str, **result: Any) -> None:
+    """Give a machine of a fleet the result of a report."""
     spec = TaskSpec(
-        task_id=str(uuid.uuid4()), kind="report", machine_id=MOTORS[1], config={},
+        task_id=str(uuid.uuid4()), kind="report", machine_id=machine_id, config={},
         fleet_id=fleet.fleet_id,
     )  # fmt: skip
-    run = create_run(spec, home)
-    run.finish({"quality": 0.8, "memory": 0.7, "level": "bad", "verdict": "It memorises."})
+    create_run(spec, home).finish(result)
+
+
+def test_rows_that_a_report_calls_bad_need_attention(home: Path) -> None:
+    fleet = made_fleet(home, {MOTORS[0]: done(), MOTORS[1]: done()})
+    reported(fleet, home, MOTORS[1], quality=0.8, memory=0.7, level="bad", verdict="It memorises.")
     assert fleet.headline() == (
         f"1 of 2 machines needs attention: {MOTORS[1]} (report: do not use)"
     )
@@ -211,7 +227,7 @@ def test_one_failure_stops_nobody_and_is_mended_in_the_morning(home: Path) -> No
     assert rows.loc["motor_siemens_001", "error"].startswith("In [4]: ValueError: motor_siemens")
     assert "behind" in texts(fleet.folder / f"{FAN}.ipynb")
     page = fleet.report.read_text()
-    assert "1 of 2 machines needs attention: motor_siemens_001 (In [4]: ValueError" in page
+    assert "1 of 2 machines needs attention: motor_siemens_001 (ValueError" in page
     assert "http" not in page  # needs no network
     assert not list(Path("/tmp").glob(f"gan-lab-{fleet.fleet_id}-*"))
     assert not kernels_of(fleet)

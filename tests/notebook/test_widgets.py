@@ -55,7 +55,8 @@ def test_a_live_view_moves_with_each_epoch_and_ends_as_its_record(
 ) -> None:
     run = new_run()
     kernel.run(show(run))
-    (published,) = kernel.displayed()
+    published, again = kernel.displayed()
+    assert WIDGET not in again and f"lab.task('{run.task_id}')" in again["text/html"]
     assert set(published) == {"text/plain", "text/html", WIDGET}
     for number in training(run, 4):
         kernel.wait_until(lambda message, share=number / 4: bar_value(message) == share)
@@ -92,7 +93,7 @@ view._repr_mimebundle_ = ends_meanwhile
 view
 """
     )
-    assert WIDGET in kernel.displayed()[-1]
+    assert WIDGET in kernel.displayed()[0]
     assert WIDGET not in kernel.displayed("update_display_data")[-1]
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from gan_lab.notebook.card import bar, clock, here, number
+from gan_lab.notebook.card import bar, clock, here, note, number
 from gan_lab.notebook.table import html_table
-from gan_lab.task_states import BY_NAME, TASK_STATES
+from gan_lab.task_states import BY_NAME, TASK_STATES, VERDICT_COLOURS
 from gan_lab.workspace.fleet_folder import State
 from gan_lab.workspace.run_folder import REPORT_HTML, RunFolder
 
@@ -21,6 +22,11 @@ FIGURES = {
     "report": {name: name for name in ("quality", "utility", "memory")}
     | {"verdict": "level", "finding": "verdict"},
 }
+LEGEND = (
+    "quality: how alike single columns are, 1 at best. utility: R2 (average precision for a "
+    "failure) on real rows of a model that learned from synthetic ones. memory: share of rows or "
+    "lives nearer to training than to held-out ones, 0.5 where nothing is copied."
+)
 MAX_NAMED = 4  # machines that a sentence names before it counts the rest
 BAD_ENDS = ("failed", "interrupted", "cancelled")
 
@@ -54,6 +60,12 @@ class Row:
     runs: list[RunFolder] = field(default_factory=list, compare=False)
 
     @property
+    def cell(self) -> str:
+        """The number of the cell that a message begins with, which the notebook shows."""
+        found = re.match(r"In \[\d+\]: ", self.message)
+        return found[0] if found else ""
+
+    @property
     def needs(self) -> str | None:
         """Why the machine needs attention; None where it does not."""
         if self.state in BAD_ENDS:
@@ -70,14 +82,21 @@ def headline(rows: Sequence[Row]) -> str:
     """Return one sentence that says which machines need attention, and why."""
     if at_work := [row for row in rows if row.state == "running"]:
         return f"{len(at_work)} of {len(rows)} machines are at work."
-    need = [f"{row.machine_id} ({row.needs})" for row in rows if row.needs]
+    need = [f"{row.machine_id} ({row.needs.removeprefix(row.cell)})" for row in rows if row.needs]
+    care = [row.machine_id for row in rows if row.figures["verdict"] == "care" and not row.needs]
     if not need:
         all_done = "The machine is" if len(rows) == 1 else f"All {len(rows)} machines are"
+        if care:
+            return f"{all_done} done; use with care: {_first(care, ', ')}."
         return f"{all_done} done; none needs attention."
-    named = "; ".join(need[:MAX_NAMED])
-    rest = f"; and {len(need) - MAX_NAMED} more" if len(need) > MAX_NAMED else ""
     verb = "needs" if len(need) == 1 else "need"
-    return f"{len(need)} of {len(rows)} machines {verb} attention: {named}{rest}"
+    return f"{len(need)} of {len(rows)} machines {verb} attention: {_first(need, '; ')}"
+
+
+def _first(names: Sequence[str], between: str) -> str:
+    """Return the first names, and how many more there are."""
+    rest = f"{between}and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return between.join(names[:MAX_NAMED]) + rest
 
 
 def rows_html(rows: Sequence[Row], start: str | Path | None) -> str:
@@ -87,11 +106,13 @@ def rows_html(rows: Sequence[Row], start: str | Path | None) -> str:
     """
     order = [state.word for state in TASK_STATES]
     some = sorted(rows, key=lambda row: (order.index(row.state), row.needs is None))
-    return f'<div style="overflow:auto">{html_table([_cells(row, start) for row in some])}</div>'
+    table = html_table([_cells(row, start) for row in some])
+    return f'<div style="overflow:auto">{table}</div>{note(LEGEND)}'
 
 
 def _cells(row: Row, start: str | Path | None) -> dict[str, str]:
     state, facts, at_work = BY_NAME[row.state], row.figures, row.state == "running"
+    colour = VERDICT_COLOURS.get(facts["verdict"], state.colour)
     links = {"notebook": row.notebook} if row.notebook else {}
     for run in row.runs:
         if run.spec.kind == "report" and run.report_html() is not None:
@@ -106,9 +127,9 @@ def _cells(row: Row, start: str | Path | None) -> dict[str, str]:
     )
     return {
         "machine": escape(row.machine_id),
-        "state": f'<span style="color:{state.colour}">{state.symbol} {state.word}</span>',
+        "state": f'<span style="color:{colour}">{state.symbol} {state.word}</span>',
         "progress": bar(row.progress / 100, state.colour, "90px", "6px") if at_work else "",
-        "verdict": facts["verdict"] or "",
+        "verdict": f'<b style="color:{colour}">{facts["verdict"] or ""}</b>',
         "time": clock(row.seconds) if row.seconds else "",
         "final loss": number(facts["final_loss"]),
         **{name: number(facts[name]) for name in ("quality", "utility", "memory")},
