@@ -83,7 +83,7 @@ def test_a_long_run_survives_reload_and_restart_and_is_cancelled_by_its_button(
     wait_for_kernel(page)
     page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1")
     command(page, "notebook:run-cell")
-    attached = page.locator(OUTPUT).last
+    attached = page.locator(OUTPUT).nth(-2)  # below it stands how to show it again
     attached.get_by_text("● running").wait_for()
     next_epoch(page)
     screenshot(page, "attached-again")
