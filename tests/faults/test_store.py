@@ -13,7 +13,7 @@ from gan_lab.cluster.upkeep.cleaning import carry_out, plan
 from gan_lab.cluster.upkeep.doctor import examine
 from gan_lab.cluster.upkeep.overview import overview
 from gan_lab.errors import ServiceUnreachable
-from gan_lab.schema import SeedConfig
+from gan_lab.schema import SeedConfig, State
 from gan_lab.settings import load_settings
 from gan_lab.store import StorePath
 from gan_lab.synth.simulator.simulate import simulate
@@ -69,6 +69,10 @@ def test_nothing_is_shared_but_a_bucket(
     assert set(told["kind"]) == {"train", "generate", "report", "prognose"}
     assert set(told["status"]) == {"success"}
     assert lab.machines().set_index("machine_id").loc["press_7", "seed_rows"] == len(table)
+    unwanted = lab.train("press_7", **TRAININGS["sequential"] | {"epochs": 10_000})
+    until_epoch(unwanted, 1)
+    unwanted.cancel()
+    assert unwanted.wait(60).status().state is State.REVOKED
     left = [path for host in hosts.values() for path in host.rglob("*") if path.is_file()]
     assert [path for path in left if path.suffix in (".parquet", ".safetensors", ".json")] == []
 
