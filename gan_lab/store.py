@@ -11,9 +11,10 @@ import errno
 import fnmatch
 import io
 import os
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -115,6 +116,22 @@ class StorePath(PurePosixPath):
             ) from None
         except OSError as error:
             raise ServiceUnreachable(f"{self} does not answer: {error.strerror}.") from None
+
+    def check_guards(self) -> None:
+        """Raise `BadParameter` where the store writes over what it was told not to: no lease would
+        hold there."""
+        probe = self / f".guards-{uuid.uuid4().hex}"
+        try:
+            probe.put(b"first", None)
+            for over in (None, '"another"'):
+                with suppress(Conflict):
+                    probe.put(b"second", over)
+                    raise BadParameter(
+                        f"{self}: this store does not know conditional writes (If-None-Match and "
+                        "If-Match), on which leases stand. Use another, or a common folder."
+                    )
+        finally:
+            probe.unlink()
 
     # ---- one object
 

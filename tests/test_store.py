@@ -13,7 +13,7 @@ from gan_lab.errors import BadParameter
 from gan_lab.settings import find_workspace, load_settings
 from gan_lab.store import Conflict, StorePath
 from gan_lab.workspace.profiles import load_profile
-from gan_lab.workspace.runs import local_folder
+from gan_lab.workspace.runs import local_folder, workspace_mark
 
 
 def test_a_path_reads_as_the_url_it_was_made_of() -> None:
@@ -60,6 +60,20 @@ def test_of_two_who_write_over_the_same_one_does(bucket: StorePath) -> None:
     path.unlink()
     with pytest.raises(Conflict):
         path.put(b"late", '"a tag of what is gone"')
+
+
+def test_a_store_that_writes_over_everything_is_refused(
+    bucket: StorePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def careless(path: StorePath, data: bytes, over: str | None) -> str:
+        path.write_bytes(data)
+        return '"tag"'
+
+    bucket.check_guards()
+    monkeypatch.setattr(StorePath, "put", careless)
+    with pytest.raises(BadParameter, match="does not know conditional writes"):
+        workspace_mark(bucket / "lab", make=True)
+    assert list(bucket.walk()) == []
 
 
 def test_what_lies_below_is_found_at_its_depth(bucket: StorePath) -> None:

@@ -35,6 +35,7 @@ def init(folder: str) -> None:
     source = source if source.is_dir() else PACKAGE.parent
     if isinstance(home, StorePath):
         home.check()
+        home.check_guards()
     for name in FOLDERS:
         (home / name).mkdir(parents=True, exist_ok=True)
     copied = COPIED[1:] if in_store else COPIED

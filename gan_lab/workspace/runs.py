@@ -56,6 +56,7 @@ def workspace_mark(home: Path, make: bool = False) -> str | None:
     try:
         if isinstance(path, StorePath):
             if make and not path.exists():
+                path.parent.check_guards()
                 with suppress(Conflict):  # with whoever made it just now
                     path.put(uuid.uuid4().hex.encode(), over=None)
             return path.read_text()
