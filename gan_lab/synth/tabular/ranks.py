@@ -21,6 +21,7 @@ from gan_lab.synth.network.encoding import CategoricalColumn, Column, Encoding
 Places = NDArray[np.float32]
 
 COMMON_ROWS = 5  # a number that fewer rows have is drawn between its neighbours, not as it was
+ATOM = 5  # times as many rows as a number mostly has, and it stands for itself, as a cap does
 MISSING = -1.0  # the place of what is missing
 FEW_CELLS = 3  # of a category that counts as a number, in the order of its cells
 
@@ -30,13 +31,13 @@ class Variable:
     """One thing to draw: a gap (`column` is None), or a column where it is not missing.
 
     `gap`: the number of the variable that says where this one is missing. `values`: the distinct
-    numbers, rising; `common`: which of them occur in five rows or more.
+    numbers, rising; `rows`: how many rows have each.
     """
 
     column: Column | None = None
     gap: int | None = None
     values: Floats = field(default_factory=lambda: np.zeros(0))
-    common: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def name(self) -> str:
@@ -47,6 +48,16 @@ class Variable:
     def ordered(self) -> bool:
         """Whether places are ranks of many numbers, rather than cells or a few values."""
         return bool(self.column is not None and self.column.stretches)
+
+    @property
+    def common(self) -> NDArray[np.bool_]:
+        """Which numbers occur in five rows or more."""
+        return self.rows >= COMMON_ROWS
+
+    @property
+    def atoms(self) -> NDArray[np.bool_]:
+        """Which of these occur so often that what lies beside them is something else."""
+        return self.common & (self.rows >= ATOM * np.median(self.rows))
 
     @property
     def scores(self) -> Floats:
@@ -106,7 +117,7 @@ class Ranks:
         lengths = [len(variable.values) for variable in self.variables]
         arrays = {
             "values": np.concatenate([variable.values for variable in self.variables]),
-            "common": np.concatenate([variable.common for variable in self.variables]),
+            "rows": np.concatenate([variable.rows for variable in self.variables]),
             "places": np.cumsum([0, *lengths]),
         }
         return arrays, [variable.gap for variable in self.variables]
@@ -123,8 +134,8 @@ class Ranks:
         columns = sorted(encoding.columns, key=lambda column: column.name == target)
         first: list[Column | None] = [None] * (len(gaps) - len(columns))
         cuts = arrays["places"][1:-1]
-        values, common = np.split(arrays["values"], cuts), np.split(arrays["common"], cuts)
-        parts = zip([*first, *columns], gaps, values, common, strict=True)
+        values, rows = np.split(arrays["values"], cuts), np.split(arrays["rows"], cuts)
+        parts = zip([*first, *columns], gaps, values, rows, strict=True)
         return cls(encoding, [Variable(*part) for part in parts])
 
 
@@ -139,7 +150,7 @@ def _ranked(column: Column, series: pd.Series[Any]) -> tuple[Variable, Places]:
     values, place, count = np.unique(numbers[known], return_inverse=True, return_counts=True)
     places = np.full(len(numbers), MISSING, dtype=np.float32)
     places[known] = place
-    return Variable(column, values=values, common=count >= COMMON_ROWS), places
+    return Variable(column, values=values, rows=count), places
 
 
 def _series(

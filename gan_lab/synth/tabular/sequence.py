@@ -195,8 +195,9 @@ class Sequence:
         stop: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> Places:
-        """Return a place from each leaf. A rare number is moved at random by up to half the way to
-        the next in the leaf, at its ends as far beyond, so that it is no copy."""
+        """Return a place from each leaf. A number is moved at random by up to half the way to the
+        next in the leaf, at its ends as far beyond, so that it is no copy: a common one to one that
+        occurs, as its grid has it, and an atom not at all."""
         known = np.flatnonzero(stop > start)
         places = np.full(len(start), MISSING, dtype=np.float32)
         at = start[known] + (rng.random(len(known)) * (stop - start)[known]).astype(np.int64)
@@ -204,14 +205,15 @@ class Sequence:
         places[known] = values[at]
         if not variable.ordered:
             return places
-        rare = ~variable.common[values[at]]
-        known, at = known[rare], at[rare]
+        free = ~variable.atoms[values[at]]
+        known, at = known[free], at[free]
         side = (rng.random(len(at)) - 0.5).astype(np.float32)
         first, last = at == start[known], at == stop[known] - 1
         lower = values[at] - values[np.where(first, at, at - 1)]
         upper = values[np.where(last, at, at + 1)] - values[at]
         lower, upper = np.where(first, upper, lower), np.where(last, lower, upper)
         moved = places[known] + side * np.where(side < 0, lower, upper)
+        moved = np.where(variable.common[values[at]], np.rint(moved), moved)
         places[known] = moved.clip(0, len(variable.values) - 1)
         return places
 

@@ -105,6 +105,20 @@ def test_a_continuous_value_is_not_copied_digit_for_digit(
         assert drawn[name].isin(table[name].dropna()).mean() < 0.02
 
 
+def test_rounded_numbers_stay_rounded_and_rows_of_them_are_seldom_copies() -> None:
+    rng = np.random.default_rng(0)
+    heat = (rng.normal(300, 2, ROWS)).round(1)
+    table = pd.DataFrame({"heat": heat, "out": (heat + 10 + rng.normal(0, 0.3, ROWS)).round(1),
+                          "speed": (1500 + 100 * rng.normal(size=ROWS)).round(-1),
+                          "load": rng.gamma(4, 10, ROWS).round().clip(max=60)})  # fmt: skip
+    drawn = draw(TabularTVAE.fit(table, Roles(), ALONE), 9_000)
+    assert (drawn["speed"] % 10 == 0).mean() > 0.98
+    assert (drawn["heat"] == drawn["heat"].round(1)).all()
+    assert (drawn["load"] == 60).mean() == pytest.approx((table["load"] == 60).mean(), abs=0.02)
+    rows = [pd.MultiIndex.from_frame(each) for each in (table, drawn)]
+    assert rows[1].isin(rows[0]).mean() < 0.04  # 0.06 where leaves give back what they hold
+
+
 def test_a_file_holds_no_row_and_draws_the_same_rows(
     table: pd.DataFrame, model: TabularTVAE, coded: TabularTVAE, tmp_path: Path
 ) -> None:
