@@ -112,7 +112,8 @@ def rows_html(rows: Sequence[Row], start: str | Path | None) -> str:
 
 def _cells(row: Row, start: str | Path | None) -> dict[str, str]:
     state, facts, at_work = BY_NAME[row.state], row.figures, row.state == "running"
-    colour = VERDICT_COLOURS.get(facts["verdict"], state.colour)
+    verdict = facts["verdict"] or ""
+    colour = VERDICT_COLOURS.get(verdict, state.colour)
     links = {"notebook": row.notebook} if row.notebook else {}
     for run in row.runs:
         if run.spec.kind == "report" and run.report_html() is not None:
@@ -125,13 +126,14 @@ def _cells(row: Row, start: str | Path | None) -> dict[str, str]:
         for what, path in links.items()
         if start is not None
     )
+    said = f"{escape(words)} {opened}".strip()
     return {
         "machine": escape(row.machine_id),
         "state": f'<span style="color:{colour}">{state.symbol} {state.word}</span>',
         "progress": bar(row.progress / 100, state.colour, "90px", "6px") if at_work else "",
-        "verdict": f'<b style="color:{colour}">{facts["verdict"] or ""}</b>',
+        "verdict": verdict and f'<b style="color:{colour}">{verdict}</b>',
         "time": clock(row.seconds) if row.seconds else "",
         "final loss": number(facts["final_loss"]),
         **{name: number(facts[name]) for name in ("quality", "utility", "memory")},
-        "": f"{escape(words)} {opened}".strip(),
+        "": said and f'<div style="min-width:240px">{said}</div>',  # on a telephone too
     }
