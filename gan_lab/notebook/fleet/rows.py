@@ -114,6 +114,7 @@ def _cells(row: Row, start: str | Path | None) -> dict[str, str]:
     state, facts, at_work = BY_NAME[row.state], row.figures, row.state == "running"
     verdict = facts["verdict"] or ""
     colour = VERDICT_COLOURS.get(verdict, state.colour)
+    ended = colour if row.state == "done" else state.colour
     links = {"notebook": row.notebook} if row.notebook else {}
     for run in row.runs:
         if run.spec.kind == "report" and run.report_html() is not None:
@@ -129,7 +130,7 @@ def _cells(row: Row, start: str | Path | None) -> dict[str, str]:
     said = f"{escape(words)} {opened}".strip()
     return {
         "machine": escape(row.machine_id),
-        "state": f'<span style="color:{colour}">{state.symbol} {state.word}</span>',
+        "state": f'<span style="color:{ended}">{state.symbol} {state.word}</span>',
         "progress": bar(row.progress / 100, state.colour, "90px", "6px") if at_work else "",
         "verdict": verdict and f'<b style="color:{colour}">{verdict}</b>',
         "time": clock(row.seconds) if row.seconds else "",
