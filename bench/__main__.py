@@ -13,6 +13,7 @@ BENCHES = (
     "few",
     "prognosis",
     "report",
+    "verdict",
     "watching",
     "monitor",
     "fleet",
