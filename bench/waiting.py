@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -101,6 +102,7 @@ def lists() -> Times:
     """Seconds of what lists 2,000 runs."""
     from tests.cluster.history import make_history
 
+    logging.disable(logging.WARNING)  # of a Redis that is not there
     make_history(Path(os.environ["GAN_LAB_HOME"]), 2_000)
     command("tasks")()
     return {
@@ -142,7 +144,7 @@ def reports() -> Times:
         "report of 80 lives": made_up.two_modes(200),
     }
     for name, (table, roles) in cases.items():
-        roles = roles if isinstance(roles, Roles) else Roles(target=roles)
+        roles = roles if isinstance(roles, Roles) else Roles()
         by = table[roles.life] if roles.life else np.arange(len(table))
         part = np.unique(by, return_inverse=True)[1] % 5
         sides = [table[np.isin(part, some)] for some in ((0, 1), (2, 3), (4,))]
