@@ -23,6 +23,7 @@ from gan_lab.workspace.run_folder import RunFolder
 from tests.cluster.conftest import Record, request
 from tests.conftest import ROOT
 
+MLFLOW = "mlflow==3.18.0"
 DO = """
 import sys
 from gan_lab.cluster.tasks import TASKS
@@ -51,7 +52,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
     own = home / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
     (own / "ours.pth").write_text(sysconfig.get_path("purelib"))
     pip = [python, "-m", "pip", "install", "-qq", "--no-compile", "--disable-pip-version-check"]
-    subprocess.run([*pip, "mlflow"], check=True)
+    subprocess.run([*pip, MLFLOW], check=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]

@@ -64,6 +64,7 @@ def watch(lease: Lease, token: str, seconds: float) -> int | None:
     return attempt
 
 
+@pytest.mark.slow
 def test_only_one_of_many_gets_the_lease(lease: Lease) -> None:
     got: list[str] = []
 
@@ -103,6 +104,7 @@ def test_a_lease_that_is_not_renewed_runs_out(lease: Lease) -> None:
     assert not lease.renew("slow")
 
 
+@pytest.mark.slow
 def test_who_is_in_another_namespace_with_the_same_number_is_not_taken_for_dead(
     lease: Lease,
 ) -> None:
@@ -129,6 +131,7 @@ def test_a_number_that_nobody_has_says_nothing_of_another_host(lease: Lease) -> 
     assert watch(lease, "next", 10 * LEASE_S) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead_s", [60, -60])
 def test_clocks_that_differ_depose_nobody(lease: Lease, tmp_path: Path, ahead_s: float) -> None:
     taker = (
