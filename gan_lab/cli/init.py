@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gan_lab.errors import BadParameter
 from gan_lab.settings import workspace_path
 from gan_lab.store import StorePath
 
@@ -31,6 +32,8 @@ def init(folder: str) -> None:
     """
     home = workspace_path(folder)
     in_store = isinstance(home, StorePath)
+    if not in_store and home.exists() and not home.is_dir():
+        raise BadParameter(f"{home} is a file: name a folder.")
     source = PACKAGE / "template"  # in a wheel; a clone has the same one folder up
     source = source if source.is_dir() else PACKAGE.parent
     if isinstance(home, StorePath):

@@ -7,20 +7,25 @@ delays and fails none; what went wrong is a line in the task's log.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from gan_lab.cluster.models import FIGURES
 from gan_lab.settings import Settings
+from gan_lab.store import StorePath
+from gan_lab.workspace.files import scratch_folder
 from gan_lab.workspace.loss_history import LossHistory
 from gan_lab.workspace.run_folder import MODEL, REPORT_HTML, RunFolder
 from gan_lab.workspace.runs import open_run
 
 URI, EXPERIMENT, TASK = "MLFLOW_TRACKING_URI", "gan_lab", "gan_lab.task_id"
 CURVES = ("loss", "reconstruction", "kl", "validation")
+OF_ANOTHER_RUN = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")  # which a platform may have begun
 MAX_METRICS = 1000  # of one call
 # Of MLflow's client, which tries for a quarter of an hour by itself.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
@@ -35,6 +40,8 @@ def tell_mlflow(run: RunFolder, settings: Settings) -> None:
     if find_spec("mlflow") is None:
         return run.append_log(level="WARNING", message=f"{URI} is set: install mlflow-skinny.")
     env = PATIENCE | os.environ | {URI: settings.mlflow_tracking_uri}
+    for name in OF_ANOTHER_RUN:
+        env.pop(name, None)
     command = [sys.executable, "-m", __name__, run.task_id]
     try:
         subprocess.Popen(
@@ -56,7 +63,7 @@ def record(run: RunFolder) -> None:
         with _run_of(open_run(run.environment()["model_task_id"])):
             mlflow.log_metrics({name: result[name] for name in FIGURES if result[name] is not None})
             mlflow.set_tags({"verdict": result["level"], "finding": result["verdict"]})
-            mlflow.log_artifact(str(run.path / REPORT_HTML))
+            _log_file(run.path / REPORT_HTML)
         return
     with _run_of(run) as known:
         mlflow.log_params(run.spec.config)
@@ -72,7 +79,18 @@ def record(run: RunFolder) -> None:
             client = mlflow.MlflowClient()
             client.log_batch(known.info.run_id, metrics[start : start + MAX_METRICS])
         mlflow.log_metric("training_time_seconds", result["training_time_seconds"])
-        mlflow.log_artifact(str(run.path / MODEL))
+        _log_file(run.path / MODEL)
+
+
+def _log_file(path: Path) -> None:
+    """Hand a file over, of a workspace in a store by way of this host."""
+    import mlflow
+
+    with scratch_folder() as folder:
+        if isinstance(path, StorePath):
+            (folder / path.name).write_bytes(path.read_bytes())
+            path = folder / path.name
+        mlflow.log_artifact(str(path))
 
 
 def _run_of(training: RunFolder) -> Any:
@@ -90,8 +108,10 @@ def _run_of(training: RunFolder) -> Any:
 
 
 if __name__ == "__main__":
-    told = open_run(sys.argv[1])
+    ended = open_run(sys.argv[1])
     try:
-        record(told)
+        record(ended)
     except Exception as error:
-        told.append_log(level="WARNING", message=f"MLflow was not told: {error}")
+        # MLflow names the address, password and all.
+        why = re.sub(r"://[^/@\s]*@", "://", str(error))
+        ended.append_log(level="WARNING", message=f"MLflow was not told: {why}")

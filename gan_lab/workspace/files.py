@@ -31,12 +31,16 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it that are missing, where the group may write in the one above
-    as the umask has it, else for the owner's eyes only: what is in a model is nobody else's."""
-    if not isinstance(path, StorePath) and not path.is_dir():
-        make_folder(path.parent)
-        shared = path.parent.stat().st_mode & stat.S_IWGRP
-        path.mkdir(mode=0o777 if shared else 0o700, exist_ok=True)
+    """Make a folder and those above it that are missing: for the owner, and where the group may
+    write in the one above for the group. What is in a model is nobody else's."""
+    if isinstance(path, StorePath) or path.is_dir():
+        return
+    make_folder(path.parent)
+    above = path.parent.stat().st_mode
+    with suppress(FileExistsError):  # made by another at the same moment
+        path.mkdir(mode=0o700)
+        if above & stat.S_IWGRP:
+            path.chmod(0o700 | above & (stat.S_ISGID | stat.S_IRWXG))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from gan_lab.store import Conflict, Found, StorePath
 from gan_lab.workspace.files import naming, write_beside
 
 TAIL_BYTES = 4096
+MAX_TRIES = 50  # to write behind others, or to a store that is busy
 SEGMENT_BYTES = 1 << 17  # a segment of so many bytes or more is full; a shorter one is the last
 
 
@@ -147,24 +148,31 @@ class SegmentLog(LineLog):
     def flush(self) -> None:
         """Write the lines that wait, whole or not at all."""
         with self._lock:
+            tries = 0
             while self._waiting:
                 count, added = len(self._waiting), "".join(self._waiting).encode()
-                number, found = self._tail or self._last_segment()
-                before = found.data if found else b""
-                data = before + added
+                # Kept where no answer comes: the next try then sees whether this one was written.
+                self._tail = number, found = self._tail or self._last_segment()
+                data = (found.data if found else b"") + added
                 try:
                     tag = self._segment(number).put(data, found.tag if found else None)
                 except Conflict:
-                    self._settle(number, before, data)
+                    tries += 1
+                    if tries > MAX_TRIES:
+                        raise
+                    self._settle(number, found, data)
                     continue
                 full = len(data) >= SEGMENT_BYTES
                 self._tail = (number + 1, None) if full else (number, Found(data, tag))
                 del self._waiting[:count]
 
-    def _settle(self, number: int, before: bytes, data: bytes) -> None:
-        """See who has written there: ourselves, where the answer was lost, another of many, or
-        whoever took this log over."""
+    def _settle(self, number: int, seen: Found | None, data: bytes) -> None:
+        """See who has written there: nobody, where the store was busy, ourselves, where the answer
+        was lost, another of many, or whoever took this log over."""
         self._tail, found = None, self._segment(number).get()
+        before = seen.data if seen else b""
+        if found == seen:
+            return
         if found and len(found.data) > len(before) and data.startswith(found.data):
             del self._waiting[: found.data.count(b"\n", len(before))]
         elif not self._shared:
@@ -174,10 +182,11 @@ class SegmentLog(LineLog):
     def mend(self) -> None:
         """Look anew where the log ends: somebody else may have had it meanwhile."""
         with self._lock:
-            self._tail = None
+            if not self._waiting:
+                self._tail = None
 
     def keep(self, lines: int) -> None:
-        """Cut the log behind so many lines; killed meanwhile it leaves fewer, never others."""
+        """Cut the log behind so many lines; killed meanwhile it leaves more of its first ones."""
         with self._lock:
             self._tail = None
             self._waiting.clear()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import re
 import shutil
 import tempfile
 import uuid
@@ -37,7 +37,10 @@ def local_folder(home: Path | None = None) -> Path:
     if not isinstance(home, StorePath):
         return runs_folder(home)
     state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
-    folder = state / "gan_lab" / re.sub(r"\W+", "_", str(home))
+    # Two stores may have buckets of one name.
+    place = f"{home} {os.environ.get('AWS_ENDPOINT_URL_S3') or os.environ.get('AWS_ENDPOINT_URL')}"
+    key = hashlib.sha256(place.encode()).hexdigest()[:8]
+    folder = state / "gan_lab" / f"{home.name}-{key}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 
@@ -167,7 +170,9 @@ def remove_run(run: RunFolder) -> None:
 def _remove_aside(aside: Path) -> None:
     """Remove what was moved aside, or in a store marked."""
     if isinstance(aside, StorePath):
-        aside.with_name(aside.name[1:].removesuffix(".removed")).remove_below()
+        run = aside.with_name(aside.name[1:].removesuffix(".removed"))
+        if not (run / SPEC).exists():  # else the removal was cut off before it began
+            run.remove_below()
         aside.unlink()
     else:
         shutil.rmtree(aside, ignore_errors=True)

@@ -36,3 +36,9 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     said = CliRunner().invoke(cli, ["init", str(home)]).output
     assert profile.read_text() == (home / ".gitignore").read_text() == "mine"
     assert f"{home} is a workspace" in said
+
+
+def test_a_file_is_no_workspace(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    found = CliRunner().invoke(cli, ["init", str(tmp_path / "file")])
+    assert isinstance(found.exception, BadParameter) and "is a file" in str(found.exception)

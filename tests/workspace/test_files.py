@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -39,11 +38,7 @@ def test_folders_are_their_owners_alone_unless_the_workspace_is_a_groups(tmp_pat
     make_folder(tmp_path / "own" / "run")
     modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("own", "own/run")]
     assert modes == [0o700, 0o700]
-    tmp_path.chmod(0o775)
-    before = os.umask(0o002)
-    try:
-        make_folder(tmp_path / "ours" / "run")
-    finally:
-        os.umask(before)
-    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("ours", "ours/run")]
-    assert modes == [0o775, 0o775]
+    tmp_path.chmod(0o2775)
+    make_folder(tmp_path / "ours" / "run")
+    modes = [(tmp_path / name).stat().st_mode & 0o7777 for name in ("ours", "ours/run")]
+    assert modes == [0o2770, 0o2770]  # whatever the umask

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gan_lab.store import StorePath
+from gan_lab.store import Conflict, StorePath
 from gan_lab.workspace import line_log as line_logs
 from gan_lab.workspace.line_log import TAIL_BYTES, LineLog, line_log
 
@@ -95,8 +95,9 @@ def test_who_has_lost_a_log_in_a_store_writes_no_more_in_it(bucket: Path) -> Non
     assert line_log(bucket / "log").lines() == [b"one", b"two"]
 
 
+@pytest.mark.parametrize("mended", [False, True])
 def test_a_line_whose_answer_was_lost_is_written_once(
-    bucket: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Path, monkeypatch: pytest.MonkeyPatch, mended: bool
 ) -> None:
     log, put = line_log(bucket / "log"), StorePath.put
 
@@ -105,8 +106,27 @@ def test_a_line_whose_answer_was_lost_is_written_once(
         raise ConnectionResetError
 
     say(log, "one")
+    if mended:
+        log = line_log(bucket / "log")  # that has written nothing yet
     with monkeypatch.context() as patch, pytest.raises(ConnectionResetError):
         patch.setattr(StorePath, "put", cut_off)
         say(log, "two")
+    if mended:
+        log.mend()
     say(log, "three")
     assert log.lines() == [b"one", b"two", b"three"]
+
+
+def test_a_store_that_is_busy_is_asked_again(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, put, refused = line_log(bucket / "log"), StorePath.put, []
+
+    def busy(path: StorePath, data: bytes, over: str | None) -> str:
+        if len(refused) < 3:
+            refused.append(data)
+            raise Conflict  # S3 says so of requests that overlap, and asks to try again
+        return put(path, data, over)
+
+    say(log, "one")
+    monkeypatch.setattr(StorePath, "put", busy)
+    say(log, "two")
+    assert len(refused) == 3 and log.lines() == [b"one", b"two"]

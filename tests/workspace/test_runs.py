@@ -123,8 +123,11 @@ def test_a_removal_that_was_cut_off_is_carried_out(run: RunFolder, home: Path) -
         (run.path / run_folder.SPEC).unlink()
     else:
         run.path.rename(aside)
+    if isinstance(home, StorePath):  # marked, and killed before more than that was done
+        other.path.with_name(f".{other.task_id}.removed").write_bytes(b"")
     remove_what_is_left(home)
     assert [path.name for path in (home / "runs").glob("*")] == [other.task_id]
+    assert [run.task_id for run in all_runs(home)] == [other.task_id]
 
 
 def test_it_is_known_when_a_run_was_changed(run: RunFolder, home: Path) -> None:

@@ -14,6 +14,7 @@ from gan_lab.synth.report.finding import Finding, amount
 from gan_lab.synth.report.thresholds import THRESHOLDS
 
 RESAMPLES = 30
+MIN_UNITS = 5  # held out, that say how much others would differ
 MAX_ROWS = 10_000  # of each table that trees learn from; twice as many move R2 by about 0.01
 LEAK = 0.95  # a rare flag that goes with one answer so often is part of the answer
 
@@ -120,7 +121,7 @@ def _task(sides: Sides, target: str, kind: TargetKind) -> Task:
     }
     shares = np.sort(np.unique(held[1], return_counts=True)[1] / len(held[1]))
     change = None
-    if {"real", "both"} <= found.keys():
+    if {"real", "both"} <= found.keys() and len(weights):
         change = (found["both"][1] - found["real"][1]).std(ddof=1)
     return Task(
         target=target,
@@ -134,9 +135,15 @@ def _task(sides: Sides, target: str, kind: TargetKind) -> Task:
 
 
 def _resamples(units: Units, seed: int) -> Array:
-    """Return weights of the rows, drawn for each unit: Bayesian bootstrap (Rubin 1981)."""
+    """Return weights of the rows, drawn for each unit: Bayesian bootstrap (Rubin 1981). None, where
+    units are too few to say how others would differ."""
     rng, count = np.random.default_rng(seed), int(units.max()) + 1
-    return rng.standard_exponential((RESAMPLES, count))[:, units]
+    times = RESAMPLES if len(np.unique(units)) >= MIN_UNITS else 0
+    return rng.standard_exponential((times, count))[:, units]
+
+
+def _standard_error(spread: Array) -> dict[str, float]:
+    return {"se": float(spread.std(ddof=1))} if len(spread) else {}
 
 
 def _part_of_the_answer(sides: Sides, target: str) -> list[str]:
@@ -170,8 +177,8 @@ def _regression(given: Rows, held: Rows, category: list[bool], weights: Array) -
     )
     answer = model.fit(*given).predict(held[0])
     spread = np.array([r2_score(held[1], answer, sample_weight=each) for each in weights])
-    scores = {"r2": r2_score(held[1], answer), "se": spread.std(ddof=1)}
-    return {**scores, "mae": mean_absolute_error(held[1], answer)}, spread
+    scores = {"r2": r2_score(held[1], answer), "mae": mean_absolute_error(held[1], answer)}
+    return scores | _standard_error(spread), spread
 
 
 def _classification(given: Rows, held: Rows, category: list[bool], weights: Array) -> Scored:
@@ -202,7 +209,7 @@ def _classification(given: Rows, held: Rows, category: list[bool], weights: Arra
         return float(np.mean(list(each)))
 
     spread = np.array([precision(weight) for weight in weights])
-    return {"ap": precision(None), "se": spread.std(ddof=1)}, spread
+    return {"ap": precision(None)} | _standard_error(spread), spread
 
 
 def lessons(task: Task, unit: str = "") -> Iterator[Finding]:
@@ -244,10 +251,12 @@ def lessons(task: Task, unit: str = "") -> Iterator[Finding]:
         yield Finding(level="note", kind="augmentation", text=text, columns=names, value=change)
 
 
-def what_adding_does(change: float, error: float | None = None) -> str:
+def what_adding_does(change: float, error: float | None) -> str:
     """Say what to do, by how much a model gains that sees synthetic rows beside the real ones, and
-    by the standard error of that."""
-    if abs(change) <= max(limits.HELPS, 2 * (error or 0.0)):
+    by the standard error of that, None of fewer than `MIN_UNITS`."""
+    if error is None:
+        return "what that is worth cannot be told by so few held-out lives"
+    if abs(change) <= max(limits.HELPS, 2 * error):
         return "adding them changes little"
     return "add them" if change > 0 else "do not add them"
 

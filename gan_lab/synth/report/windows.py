@@ -18,7 +18,7 @@ from gan_lab.synth.report.compared_tables import Array, Figure, Points, Sides, U
 from gan_lab.synth.report.detection import told_apart, two_sample_test
 from gan_lab.synth.report.finding import Finding, count
 from gan_lab.synth.report.thresholds import PREDICTABLE, THRESHOLDS
-from gan_lab.synth.report.utility import ADVICE, WORSE_THAN_MEAN, what_adding_does
+from gan_lab.synth.report.utility import ADVICE, MIN_UNITS, WORSE_THAN_MEAN, what_adding_does
 
 WIDTH_ROWS = 30
 MAX_WINDOWS = 10_000
@@ -104,10 +104,11 @@ def lessons(lives: LifeFigures) -> Iterator[Finding]:
         seen = count(lives.lives["real"], "real life", "real lives")
         drawn = count(lives.lives["synthetic"], "synthetic one", "synthetic ones")
         both = lives.r2.get("both") or 0.0
+        error = 0.0 if lives.lives["held out"] >= MIN_UNITS else None
         text = (
             f"Trained on {seen} and {drawn} together, such a model reaches R2 {both:.2f} on "
             f"{count(lives.lives['held out'])} it has never seen, on the real ones alone "
-            f"{real:.2f}: {what_adding_does(both - real)}."
+            f"{real:.2f}: {what_adding_does(both - real, error)}."
         )
         yield Finding(level="note", kind="augmentation", text=text, value=both - real)
     yield from told_apart(lives.c2st, "windows")

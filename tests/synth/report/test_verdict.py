@@ -190,7 +190,8 @@ def test_figures_of_use_come_with_their_unit_and_with_advice() -> None:
     assert said["augmentation"] == (
         "note",
         "Trained on 10 real lives and 200 synthetic ones together, such a model reaches R2 0.93 on "
-        "1 life it has never seen, on the real ones alone 0.90: add them.",
+        "1 life it has never seen, on the real ones alone 0.90: what that is worth cannot be told "
+        "by so few held-out lives.",
     )
     assert said["row_detection"][0] == said["window_detection"][0] == "care"
     assert "Detection AUC 0.95 (0.5 is blind)" in said["row_detection"][1]
@@ -198,9 +199,16 @@ def test_figures_of_use_come_with_their_unit_and_with_advice() -> None:
 
 @pytest.mark.parametrize(
     ("both", "error", "says"),
-    [(0.74, 0.03, "adding them changes little"), (0.74, 0.01, "add them."), (0.6, 0.01, "do not")],
+    [
+        (0.74, 0.03, "± 0.030: adding them changes little"),
+        (0.74, 0.01, "± 0.010: add them."),
+        (0.6, 0.01, "± 0.010: do not"),
+        (0.74, None, "+0.040: what that is worth cannot be told"),
+    ],
 )
-def test_what_adding_rows_does_counts_beyond_chance(both: float, error: float, says: str) -> None:
+def test_what_adding_rows_does_counts_beyond_chance(
+    both: float, error: float | None, says: str
+) -> None:
     scores = {"real": {"ap": 0.7, "se": 0.04}, "synthetic": {"ap": 0.6, "se": 0.05}}
     scores["both"] = {"ap": both, "se": 0.04}
     task = Task(target="failure", kind="failure", number=False, left_out=[], base=0.05,
@@ -209,7 +217,7 @@ def test_what_adding_rows_does_counts_beyond_chance(both: float, error: float, s
     assert (
         "average precision 0.60 ± 0.05 on" in said["utility"] and "0.70 ± 0.04." in said["utility"]
     )
-    assert f"± {error:.3f}: {says}" in said["augmentation"]
+    assert says in said["augmentation"]
     assert ("for sharing" in said["augmentation"]) == (both < 0.7)
 
 
