@@ -30,12 +30,24 @@ def _starts(kind: Kind, about: str) -> click.Command:
 
 seed = _starts("seed", "Simulate run-to-failure lives of a machine from its profile.")
 train = _starts("train", "Train a TVAE on a machine's seed table.")
-generate = click.option("--report/--no-report", default=True, help="Judge the rows afterwards.")(
-    _starts("generate", "Draw train, validation and test tables from a trained model.")
-)
 report = _starts(
     "report", "Judge a machine's synthetic tables against held-out real ones; writes HTML and JSON."
 )
+
+
+@click.command()
+@click.argument("machine_id")
+@config_options(CONFIGS["generate"])
+@click.option(
+    "--report/--no-report", default=True, show_default=True, help="Judge the rows afterwards."
+)
+@task_options
+def generate(machine_id: str, report: bool, detach: bool, as_json: bool, **options: Any) -> int:
+    """Draw train, validation and test tables from a trained model."""
+    from gan_lab.cluster import submit
+
+    runs = submit.generate_and_judge(machine_id, report, **given(options))
+    return finish(runs[:1] if detach or as_json else runs, detach, as_json)
 
 
 @click.command()

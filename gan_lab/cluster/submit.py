@@ -136,7 +136,12 @@ def generate(machine_id: str, report: bool = True, **options: Any) -> Run:
     use their rows.
     Raises `UnknownMachine`, `NoModel`, `BadParameter`, `ServiceUnreachable`.
     """
-    return start(Machine(machine_id), {"generate": options, **_report(report)})[0]
+    return generate_and_judge(machine_id, report, **options)[0]
+
+
+def generate_and_judge(machine_id: str, report: bool = True, **options: Any) -> list[Run]:
+    """Start what `generate` does; returns the report's task too, where there is one."""
+    return start(Machine(machine_id), {"generate": options, **_report(report)})
 
 
 @_with_options("report")

@@ -26,7 +26,7 @@ def settle_lives(
     in_order = sort_rows(table, roles)
     if in_order is not table:
         notes.append("The rows were not in the order of life and time: they are now.")
-    table = in_order
+    table = _once(in_order, roles, notes)
     if roles.rul is None and ends_in_failure and roles.life:
         last = ~table[roles.life].duplicated(keep="last")
         table, roles = _with_rul(table, roles, last, failure, notes)
@@ -47,6 +47,26 @@ def settle_lives(
     if roles.life and roles.rul:
         notes += _notes_on_ends(table[roles.rul], unit, names)
     return table, roles, notes
+
+
+def _once(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
+    """Return the table without rows that are there twice; says of a unit with two readings at one
+    time that it may be two."""
+    keys = [name for name in (roles.life, roles.time) if name]
+    if not roles.time or not table.duplicated(keys).any():
+        return table
+    twice = table.duplicated()
+    if twice.any():
+        notes.append(f"{twice.sum():,} rows were there twice: one of each is kept.")
+        table = table[~twice].reset_index(drop=True)
+    again = table[table.duplicated(keys)]
+    if len(again):
+        where = " at ".join(str(again[name].iloc[0]) for name in keys)
+        notes.append(
+            f"{len(again):,} rows have the time of another row of their unit, such as {where}: "
+            "are these two units under one name?"
+        )
+    return table
 
 
 def sort_rows(table: pd.DataFrame, roles: Roles) -> pd.DataFrame:

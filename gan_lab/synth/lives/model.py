@@ -102,7 +102,7 @@ class LivesModel:
         decided = (
             f"{held} held-out lives decided when it was enough"
             if held
-            else "no lives were held out, so the number of epochs was planned"
+            else "no lives were left out of the fit to decide when it was enough"
         )
         shares = ", ".join(f"{share:.0%}" for share in self.population.shares)
         groups = (

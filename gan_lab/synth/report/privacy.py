@@ -231,18 +231,19 @@ def _sure_memory(privacy: Privacy) -> Iterator[Finding]:
     threshold = THRESHOLDS["memory"]
     sure = {v: m for v, m in privacy.memory.items() if threshold.level(m.low) in AGAINST}
     unsure = {v: m for v, m in privacy.memory.items() if (m.share or 0.0) >= threshold.bad}
+    units = "lives" if "lives" in privacy.memory else "rows"
     if sure:
         low = max(memory.low or 0.0 for memory in sure.values())
         text = (
             f"The model memorises: {_listed(sure)} are nearer to training than to held-out ones "
-            "(50 %: no memory). Do not share these rows; train on more lives or fewer epochs."
+            f"(50 %: no memory). Do not share these rows; learn from more {units}."
         )
         yield Finding(level=threshold.level(low), kind="memory", text=text, value=low)
     elif unsure:
         text = (
-            f"Whether the model memorises cannot be told with so few lives: {_listed(unsure)} are "
-            "nearer to training than to held-out ones (50 %: no memory). Hold out more lives "
-            "before you share these rows."
+            f"Whether the model memorises cannot be told with so few {units}: {_listed(unsure)} "
+            "are nearer to training than to held-out ones (50 %: no memory). "
+            f"Hold out more {units} before you share these."
         )
         yield Finding(level="note", kind="privacy", text=text)
 

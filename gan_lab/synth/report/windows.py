@@ -30,8 +30,9 @@ MIN_LIVES = 4  # fewer cannot be halved
 class LifeFigures(Message):
     """What a model that looks at windows of rows would see.
 
-    `r2` for `synthetic`, `real` (training) lives and `both`, of so many `lives`; `c2st`, the AUC of
-    a classifier between synthetic and held-out windows, is None where there are too few lives.
+    `r2` for `synthetic`, `real` (training) lives and `both`, of so many `lives`, held-out ones
+    those whose end is known; `c2st`, the AUC of a classifier between synthetic and held-out
+    windows, is None where there are too few lives.
     """
 
     width: int
@@ -86,6 +87,7 @@ def life_figures(sides: Sides) -> LifeFigures | None:
         r2["both"] = window_r2(both, held, sides.seed, most=2 * MAX_LEARNED)
     enough = min(lives.values()) >= MIN_LIVES
     told = window_c2st(held, views["synthetic"], sides.seed) if enough else None
+    lives["held out"] = len(np.unique(held.life[held.known]))
     return LifeFigures(width=width, lives=lives, r2=r2, c2st=told)
 
 
@@ -104,10 +106,11 @@ def lessons(lives: LifeFigures) -> Iterator[Finding]:
         seen = count(lives.lives["real"], "real life", "real lives")
         drawn = count(lives.lives["synthetic"], "synthetic one", "synthetic ones")
         both = lives.r2.get("both") or 0.0
-        error = 0.0 if lives.lives["held out"] >= MIN_UNITS else None
+        scored = lives.lives["held out"]
+        error = 0.0 if scored >= MIN_UNITS else None
         text = (
             f"Trained on {seen} and {drawn} together, such a model reaches R2 {both:.2f} on "
-            f"{count(lives.lives['held out'])} it has never seen, on the real ones alone "
+            f"{count(scored)} it has never seen, on the real ones alone "
             f"{real:.2f}: {what_adding_does(both - real, error)}."
         )
         yield Finding(level="note", kind="augmentation", text=text, value=both - real)

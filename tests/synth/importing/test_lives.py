@@ -151,3 +151,17 @@ def test_lives_without_a_rul_and_types_with_gaps_to_the_report(tmp_path: Path, k
     report = evaluate(drawn, train, holdout, roles, load_profile("mine_1"))
     assert "rul" in render_html(report)
     assert report.utility[0].scores["synthetic"]["r2"] is not None
+
+
+def test_a_row_that_is_there_twice_is_kept_once_and_two_units_under_one_name_are_said(
+    brought: Any,
+) -> None:
+    table = lives(4)
+    summary = brought(pd.concat([table, table[table["unit"] == table["unit"].iloc[0]]]), rul="rul")
+    assert summary.rows == len(table)
+    assert any("rows were there twice: one of each is kept" in note for note in summary.notes)
+    names = table["unit"].unique()
+    mixed = table.assign(unit=table["unit"].replace({names[1]: names[0]})).drop(columns="rul")
+    mixed["Temp [°C]"] += 0.01 * np.arange(len(mixed))
+    said = [note for note in brought(mixed).notes if "two units under one name" in note]
+    assert len(said) == 1 and f"such as {names[0]} at" in said[0]

@@ -136,7 +136,7 @@ def test_rows_drawn_under_conditions_may_be_unlike_real_ones_but_not_copies() ->
     hot = drawn.assign(heat=drawn["heat"].clip(lower=drawn["heat"].quantile(0.9)))
     far = hot.assign(heat=hot["heat"] * 50)
     for rows, conditions, level in (
-        (hot, "", "bad"), (hot, "states idle 0.4", "care"),
+        (hot, "", "bad"), (hot, "states idle 0.4", "good"),
         (train, "states idle 0.4", "bad"), (far, "states idle 0.4", "bad"),
     ):  # fmt: skip
         found = verdict((rows, train, holdout), conditions=conditions)

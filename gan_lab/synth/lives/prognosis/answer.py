@@ -135,7 +135,10 @@ class Asked:
         remarks = [list(self.running.remarks[unit]) for unit in units]
         for remark, age in zip(remarks, ages, strict=True):
             if age > oldest:
-                remark.append(f"older than any training life ({oldest * self.rate:.4g})")
+                remark.append(
+                    f"older than any training life ({oldest * self.rate:.4g} {self.unit}): give "
+                    "its rows since the last failure, where these are of more than one life"
+                )
         kept = self if len(self.running.units) <= KEPT_UNITS else None
         return Prognosis(
             index, ages * self.rate, quantiles * self.rate, health, self.unit, modes,

@@ -63,6 +63,7 @@ class Running:
         seconds = _seconds(table, frame, packed)
         steps = steps_between(seconds, packed)
         elapsed = table.time.elapsed(steps, packed)
+        _remark_on_times(table, steps, packed, remarks)
         elapsed += _first_ages(table, seconds[first])[packed.life]
         numbers, covariates = _numbers(table, frame, packed, remarks)
         codes = _codes(table, frame)
@@ -98,6 +99,15 @@ def _check_units(table: LifeTable, frame: pd.DataFrame) -> None:
             f"There is no column {life!r}, which tells units apart, and the times of these rows go "
             f"back: they are of several. There are {', '.join(map(str, frame.columns[:10]))}."
         )
+
+
+def _remark_on_times(
+    table: LifeTable, steps: Floats, packed: Packed, remarks: list[list[str]]
+) -> None:
+    if table.time.name is None or min(table.time.steps) <= 0:
+        return
+    for unit in np.unique(packed.life[(steps == 0) & (packed.age > 0)]):
+        remarks[unit].append("several rows of one time: are these one unit?")
 
 
 def answer_unit(table: LifeTable) -> tuple[str, float]:

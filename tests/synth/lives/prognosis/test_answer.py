@@ -198,3 +198,13 @@ def test_rows_of_several_units_without_their_column_are_refused(model: Sequentia
     alone = running[running["unit"] == 101]
     without = model.prognose(alone.drop(columns="unit"))
     np.testing.assert_allclose(without.quantiles, model.prognose(alone).quantiles)
+
+
+def test_two_units_under_one_name_are_remarked_on(model: SequentialTVAE) -> None:
+    running, _ = cut(NEW)
+    assert not any("one time" in remark for remark in model.prognose(running).remarks)
+    running["unit"] = running["unit"].replace({102: 101})
+    answer = model.prognose(running)
+    remarks = dict(zip(answer.units, answer.remarks, strict=True))
+    assert "are these one unit" in remarks[101]
+    assert sum("are these one unit" in remark for remark in remarks.values()) == 1
