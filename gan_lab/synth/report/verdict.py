@@ -17,6 +17,7 @@ HEADLINES = {
 }
 UNLIKE = (  # kinds of findings that conditions bring about
     "shape", "relation", "row_detection", "window_detection", "missing_level", "utility", "windows",
+    "lower_tail", "upper_tail",
 )  # fmt: skip
 MEMORY = ("copies", "near_copies", "memory")  # kinds of findings
 
