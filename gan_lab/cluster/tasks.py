@@ -180,14 +180,13 @@ def draw_splits(
     of the machine's columns but where a condition says otherwise."""
     from gan_lab.synth.importing.relations import hold
 
-    relations = profile.imported.relations if profile.imported else []
     lives, first_life = config.lives_of_splits, 1
     for number, (split, rows) in enumerate(config.splits.items()):
         amount = {"lives": lives[split]} if lives else {"rows": rows}
         seed = (config.seed * 3 + number) % 2**31
         for chunk in model.sample(**amount, seed=seed, first_life=first_life, conditions=config):
             first_life += _lives_in(chunk, profile.roles)
-            hold(chunk, relations, config.conditions or ())
+            hold(chunk, profile.relations, config.conditions or ())
             yield split, chunk
 
 

@@ -47,7 +47,7 @@ class Prognosis(prognosis.Prognosis):
         """Draw continuations as `synth.lives.prognosis.prognosis` does; what holds in every row of
         the machine's table holds in them."""
         drawn = super().futures(n, units, seed)
-        hold(drawn, self.profile.imported.relations if self.profile.imported else ())
+        hold(drawn, self.profile.relations)
         return drawn
 
     def plot(self, unit: Any = None, truth: float | None = None) -> Chart:

@@ -78,6 +78,10 @@ def profile_problems(profile: Profile) -> Iterator[str]:
     for name, sensor in profile.sensors.items():
         yield from _level_problems(f"sensors.{name}", sensor)
     yield from _formula_problems(profile)
+    for place, relation in enumerate(profile.imported.relations if profile.imported else []):
+        for name in (relation.column, *relation.of):
+            if name not in profile.sensors or name in profile.roles.columns:
+                yield f"imported.relations.{place}: {name!r} is no sensor; remove the relation."
     for name, mode in profile.failure_modes.items():
         for sensor_name in mode.sensors:
             where = f"failure_modes.{name}.sensors.{sensor_name}"

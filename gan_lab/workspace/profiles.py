@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from gan_lab.errors import (
     BadParameter,
@@ -103,6 +103,13 @@ class Relation(Message):
     of: list[str]
     decimals: int = Field(ge=0, le=9)
 
+    @model_validator(mode="after")
+    def _as_many_as_its_kind_needs(self) -> Relation:
+        needed = 2 if self.kind == "sum" else 1
+        if len(self.of) != needed:
+            raise ValueError(f"of: {self.kind!r} needs {needed} columns, not {len(self.of)}")
+        return self
+
     def __str__(self) -> str:
         sign = ">=" if self.kind == "at least" else "="
         rounded = " rounded" if self.kind == "rounded" else ""
@@ -156,6 +163,12 @@ class Profile(Message):
     def simulated(self) -> bool:
         """Whether the profile says enough to simulate the machine."""
         return all((self.interval_s, self.life, self.sensors, self.states, self.failure_modes))
+
+    @property
+    def relations(self) -> list[Relation]:
+        """What is to hold in every row; columns that play a part are never made to."""
+        found, parts = self.imported.relations if self.imported else [], self.roles.columns
+        return [relation for relation in found if relation.column not in parts]
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]

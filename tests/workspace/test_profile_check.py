@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import jsonschema
@@ -46,6 +47,31 @@ def test_every_contradiction_is_said_at_once() -> None:
     text = str(caught.value)
     for words in ("toaster", "99", "d_C is no sensor", "g_C and h_C need each other's", "0.5"):
         assert words in text
+
+
+def test_relations_need_columns_of_numbers_that_are_there_and_as_many_as_their_kind() -> None:
+    kept = {"column": "b_C", "kind": "at least", "of": ["a_C"], "decimals": 1}
+    imported = {"files": [], "rows": 10, "columns": ["a_C", "b_C", "name"]}
+    content = {
+        "machine_id": "press_7",
+        "sensors": {"a_C": LEVELS, "b_C": LEVELS, "left_h": LEVELS},
+        "roles": {"rul": "left_h"},
+    }
+    imported["relations"] = [kept, kept | {"of": ["name"]}, kept | {"column": "left_h"}]
+    with pytest.raises(BadProfile) as caught:
+        add_profile(json.dumps(content | {"imported": imported}).encode(), "press.json")
+    assert [line.split(";")[0] for line in caught.value.problems] == [
+        "imported.relations.1: 'name' is no sensor", "imported.relations.2: 'left_h' is no sensor",
+    ]  # fmt: skip
+    for wrong in (
+        {"of": []},
+        {"of": ["a_C", "a_C"]},
+        {"kind": "sum"},
+        {"kind": "rounded", "of": []},
+    ):
+        imported["relations"] = [kept | wrong]
+        with pytest.raises(BadProfile, match="needs . column"):
+            parse_profile(content | {"imported": imported}, "press.yaml")
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,9 @@ def import_table(machine_id: str, files: Sequence[Any], **options: Any) -> Impor
     notes += found
     if len(table.columns) > len(kept):  # with a rul or lives made
         kept = {name: read_column(name, table[name]) for name in table}
-    relations = _relations(table, kept, roles) if config.relations else []
+    known = [*roles.columns, config.failure]
+    numbers = {name: column for name, column in kept.items() if name not in known}
+    relations = _relations(table, numbers) if config.relations else []
     if relations:
         held = ", ".join(map(str, relations))
         notes.append(f"Every row has {held}: so will rows that are drawn (--no-relations).")
@@ -100,11 +102,11 @@ def import_table(machine_id: str, files: Sequence[Any], **options: Any) -> Impor
     )  # fmt: skip
 
 
-def _relations(table: pd.DataFrame, columns: Mapping[str, Column], roles: Roles) -> list[Relation]:
+def _relations(table: pd.DataFrame, columns: Mapping[str, Column]) -> list[Relation]:
     decimals = {
         name: column.decimals
         for name, column in columns.items()
-        if column.numeric and column.distinct > 2 and name not in roles.columns
+        if column.numeric and column.distinct > 2
     }
     return find_relations(table, decimals)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from graphlib import TopologicalSorter
-from itertools import combinations, permutations
+from itertools import chain, combinations, permutations
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ from gan_lab.workspace.profiles import Relation
 
 MIN_ROWS = 100  # fewer may hold anything
 MAX_COLUMNS = 100  # of more, pairs are too many
-CHANCE = 0.01  # what columns drawn apart break less often needs no relation
+MAX_ROWS, FIRST_ROWS = 5000, 200  # that are looked at for proposals, and that rule out most
+CHANCE, BREAKS = 0.01, 8  # what columns drawn apart break less often, or in fewer rows, is chance
 TOUCH = 0.02  # a bound is reached: the smallest gap, of the median one
-FIRST_ROWS = 200  # which rule out most
+LARGEST = np.nextafter(2.0**63, 0)  # that an int64 holds
 Floats = NDArray[np.float64]
 
 
@@ -29,28 +29,33 @@ def find_relations(table: pd.DataFrame, decimals: Mapping[str, int]) -> list[Rel
     """
     if len(table) < MIN_ROWS or len(decimals) > MAX_COLUMNS:
         return []
-    values = {name: _floats(table[name]) for name in decimals}
+    some = table.iloc[:: -(-len(table) // MAX_ROWS)]
+    values = {name: _floats(some[name]) for name in decimals}
+    values = {name: column for name, column in values.items() if _told(column, decimals[name])}
     found: list[Relation] = []
-    sources: dict[str, set[str]] = {}
-    for relation in [*_rounded(values, decimals), *_sums(values, decimals)]:
-        behind = set(relation.of).union(*(sources.get(name, ()) for name in relation.of))
-        if relation.column not in sources and relation.column not in behind:
-            sources[relation.column] = behind
+    needs = {name: {name} for name in values}  # all that a column is made of
+    free = dict(values)  # what no relation makes; bounds are looked for among what is left of it
+    proposals = (_rounded(values, decimals), _sums(values, decimals), _orders(free, decimals))
+    for relation in chain.from_iterable(proposals):
+        name, behind = relation.column, set[str]().union(*(needs[part] for part in relation.of))
+        if name in free and name not in behind and _stands(table, relation):
+            for each in needs.values():
+                each |= behind if name in each else set()
+            if relation.kind != "at least":
+                del free[name]
             found.append(relation)
-    free = {name: column for name, column in values.items() if name not in sources}
-    found += _orders(free, decimals)
-    needs: dict[str, set[str]] = {}
-    for relation in found:
-        needs.setdefault(relation.column, set()).update(relation.of)
-    order = list(TopologicalSorter(needs).static_order())
-    return sorted(found, key=lambda relation: order.index(relation.column))
+    return sorted(found, key=lambda relation: len(needs[relation.column]))
 
 
 def hold(table: pd.DataFrame, relations: Sequence[Relation], fixed: Collection[str] = ()) -> None:
-    """Make relations hold in the rows of a table; columns in `fixed` stay as they are."""
+    """Make relations hold in the rows of a table where all of their columns are finite numbers.
+
+    Columns in `fixed` stay as they are. A whole number stays in the range of its type.
+    """
+    numbers = set(table.select_dtypes("number"))
     for relation in relations:
         name, parts = relation.column, relation.of
-        if name in fixed or not {name, *parts} <= set(table):
+        if name in fixed or not {name, *parts} <= numbers:
             continue
         drawn, given = _floats(table[name]), [_floats(table[part]) for part in parts]
         kept = np.round(sum(given), relation.decimals)
@@ -58,10 +63,30 @@ def hold(table: pd.DataFrame, relations: Sequence[Relation], fixed: Collection[s
             step = 10.0**relation.decimals
             lifted = np.ceil(np.round(given[0] * step, 6)) / step
             kept = np.where(given[0] > drawn, lifted, drawn)
-        missing = np.isnan(drawn) | np.isnan(kept)
-        table[name] = pd.Series(np.where(missing, drawn, kept), table.index).astype(
-            table[name].dtype
-        )
+        dtype = table[name].dtype
+        if pd.api.types.is_integer_dtype(dtype):
+            limits = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
+            kept = np.clip(np.round(kept), limits.min, min(limits.max, LARGEST))
+        change = np.isfinite(drawn) & np.isfinite(kept) & (kept != drawn)
+        new = pd.Series(np.where(change, kept, 0), table.index).astype(dtype)
+        table[name] = table[name].mask(change, new)
+
+
+def _stands(table: pd.DataFrame, relation: Relation) -> bool:
+    """Whether holding a relation leaves a table as it is, to half a unit of the last decimal."""
+    rows = table[[relation.column, *relation.of]]
+    rows = rows[np.isfinite([_floats(rows[name]) for name in rows]).all(axis=0)]
+    before = _floats(rows[relation.column])
+    hold(rows := rows.copy(), [relation])
+    moved = np.abs(_floats(rows[relation.column]) - before)
+    return len(rows) >= MIN_ROWS and bool((moved <= 0.5 * 10.0**-relation.decimals).all())
+
+
+def _told(column: Floats, decimals: int) -> bool:
+    """Whether there are enough values, whose decimals tell them: not of those near 1e-12."""
+    there = column[~np.isnan(column)]
+    lost = np.abs(np.round(there, decimals) - there)
+    return len(there) >= MIN_ROWS and bool(lost.max() <= 1e-6 * there.std())
 
 
 def _rounded(values: dict[str, Floats], decimals: Mapping[str, int]) -> Iterator[Relation]:
@@ -70,62 +95,54 @@ def _rounded(values: dict[str, Floats], decimals: Mapping[str, int]) -> Iterator
         fewer = decimals[name] - decimals[other]
         if fewer > 0 or (fewer == 0 and places.index(name) < places.index(other)):
             continue
-        half = 0.5 * 10.0 ** -decimals[name] if fewer else 0.0
-        if _always(
-            np.abs(values[name] - values[other]) <= half + 1e-9, values[name], values[other]
-        ):
+        half = 0.5 * 10.0 ** -decimals[name] + 1e-9
+        if not (np.abs(values[name] - values[other]) > half).any():
             yield Relation(column=name, kind="rounded", of=[other], decimals=decimals[name])
 
 
 def _sums(values: dict[str, Floats], decimals: Mapping[str, int]) -> Iterator[Relation]:
-    """Yield sums; what rounding may take from one is allowed for where that is little."""
-    slack = {
-        name: 1.5 * 10.0 ** -decimals[name] + 1e-9 * np.nanmax(np.abs(column))
-        for name, column in values.items()
-    }
-    spread = {name: float(np.nanstd(column)) for name, column in values.items()}
-    some = [name for name in values if spread[name] > 10 * slack[name]]
-    first = {name: values[name][:FIRST_ROWS] for name in some}
-    for one, two in combinations(some, 2):
-        added = first[one] + first[two]
-        for name in some:
-            if name in (one, two) or (np.abs(added - first[name]) > slack[name]).any():
-                continue
-            apart = np.abs(values[one] + values[two] - values[name])
-            if _always(apart <= slack[name], apart):
-                yield Relation(column=name, kind="sum", of=[one, two], decimals=decimals[name])
+    if len(values) < 3:
+        return
+    names = list(values)
+    every = np.array([values[name] for name in names])
+    first = every[:, :: -(-every.shape[1] // FIRST_ROWS)]
+    half = 0.5 * 10.0 ** -np.array([[decimals[name]] for name in names]) + 1e-9
+    for one, two in combinations(range(len(names)), 2):
+        near = ~(np.abs(first - (first[one] + first[two])) > half).any(axis=1)
+        near[[one, two]] = False
+        for third in np.flatnonzero(near):
+            name, of = names[third], [names[one], names[two]]
+            yield Relation(column=name, kind="sum", of=of, decimals=decimals[name])
 
 
-def _orders(values: dict[str, Floats], decimals: Mapping[str, int]) -> list[Relation]:
-    """Return which columns are never below which, without what follows from two others."""
-    means = {name: float(np.nanmean(column)) for name, column in values.items()}
+def _orders(values: dict[str, Floats], decimals: Mapping[str, int]) -> Iterator[Relation]:
+    """Yield which columns are never below which, without what follows from two others."""
+    ranked = {name: np.sort(column[~np.isnan(column)]) for name, column in values.items()}
+    means = {name: column.mean() for name, column in ranked.items()}
     above = {
         (high, low)
         for high, low in permutations(values, 2)
         if means[high] > means[low]
-        and not (values[high][:FIRST_ROWS] < values[low][:FIRST_ROWS]).any()
-        and _always(values[high] >= values[low], values[high], values[low])
-        and _bound(values[high], values[low])
+        and ranked[high][0] < ranked[low][-1]  # else nothing could break it
+        and not (values[high] < values[low]).any()
+        and _bound(values[high] - values[low], ranked[high], ranked[low])
     }
-    return [
-        Relation(column=high, kind="at least", of=[low], decimals=decimals[high])
-        for high, low in sorted(above)
-        if not any((high, between) in above and (between, low) in above for between in values)
-    ]
+    for high, low in sorted(above):
+        if not any((high, between) in above and (between, low) in above for between in values):
+            yield Relation(column=high, kind="at least", of=[low], decimals=decimals[high])
 
 
-def _always(holds: NDArray[np.bool_], *columns: Floats) -> bool:
-    """Whether something holds in every row without gaps, and there are enough of these."""
-    whole = ~np.isnan(np.array(columns)).any(axis=0)
-    return int(whole.sum()) >= MIN_ROWS and bool(holds[whole].all())
+def _bound(gap: Floats, high: Floats, low: Floats) -> bool:
+    """Whether one column bounds another, which chance would not keep below it, and is reached.
 
-
-def _bound(high: Floats, low: Floats) -> bool:
-    """Whether one column bounds another, which chance would not keep below it, and is reached."""
-    gap, least = high - low, np.sort(low[~np.isnan(low)])
-    broken = np.searchsorted(least, high[~np.isnan(high)], side="right") / len(least)
-    return bool(1 - broken.mean() >= CHANCE and np.nanmin(gap) <= TOUCH * np.nanmedian(gap))
+    `high`, `low`: their values, sorted.
+    """
+    gap = gap[~np.isnan(gap)]
+    broken = 1 - np.searchsorted(low, high, side="right").mean() / len(low)
+    enough = len(gap) >= MIN_ROWS and broken >= max(CHANCE, BREAKS / len(gap))
+    return bool(enough and gap.min() <= TOUCH * np.median(gap))
 
 
 def _floats(column: pd.Series[Any]) -> Floats:
-    return column.to_numpy(np.float64, na_value=np.nan)
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    return np.where(np.isfinite(values), values, np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from gan_lab.schema import GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.importing.importer import import_table
 from gan_lab.synth.importing.relations import find_relations, hold
 from gan_lab.synth.tabular.model import TabularTVAE
-from gan_lab.workspace.profiles import load_profile
+from gan_lab.workspace.profiles import Relation, load_profile
 
 DECIMALS = {"raw": 9, "low": 9, "max_7d": 9, "load": 9, "heat": 9, "whole": 1, "rough": 0}
 
@@ -49,6 +50,104 @@ def test_sums_bounds_and_roundings_are_found_and_chance_is_not() -> None:
     assert "max_7d >= raw" not in said(apart)
     table.loc[::3, "rough"] = np.nan
     assert "rough = heat rounded" in said(table)
+
+
+def noticed(table: pd.DataFrame, **decimals: int) -> list[str]:
+    return [str(relation) for relation in find_relations(table, decimals)]
+
+
+def test_what_depends_on_itself_is_cut_where_it_closes() -> None:
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(rng.normal(230, 5, (300, 3)), columns=["Va", "Vb", "Vc"])
+    for one, two in ("ab", "bc", "ca"):
+        table[f"V{one}{two}"] = table[f"V{one}"] - table[f"V{two}"]
+    relations = find_relations(table, dict.fromkeys(table, 9))
+    assert sorted(map(str, relations)) == ["Va = Vb + Vab", "Vc = Va + Vca"]
+    drawn = table.sample(frac=1, random_state=0, ignore_index=True)
+    for name in drawn:
+        drawn[name] = drawn[name].sample(frac=1, random_state=len(name), ignore_index=True)
+    hold(drawn, relations)
+    np.testing.assert_allclose(drawn["Vc"], drawn["Vb"] + drawn["Vab"] + drawn["Vca"])
+
+
+def test_what_holding_would_change_is_no_relation() -> None:
+    rng = np.random.default_rng(3)
+    whole = pd.DataFrame(rng.integers(0, 1000, (400, 2)), columns=["a", "b"])
+    assert noticed(whole.assign(c=whole.sum(axis=1)), a=0, b=0, c=0) == ["c = a + b"]
+    bounds = ["c >= a", "c >= b"]
+    one_more = whole.sum(axis=1) + rng.integers(0, 2, 400)
+    assert noticed(whole.assign(c=one_more), a=0, b=0, c=0) == bounds
+    parts = (whole / 100).round(2)
+    noisy = (parts.sum(axis=1) + rng.choice([-0.01, 0, 0.01], 400)).round(2)
+    assert "c = a + b" not in noticed(parts.assign(c=noisy), a=2, b=2, c=2)
+    half_up = pd.DataFrame({"a": whole["a"] / 10, "c": np.floor(whole["a"] / 10 + 0.5)})
+    assert "c = a rounded" not in noticed(half_up, a=1, c=0)
+    assert noticed(half_up.assign(c=half_up["a"].round()), a=1, c=0) == ["c = a rounded"]
+    tiny = pd.DataFrame(rng.normal(0, 1e-12, (400, 3)), columns=[*"abc"])  # all are 0.0 rounded
+    assert noticed(tiny, a=0, b=0, c=0) == []
+    late = pd.concat([whole.assign(c=whole.sum(axis=1))] * 40, ignore_index=True)
+    assert noticed(late, a=0, b=0, c=0) == ["c = a + b"]
+    late.loc[15_999, "c"] += 1  # a row that is not among those that proposals are made of
+    assert noticed(late, a=0, b=0, c=0) == bounds
+
+
+def test_columns_that_have_nothing_to_do_with_each_other_are_not_tied() -> None:
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        table = pd.DataFrame(rng.normal(rng.normal(0, 2, 20), 1, (100, 20))).add_prefix("s")
+        found += noticed(table, **dict.fromkeys(table, 9))
+    assert found == []
+
+
+def test_a_wide_table_whose_columns_all_bound_each_other_is_looked_at_in_seconds() -> None:
+    rng = np.random.default_rng(4)
+    steps = np.cumsum(rng.gamma(0.05, 1, (50_000, 40)), axis=1)
+    table = pd.DataFrame(rng.normal(size=(50_000, 1)) + steps).add_prefix("s")
+    begin = time.process_time()
+    assert len(noticed(table, **dict.fromkeys(table, 9))) == 39
+    assert time.process_time() - begin < 4  # 8 s where each pair is sorted anew, in all rows
+
+
+@pytest.mark.parametrize(
+    ("dtype", "most"), [("int8", 127), ("uint8", 200), ("Int8", 127), ("int64", 200)]
+)
+def test_whole_numbers_stay_in_the_range_of_their_type(dtype: str, most: int) -> None:
+    drawn = pd.DataFrame({"a": [100, 1], "b": [100, 2], "c": [0, 0]}).astype(dtype)
+    hold(drawn, [Relation(column="c", kind="sum", of=["a", "b"], decimals=0)])
+    assert drawn["c"].tolist() == [most, 3] and drawn["c"].dtype == dtype
+
+
+def test_rows_that_are_no_finite_numbers_stay_as_they_are() -> None:
+    drawn = pd.DataFrame({"a": [np.inf, np.nan, 1.0, 1.0], "b": 2.0, "c": [0.0, 0.0, np.inf, 0.0]})
+    drawn["text"] = "x"
+    hold(
+        drawn,
+        [
+            Relation(column="c", kind="sum", of=["a", "b"], decimals=1),
+            Relation(column="b", kind="at least", of=["a"], decimals=1),
+            Relation(column="b", kind="rounded", of=["text"], decimals=1),
+        ],
+    )
+    assert drawn["c"].tolist() == [0, 0, np.inf, 3] and drawn["b"].tolist() == [2, 2, 2, 2]
+
+
+def test_a_column_that_plays_a_part_is_never_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
+    table = rows().assign(fault=lambda table: np.arange(len(table)) % 4)
+    table["fault_copy"], table["left"] = table["fault"], table["low"]
+    assert (
+        "fault"
+        not in str(import_table("m_1", [table], failure="fault", ends_in_failure=True)).split(
+            "Every row"
+        )[-1]
+    )
+    profile = import_table("m_1", [rows()], replace=True) and load_profile("m_1")
+    assert "raw" in [relation.column for relation in profile.relations]
+    parts = profile.model_copy(update={"roles": Roles(rul="raw")})
+    assert "raw" not in [relation.column for relation in parts.relations]
 
 
 def test_rows_are_made_to_hold_in_the_order_of_what_depends_on_what() -> None:
