@@ -132,22 +132,17 @@ def test_rows_that_are_no_finite_numbers_stay_as_they_are() -> None:
     assert drawn["c"].tolist() == [0, 0, np.inf, 3] and drawn["b"].tolist() == [2, 2, 2, 2]
 
 
-def test_a_column_that_plays_a_part_is_never_changed(
+def test_a_column_that_tells_failures_is_tied_to_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
-    table = rows().assign(fault=lambda table: np.arange(len(table)) % 4)
-    table["fault_copy"], table["left"] = table["fault"], table["low"]
-    assert (
-        "fault"
-        not in str(import_table("m_1", [table], failure="fault", ends_in_failure=True)).split(
-            "Every row"
-        )[-1]
-    )
-    profile = import_table("m_1", [rows()], replace=True) and load_profile("m_1")
-    assert "raw" in [relation.column for relation in profile.relations]
-    parts = profile.model_copy(update={"roles": Roles(rul="raw")})
-    assert "raw" not in [relation.column for relation in parts.relations]
+    table = rows().assign(unit=np.arange(400) // 40, fault=0)
+    table.loc[39::40, "fault"] = np.arange(10) % 4
+    table["fault_copy"] = table["fault"]
+    import_table("m_1", [table], life="unit", failure="fault")
+    profile = load_profile("m_1")
+    assert "fault" not in profile.roles.columns
+    assert profile.relations and "fault" not in " ".join(map(str, profile.relations))
 
 
 def test_rows_are_made_to_hold_in_the_order_of_what_depends_on_what() -> None:
@@ -179,6 +174,10 @@ def test_what_an_import_finds_holds_in_drawn_rows(
     ((_, drawn),) = draw_splits(model, config, load_profile("m_1"))
     assert (drawn["raw"] >= drawn["low"]).all() and (drawn["rough"] == 40).all()
     np.testing.assert_allclose(drawn["whole"], (drawn["load"] + drawn["heat"]).round(1))
+    parts = load_profile("m_1").model_copy(update={"roles": Roles(rul="raw")})
+    ((_, drawn),) = draw_splits(model, config, parts)
+    assert (drawn["raw"] < drawn["low"]).any()  # what plays a part is not made to hold
+    assert (drawn["max_7d"] >= drawn["raw"]).all()
     import_table("m_1", [rows()], relations=False, replace=True)
     imported = load_profile("m_1").imported
     assert imported is not None and imported.relations == []
