@@ -89,7 +89,8 @@ def _watch(fleet: Fleet) -> list[Row]:
     from gan_lab.terminal import console
 
     screen, said = console(), dict[str, str]()
-    screen.print(f"Fleet {fleet.fleet_id}: {len(fleet.plan.machines)} notebooks")
+    count = len(fleet.plan.machines)
+    screen.print(f"Fleet {fleet.fleet_id}: {count} notebook{'s' if count > 1 else ''}")
     with screen.status("") as status:
         for rows in fleet.follow():
             at_work = [_line(row) for row in rows if row.state == "running"]

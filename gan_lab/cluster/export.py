@@ -82,7 +82,11 @@ def _card(profile: Profile, trained: RunFolder, written: dict[str, pd.DataFrame]
     conditions = drawn.get("conditions") or "none"
     report = reports(profile.machine_id).get(trained.task_id, {})
     verdict = report.get("verdict", f"Not judged yet: `gan-lab report {profile.machine_id}`.")
-    figures = {name: report[name] for name in FIGURES if report.get(name) is not None}
+    figures = [
+        f"- {name.replace('_', ' ')} {report[name]:.3g}: {meaning}"
+        for name, meaning in FIGURES.items()
+        if report.get(name) is not None
+    ]
     lines = [
         f"# {profile.machine_id}: synthetic tables and held-out {held} ones",
         " ".join(filter(None, (what and f"{what}.", profile.description))),
@@ -98,7 +102,7 @@ def _card(profile: Profile, trained: RunFolder, written: dict[str, pd.DataFrame]
         f"{conditions}.",
         "## How far to trust them",
         str(verdict),
-        "\n".join(f"- {name.replace('_', ' ')}: {value:.3g}" for name, value in figures.items()),
+        "\n".join(figures),
     ]
     return "\n\n".join(filter(None, lines)) + "\n"
 

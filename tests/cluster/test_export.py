@@ -66,7 +66,7 @@ def test_the_card_says_what_it_is_how_it_was_made_and_how_far_to_trust_it(
         f"| rul | whole number | {unit} | rul |",
         f"training `{press.task_id}`: 7 epochs",
         "Use with care.",
-        "- quality: 0.912",
+        "- quality 0.912: how alike the columns are, 1: the same",
     ):
         assert words in card
     assert "imported." not in card
