@@ -146,12 +146,11 @@ class _Case:
     truth: Floats
     span: float
 
-    def posterior(self, temper: float, shape: float = 1.0) -> Posterior:
+    def posterior(self, temper: float) -> Posterior:
         """Return what is believed at each age."""
         ages = next(iter(self.evidence.values())).ages
         weights = row_weights(temper, ages, self.span)
-        found = Posterior.of(self.evidence, self.lengths, self.prior, self.shares, weights)
-        return found.widened(shape)
+        return Posterior.of(self.evidence, self.lengths, self.prior, self.shares, weights)
 
 
 def _calibrated(cases: list[_Case], rate: float, errors: list[ErrorVariance]) -> LeftOut:
@@ -172,9 +171,10 @@ def _calibrated(cases: list[_Case], rate: float, errors: list[ErrorVariance]) ->
     temper = TEMPERS[chosen]
     misfits = [min(each.misfit()[-1] for each in case.evidence.values()) for case in cases]
     shares = (np.arange(99) + 1) / 100
-    shape = _shape(np.array([case.posterior(temper).share_below(case.truth) for case in cases]))
-    found = [case.posterior(temper, shape).quantiles(shares) for case in cases]
-    quantiles = rate * np.concatenate(found)
+    believed = [case.posterior(temper) for case in cases]
+    places = zip(believed, cases, strict=True)
+    shape = _shape(np.array([each.share_below(case.truth) for each, case in places]))
+    quantiles = rate * np.concatenate([each.widened(shape).quantiles(shares) for each in believed])
     truth = rate * np.concatenate([case.truth for case in cases])
     part = np.tile(np.array(AGES), len(cases))
     figures: dict[str, Any] = {**scores(truth, quantiles), "lives": len(cases)}
