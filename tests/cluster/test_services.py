@@ -27,12 +27,16 @@ from tests.faults.test_killed import kill_redis, redis_answers
 JOIN = "from gan_lab.cluster import services; print(services.ensure_services().pid)"
 
 
-@pytest.mark.slow
-def test_services_are_joined_replaced_and_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def one_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty workspace whose services have one worker."""
     monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
     monkeypatch.setenv("GAN_LAB_WORKERS", "1")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_worker")
+def test_services_are_joined_replaced_and_ended() -> None:
     # Two at the same moment get one.
     two = [subprocess.Popen([sys.executable, "-c", JOIN], stdout=subprocess.PIPE) for _ in range(2)]
     pids = {int(one.communicate(timeout=120)[0]) for one in two}
@@ -62,11 +66,8 @@ def test_services_are_joined_replaced_and_ended(
 
 
 @pytest.mark.slow
-def test_a_dashboard_that_is_off_has_no_port(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
-    monkeypatch.setenv("GAN_LAB_WORKERS", "1")
+@pytest.mark.usefixtures("one_worker")
+def test_a_dashboard_that_is_off_has_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAN_LAB_DASHBOARD", "off")
     kept = psutil.Process(services.ensure_services().pid)
     try:
@@ -88,11 +89,8 @@ def test_a_dashboard_that_is_off_has_no_port(
 
 
 @pytest.mark.slow
-def test_services_nobody_needs_end_by_themselves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
-    monkeypatch.setenv("GAN_LAB_WORKERS", "1")
+@pytest.mark.usefixtures("one_worker")
+def test_services_nobody_needs_end_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAN_LAB_IDLE_TIMEOUT_S", "1")
     joined = services.ensure_services()
     assert joined.pid is not None
