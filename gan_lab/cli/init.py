@@ -32,13 +32,13 @@ def init(folder: str) -> None:
     """
     home = workspace_path(folder)
     in_store = isinstance(home, StorePath)
-    if not in_store and home.exists() and not home.is_dir():
-        raise BadParameter(f"{home} is a file: name a folder.")
-    source = PACKAGE / "template"  # in a wheel; a clone has the same one folder up
-    source = source if source.is_dir() else PACKAGE.parent
     if isinstance(home, StorePath):
         home.check()
         home.check_guards()
+    elif home.exists() and not home.is_dir():
+        raise BadParameter(f"{home} is a file: name a folder.")
+    source = PACKAGE / "template"  # in a wheel; a clone has the same one folder up
+    source = source if source.is_dir() else PACKAGE.parent
     for name in FOLDERS:
         (home / name).mkdir(parents=True, exist_ok=True)
     copied = COPIED[1:] if in_store else COPIED
