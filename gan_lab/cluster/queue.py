@@ -191,8 +191,7 @@ def lost(found: Sequence[RunFolder] | None = None, queue: Queue | None = None) -
     as failed. Raises `ServiceUnreachable`.
     """
     found = all_runs() if found is None else found
-    silent = of_each(_unheld, found, _in_store(found))
-    waiting = [run for run, waits in zip(found, silent, strict=True) if waits]
+    waiting = _unheld(found)
     if not waiting:
         return []
     queue = queue or queue_now()
@@ -204,9 +203,14 @@ def lost(found: Sequence[RunFolder] | None = None, queue: Queue | None = None) -
     return [run for run in missing if not run.final]
 
 
-def _unheld(run: RunFolder) -> bool:
-    """Whether a run has not ended and nobody works on it; one that is damaged is neither."""
-    return not run.final and not run.lease.held and run.spec.kind in TASKS
+def _unheld(found: Sequence[RunFolder]) -> list[RunFolder]:
+    """Return the runs that have not ended and nobody works on; one that is damaged is neither."""
+
+    def waits(run: RunFolder) -> bool:
+        return not run.final and not run.lease.held and run.spec.kind in TASKS
+
+    each = of_each(waits, found, _in_store(found))
+    return [run for run, silent in zip(found, each, strict=True) if silent]
 
 
 def _in_store(found: Sequence[RunFolder]) -> bool:
@@ -292,9 +296,9 @@ def _unserved(waited_for: Sequence[RunFolder], queue: Queue) -> set[str]:
 def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
     """Return where tasks stand, from their folders and, where these are silent, the cluster."""
     address, queue = services.scheduler_address(load_settings()), None
-    if any(of_each(_unheld, found, _in_store(found))):
+    if waiting := _unheld(found):
         queue = _queue_lately(address, int(time.monotonic() / KNOWN_FOR_S))
-    gone = {run.task_id for run in lost(found, queue) if not run.just_made} if queue else {}
+    gone = {run.task_id for run in lost(waiting, queue) if not run.just_made} if queue else {}
     told = of_each(RunFolder.status, found, _in_store(found))
     silent = [now.task_id in gone and now.state is not State.UNKNOWN for now in told]
     return [lost_status(now) if lost else now for now, lost in zip(told, silent, strict=True)]
