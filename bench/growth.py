@@ -58,9 +58,11 @@ def fitted(model: str, rows: int, epochs: int) -> dict[str, float]:
     from gan_lab.schema import TrainConfig
 
     table, roles = motor(rows)
-    config = TrainConfig(epochs=epochs, max_steps=0, early_stopping=False)
+    config = TrainConfig(epochs=epochs, decoder="network", early_stopping=False)
     fit = model_class(model).fit
-    fit(table.head(1000), roles, TrainConfig(epochs=2, early_stopping=False))  # the imports
+    fit(
+        table.head(1000), roles, TrainConfig(epochs=2, decoder="network", early_stopping=False)
+    )  # the imports
     before, start = peak_b(anew=True), time.perf_counter()
     fit(table, roles, config)
     seconds = time.perf_counter() - start
@@ -168,9 +170,9 @@ def watched(quick: bool) -> dict[str, Any]:
 
     services.ensure_services()
     table, roles = motor(2_160)
-    config = TrainConfig(epochs=30 if quick else 120, model="tabular")
+    config = TrainConfig(epochs=30 if quick else 120, decoder="network")
     fit = model_class("tabular").fit
-    fit(table, roles, TrainConfig(epochs=2))
+    fit(table, roles, TrainConfig(epochs=2, decoder="network"))
     whole_s: list[float] = []
     shares = []
     for _ in range(TURNS):

@@ -76,7 +76,7 @@ def show(name: str, value: Any) -> None:
     print(name, json.dumps(value), flush=True)
 
 
-LONG = {"epochs": 100_000, "model": "tabular", "max_steps": 0}
+LONG = {"epochs": 100_000, "model": "tabular", "decoder": "network"}
 
 
 def estimate(api: httpx.Client) -> dict[str, float]:
@@ -85,7 +85,7 @@ def estimate(api: httpx.Client) -> dict[str, float]:
     ratios = {}
     for label, options in {
         "first_tabular": {"model": "tabular"},
-        "second_tabular": {"model": "tabular", "max_steps": 4000},
+        "second_tabular": {"model": "tabular", "decoder": "network"},
         "first_sequential": {"model": "sequential"},
         "second_sequential": {"model": "sequential", "epochs": 200, "seed": 1},
     }.items():

@@ -23,9 +23,9 @@ ROOT = Path(__file__).parent.parent
 MACHINE = "motor_siemens_001"
 TRAINING = {
     "model": "tabular",
+    "decoder": "network",
     "epochs": 600,  # long enough to be met by a fault
     "batch_size": 200,
-    "max_steps": 0,
     "compress_dims": [16],
     "decompress_dims": [16],
 }

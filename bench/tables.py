@@ -115,17 +115,14 @@ def no_ranks(variable: Any, places: np.ndarray) -> np.ndarray:
 ENGINES: dict[str, Callable[..., Draw] | None] = {
     "real rows": None,
     "ours": fit_ours,
-    "code and trees": lambda *case: fit_ours(*case, embedding_dim=32),
     "network": lambda *case: fit_ours(*case, decoder="network"),
 }
 SWITCHES: dict[str, Callable[..., Draw]] = {
     "values, not ranks": without("trees._target", no_ranks),
     "without the linear guess": without("sequence._linear", no_guess),
-    "without trees a class": without("sequence.CLASSES", 0),
+    "without trees a class": without("tree_model.CLASSES", 0),
     "all rows shape the trees": without("trees.SHAPED", 1.0),
     "leaves of 10": without("trees.LEAF_ROWS", 10),
-    "a code of 4 dimensions": lambda *case: fit_ours(*case, embedding_dim=4),
-    "a code from N(0, 1)": lambda *case: fit_ours(*case, embedding_dim=32, prior="normal"),
 }
 OTHERS: dict[str, Callable[..., Draw]] = {"SDV": fit_sdv, "mostlyai-engine": fit_mostly}
 EVERY = {**ENGINES, **SWITCHES, **OTHERS}

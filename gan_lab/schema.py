@@ -208,9 +208,6 @@ class SeedConfig(Message):
     failure_modes: FailureModes = None
 
 
-LATENT_DIMS = 32
-
-
 class TrainConfig(Message):
     """How to train; epochs to loss_factor mean what SDV's TVAESynthesizer means by them."""
 
@@ -218,23 +215,24 @@ class TrainConfig(Message):
         "auto", description="What to learn: rows without order, or whole lives where there are any"
     )
     epochs: StrictCount = Field(
-        300, ge=1, le=1_000_000, description="Epochs at most; a training ends where more do no good"
+        300,
+        ge=1,
+        le=1_000_000,
+        description="Epochs of a network at most; that of lives ends where more do no good",
     )
     batch_size: StrictCount = Field(500, ge=2, le=1_000_000, description="Rows per step")
     decoder: Literal["trees", "network"] = Field(
         "trees",
         description="Of plain tables: trees, which draw each column from those before, or the "
-        "network's own decoder, as SDV has it",
+        "network of SDV's TVAE",
     )
     target: str | None = Field(
         None,
         description="The column of a plain table that matters: its rare values stay as rare and as "
         "learnable; by default remaining useful life, failure mode or what is named like a failure",
     )
-    embedding_dim: Annotated[int, Field(strict=True, ge=0, le=4096)] | None = Field(
-        None,
-        description="Latent dimensions, 32 by default; SDV has 128, of which few come into use. 0: "
-        "trees alone, as by default for a plain table where no `epochs` or `max_steps` are given",
+    embedding_dim: StrictCount = Field(
+        32, ge=1, le=4096, description="Latent dimensions; SDV has 128, of which few come into use"
     )
     compress_dims: Widths = Field((128, 128), description="Widths of the encoder's layers")
     decompress_dims: Widths = Field((128, 128), description="Widths of the decoder's layers")
@@ -248,10 +246,10 @@ class TrainConfig(Message):
         0.2, ge=0, lt=1, description="Share of lives (or rows) kept for the report"
     )
     max_steps: StrictCount = Field(
-        300,
+        1_200,
         ge=0,
-        description="Batches after which a plain table is learned, 1,200 for the decoder "
-        "`network`; 0: no limit, as where `epochs` are given and this is not",
+        description="Batches after which the decoder `network` has learned a plain table; 0: no "
+        "limit, as where `epochs` are given and this is not",
     )
     learning_rate: float = Field(
         6e-3, gt=0, description="Highest rate of the one-cycle schedule (Smith and Topin 2018)"
@@ -287,25 +285,11 @@ class TrainConfig(Message):
     )
 
     @model_validator(mode="after")
-    def _steps_are_meant(self) -> Self:
-        """Take the limit of steps off epochs that someone asked for; a network needs more.
-
-        Who asks for either asks for a network that learns in them.
-        """
-        if self.decoder == "network" and self.embedding_dim == 0:
-            raise ValueError("embedding_dim=0 leaves the network nothing to decode: use trees")
-        coded = self.decoder == "network" or self.model_fields_set & {"epochs", "max_steps"}
-        if coded and "embedding_dim" not in self.model_fields_set:
-            self.embedding_dim = LATENT_DIMS
-        if "max_steps" not in self.model_fields_set:
-            asked = "epochs" in self.model_fields_set
-            self.max_steps = 0 if asked else self.max_steps if self.decoder == "trees" else 1_200
+    def _epochs_are_meant(self) -> Self:
+        """Take the limit of batches off epochs that someone asked for."""
+        if "epochs" in self.model_fields_set and "max_steps" not in self.model_fields_set:
+            self.max_steps = 0
         return self
-
-    @property
-    def latent_dims(self) -> int:
-        """Latent dimensions of a network, where there is to be one."""
-        return LATENT_DIMS if self.embedding_dim is None else self.embedding_dim
 
     def kind(self, roles: Roles) -> str:
         """Return `sequential` or `tabular`; auto is sequential where the table has lives."""

@@ -35,17 +35,14 @@ def test_rows_in_all_are_shared_as_the_splits_are() -> None:
 @pytest.mark.parametrize(
     ("options", "dims", "steps"),
     [
-        ({}, None, 300),  # of a plain table: trees alone
+        ({}, 32, 1_200),
         ({"epochs": 20}, 32, 0),
         ({"max_steps": 500}, 32, 500),
-        ({"embedding_dim": 8}, 8, 300),
-        ({"decoder": "network"}, 32, 1_200),
-        ({"embedding_dim": 0, "epochs": 20}, 0, 0),
+        ({"epochs": 20, "max_steps": 500}, 32, 500),
+        ({"embedding_dim": 8}, 8, 1_200),
     ],
 )
-def test_who_asks_for_epochs_asks_for_a_network(
-    options: dict[str, Any], dims: int | None, steps: int
-) -> None:
+def test_who_asks_for_epochs_gets_them(options: dict[str, Any], dims: int, steps: int) -> None:
     config = configure("train", options)
     assert isinstance(config, TrainConfig)
     assert (config.embedding_dim, config.max_steps) == (dims, steps)
@@ -56,7 +53,7 @@ def test_who_asks_for_epochs_asks_for_a_network(
 @pytest.mark.parametrize(
     ("kind", "options", "sentence"),
     [
-        ("train", {"decoder": "network", "embedding_dim": 0}, "nothing to decode"),
+        ("train", {"embedding_dim": 0}, "embedding_dim"),
         ("generate", {"conditions": {"a": {"x": 0.7, "y": 0.6}}}, "add up to 1.3"),
         ("generate", {"conditions": {"a": {}}}, "there are no shares"),
     ],

@@ -29,6 +29,7 @@ from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import open_run
 
 FLEET = "GAN_LAB_FLEET_ID"  # set by a fleet for the notebooks it runs
+OF_NETWORKS = ("epochs", "max_steps", "embedding_dim")  # options
 MIN_LIVES, MIN_ROWS = 4, 10  # below which a training of lives warns
 
 
@@ -49,9 +50,12 @@ def prepare(machine: Machine, wanted: Mapping[Kind, dict[str, Any] | None]) -> l
             _check_simulation(machine, config)
         elif isinstance(config, GenerateConfig):
             config.model_task_id = _model_to_draw_from(machine, config, chain.get("train"))
-        elif kind == "train" and "seed" not in chain:
-            machine.check_has_seed()
-            if cast(TrainConfig, config).kind(machine.profile.roles) == "sequential":
+        elif kind == "train":
+            if "seed" not in chain:
+                machine.check_has_seed()
+            if cast(TrainConfig, config).kind(machine.profile.roles) == "tabular":
+                _warn_of_trees(machine, cast(TrainConfig, config), options or {})
+            elif "seed" not in chain:
                 _warn_of_lives(machine)
         elif kind == "report" and "generate" not in chain:
             _check_has_tables(machine)
@@ -59,6 +63,17 @@ def prepare(machine: Machine, wanted: Mapping[Kind, dict[str, Any] | None]) -> l
             continue
         chain[kind] = _spec(kind, machine.machine_id, config)
     return list(chain.values())
+
+
+def _warn_of_trees(machine: Machine, config: TrainConfig, options: dict[str, Any]) -> None:
+    """Say at once what trees have no use for."""
+    unused = [name for name in OF_NETWORKS if name in options]
+    if unused and config.decoder == "trees":
+        warnings.warn(
+            f"{machine.machine_id} is learned by trees, which have no {' and no '.join(unused)}: "
+            "leave that out, or train a network (decoder 'network').",
+            stacklevel=6,
+        )
 
 
 def _warn_of_lives(machine: Machine) -> None:

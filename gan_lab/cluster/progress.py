@@ -85,12 +85,7 @@ class TrainingProgress:
         self.work.check()
         if done == columns or time.monotonic() - self._said_at >= self.work.settings.event_every_s:
             self._said_at = time.monotonic()
-            text = f"Tree {done}/{columns}: {name}"
-            if self.last is None:  # trees alone
-                self.work.say("training", done, columns, text)
-                return
-            last = self.last.epoch, self.last.loss
-            self.work.say("training", last[0], self.epochs, text, epoch=last[0], loss=last[1])
+            self.work.say("training", done, columns, f"Tree {done}/{columns}: {name}")
 
     def check_prognosis(self) -> None:
         """Say, once, that it is learned how long units last, which comes behind the epochs; raises

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 expect.set_options(timeout=60_000)
 ROWS = "tr.task"
 TRAIN = """import gan_lab as lab
-options = {"model": "tabular", "epochs": 100_000, "max_steps": 0, "batch_size": 200}
+options = {"model": "tabular", "decoder": "network", "epochs": 100_000, "batch_size": 200}
 print(lab.train("motor_siemens_001", **options).task_id)"""
 OPEN_PANEL = """async () => {
   await window.jupyterapp.restored;

@@ -168,7 +168,7 @@ def test_the_dashboard_knows_kinds_fleets_and_machines(
     monkeypatch.setenv(FLEET, "20261124-010000-beef")
     machine = "pump_ksb_etanorm_006"
     lab.seed(machine, rows=600).result(timeout=120)
-    options = {"model": "tabular", "epochs": 3, "compress_dims": [8], "decompress_dims": [8]}
+    options = {"model": "tabular", "decoder": "network", "epochs": 3, "compress_dims": [8]}
     run = lab.train(machine, **options)
     run.result(timeout=200)
 

@@ -63,6 +63,17 @@ def test_a_training_needs_a_table_that_can_be_read(machine: Machine) -> None:
     assert prepare(Machine(MACHINE), {"seed": {}})  # a damaged one can be made anew
 
 
+def test_what_trees_have_no_use_for_is_said_at_once(machine: Machine) -> None:
+    write_seed(MACHINE, pd.DataFrame({"x": [1.0]}))
+    said = "learned by trees, which have no epochs and no embedding_dim"
+    with pytest.warns(UserWarning, match=said):
+        prepare(machine, {"train": {"model": "tabular", "epochs": 3, "embedding_dim": 8}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prepare(machine, {"train": {"model": "tabular", "seed": 1}})
+        prepare(machine, {"train": {"model": "tabular", "epochs": 3, "decoder": "network"}})
+
+
 @pytest.mark.parametrize(
     ("lives", "rows", "doubt"),
     [(1, 40, "1 life: how machines differ"), (3, 40, "3 lives: how"), (90, 5, "lives of 5 rows")],

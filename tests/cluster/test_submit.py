@@ -42,7 +42,10 @@ from gan_lab.workspace.run_folder import MODEL, RunFolder
 from gan_lab.workspace.runs import all_runs, create_run
 from tests.synth.lives.tables import fit
 
-SMALL = {"model": "tabular", "batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
+SMALL = {
+    "model": "tabular", "decoder": "network", "batch_size": 200, "compress_dims": [16],
+    "decompress_dims": [16],
+}  # fmt: skip
 MACHINE = "motor_abb_m3bp_002"
 
 

@@ -92,7 +92,7 @@ def test_a_training_is_a_run_with_its_losses_its_model_and_what_its_report_says(
 ) -> None:
     python, url = mlflow
     done(python, record, "seed", url, rows=1_500)
-    training = done(python, record, "train", url, epochs=4, model="tabular")
+    training = done(python, record, "train", url, epochs=4, model="tabular", decoder="network")
     api = httpx.Client(base_url=f"{url}/api/2.0/mlflow", timeout=60)
 
     def found() -> Any:

@@ -31,7 +31,7 @@ from gan_lab.workspace.tables import write_seed
 from tests.conftest import make_workspace
 
 MACHINE = "motor_siemens_001"
-SMALL = {"batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
+SMALL = {"decoder": "network", "batch_size": 200, "compress_dims": [16], "decompress_dims": [16]}
 # Long enough that a fault meets them at work, however late a busy host lets it come.
 TRAININGS: dict[str, dict[str, Any]] = {
     "tabular": {**SMALL, "model": "tabular", "epochs": 120, "max_steps": 0},

@@ -65,7 +65,7 @@ class ConditionalTVAE:
         encoding = Encoding(columns + drawn)
         network = build_network(encoding, config, static + len(DECAYS) * sum(map(_width, drawn)))
         start_at_marginals(network, rows)
-        return cls(encoding, groups, network, Prior.normal(config.latent_dims)), rows
+        return cls(encoding, groups, network, Prior.normal(config.embedding_dim)), rows
 
     def conditions(
         self, static: NDArray[np.float32], codes: Cells, packed: Packed

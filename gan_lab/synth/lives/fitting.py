@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gan_lab.errors import BadParameter
 from gan_lab.schema import Roles, TrainConfig
 from gan_lab.synth.lives.degradation_curve import Curve
 from gan_lab.synth.lives.phases import CurveObjective, curve_trainer, network_trainer
@@ -29,11 +28,6 @@ class Fitting:
     there."""
 
     def __init__(self, table: pd.DataFrame, roles: Roles, config: TrainConfig) -> None:
-        if config.embedding_dim == 0:
-            raise BadParameter(
-                "embedding_dim=0 leaves trees alone, which draw rows without order: of lives ask "
-                "for at least one."
-            )
         self.config = config
         check_names(table)
         self.fingerprint = fingerprint(table, roles, config)

@@ -173,7 +173,7 @@ class LivesModel:
         encoding = Encoding.from_json(meta["encoding"])
         network = build_network(encoding, config, meta["network_conditions"])
         network.load_state_dict(part(tensors, "network."))
-        prior = Prior(config.latent_dims, **part(tensors, "prior."))
+        prior = Prior(config.embedding_dim, **part(tensors, "prior."))
         curve = Curve.from_weights(part(tensors, "curve."))
         chains = {name: MarkovChain(**arrays(f"chain_{name}")) for name in meta["chains"]}
         return cls(

@@ -23,7 +23,7 @@ def build_network(encoding: Encoding, config: TrainConfig, conditions: int = 0) 
         torch.manual_seed(config.seed)
         network = Network(
             layout,
-            config.latent_dims,
+            config.embedding_dim,
             config.compress_dims,
             config.decompress_dims,
             conditions,

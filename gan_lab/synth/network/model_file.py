@@ -7,14 +7,15 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from gan_lab.errors import BadParameter
 from gan_lab.workspace.files import write_beside
 
-FORMAT = 17
+FORMAT = 18
+T = TypeVar("T")
 _SEAL = re.compile(rb"gan-lab-sha256:([0-9a-f]{64})")
 _OPEN = b"gan-lab-sha256:" + b"0" * 64
 
@@ -76,6 +77,6 @@ def load_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return unpack(data, f"The model file {path}")
 
 
-def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin so, by the rest of their names."""
+def part(tensors: dict[str, T], prefix: str) -> dict[str, T]:
+    """Return the tensors (or arrays) whose names begin so, by the rest of their names."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -13,7 +13,8 @@ from gan_lab.errors import BadParameter
 from gan_lab.schema import Condition
 from gan_lab.synth.network.encoding import CategoricalColumn
 from gan_lab.synth.tabular.ranks import Variable
-from gan_lab.synth.tabular.sequence import Sequence, Spans
+from gan_lab.synth.tabular.sequence import Spans
+from gan_lab.synth.tabular.tree_model import TreeModel
 
 SAID = 8  # levels that a refusal names
 Span = tuple[int, int]
@@ -26,14 +27,14 @@ class Conditions:
     Raises `BadParameter` for a column that is not there and for what no training row showed.
     """
 
-    def __init__(self, sequence: Sequence, wanted: dict[str, Condition]) -> None:
-        self.sequence, self.wanted = sequence, wanted
+    def __init__(self, trees: TreeModel, wanted: dict[str, Condition]) -> None:
+        self.trees, self.variables, self.wanted = trees, trees.ranks.variables, wanted
         choices = {self._number(name): self._choice(name) for name in wanted}
         self.shares, self.spans = [], []
         for picked in product(*choices.values()):
             spans: Spans = {}
             for number, (_, span) in zip(choices, picked, strict=True):
-                gap = sequence.variables[number].gap
+                gap = self.variables[number].gap
                 spans |= {number: span} if gap is None else {number: span, gap: (0, 0)}
             self.spans.append(spans)
             self.shares.append(float(np.prod([share for share, _ in picked])))
@@ -52,14 +53,14 @@ class Conditions:
     def unmet(self) -> BadParameter:
         """Return the refusal of conditions that each are met by some rows, but together by none."""
         asked = ", ".join(f"{name}={value}" for name, value in self.wanted.items())
-        rows = int(self.sequence.group_rows.sum())
+        rows = int(self.trees.class_rows.sum())
         return BadParameter(
             f"{asked} was asked for together, and of the {rows:,} rows learned from 0 lead there. "
             "Ask for less at once."
         )
 
     def _number(self, name: str) -> int:
-        known = {each.name: number for number, each in enumerate(self.sequence.variables)
+        known = {each.name: number for number, each in enumerate(self.variables)
                  if each.column is not None}  # fmt: skip
         if name not in known:
             raise BadParameter(
@@ -79,12 +80,12 @@ class Conditions:
         if share < 1e-9:
             return []
         number = self._number(name)
-        variable = self.sequence.variables[number]
+        variable = self.variables[number]
         if variable.ordered:
             raise BadParameter(
                 f"The shares of {name!r} add up to {1 - share:g}: shares of a number add up to 1."
             )
-        cells, count = np.unique(np.concatenate(self.sequence.shown(number)), return_counts=True)
+        cells, count = np.unique(self.trees.shown[number], return_counts=True)
         taken = [self._span(name, value)[0] for value in named]
         free = ~np.isin(cells, taken)
         if not free.any():
@@ -100,8 +101,8 @@ class Conditions:
     def _span(self, name: str, wanted: Any) -> Span:
         """Return the places of a value, or of a range of numbers; raises where no row has one."""
         number = self._number(name)
-        variable = self.sequence.variables[number]
-        shown = np.concatenate(self.sequence.shown(number))
+        variable = self.variables[number]
+        shown = self.trees.shown[number]
         low, high = _places(variable, wanted)
         if not ((shown >= low) & (shown <= high)).any():
             said = " to ".join(map(str, wanted)) if isinstance(wanted, tuple) else wanted

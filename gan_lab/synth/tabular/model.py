@@ -1,9 +1,8 @@
-"""The model of plain tables: sequential trees, and the TVAE that may stand before or beside them.
+"""The model of plain tables: sequential trees, or a TVAE.
 
-A table and a configuration in, a fitted model out, rows out of that. Trees alone are nearest to the
-table. With an `embedding_dim` a TVAE (Xu et al. 2019, arXiv:1907.00503) is trained first, and trees
-draw from its latent code too; with `decoder="network"` its own decoder draws, cell by cell from the
-softmax. Codes are drawn from a prior fitted to those of the training rows.
+A table and a configuration in, a fitted model out, rows out of that. Trees are nearest to the
+table. With `decoder="network"` a TVAE (Xu et al. 2019, arXiv:1907.00503) draws, cell by cell from
+the softmax; its codes are drawn from a prior fitted to those of the training rows.
 """
 
 from __future__ import annotations
@@ -35,23 +34,22 @@ from gan_lab.synth.network.training import (
 )
 from gan_lab.synth.network.tvae_network import Batch, Network, moved
 from gan_lab.synth.tabular.conditions import Conditions
-from gan_lab.synth.tabular.decoder import TreeDecoder
-from gan_lab.synth.tabular.sequence import OnColumn
+from gan_lab.synth.tabular.tree_model import OnColumn, TreeModel
 
 CHUNK_ROWS = 25_000
 PRIOR_COMPONENTS, PRIOR_ROWS = 20, 20_000
 
 
 class TabularTVAE:
-    """A fitted model of rows without order; `network` and `prior` are None where trees stand alone,
-    `trees` where the network decodes."""
+    """A fitted model of rows without order: `trees`, or a `network` and the `prior` of its
+    codes."""
 
     def __init__(
         self,
         encoding: Encoding,
         network: Network | None,
         prior: Prior | None,
-        trees: TreeDecoder | None,
+        trees: TreeModel | None,
         roles: Roles,
         config: TrainConfig,
         history: list[Epoch],
@@ -73,9 +71,9 @@ class TabularTVAE:
     ) -> Self:
         """Learn the rows of a table, all columns but the life.
 
-        `on_epoch` is called after every epoch; True stops, and the network trained so far is
-        returned, without trees. `on_column(done, of, name)` hears of each tree's column, and may
-        raise. `on_checkpoint(epoch, state)` may call `state()` for the bytes that `resume` takes.
+        Of trees `on_column(done, of, name)` hears of each column, and may raise. Of a network
+        `on_epoch` is called after every epoch; True stops, and what is trained so far is returned;
+        `on_checkpoint(epoch, state)` may call `state()` for the bytes that `resume` takes.
         Raises `BadTable` for a table that cannot be learned from, `BadParameter` for a target that
         is no column, `TaskFailed` if training diverges.
         """
@@ -86,11 +84,10 @@ class TabularTVAE:
             raise BadTable("Every column of the table is constant: there is nothing to learn.")
         target = _target(encoding, roles, config)
         model = cls(encoding, None, None, None, roles, config, [])
-        stopped = False
-        if config.embedding_dim:
-            stopped = model._train(table, on_epoch, resume, on_checkpoint)
-        if config.decoder == "trees" and not stopped:
-            model.trees = TreeDecoder.fit(encoding, table, target, model.network, config, on_column)
+        if config.decoder == "trees":
+            model.trees = TreeModel.fit(encoding, table, target, config.seed, on_column)
+        else:
+            model._train(table, on_epoch, resume, on_checkpoint)
         return model
 
     def _train(
@@ -99,8 +96,8 @@ class TabularTVAE:
         on_epoch: OnEpoch | None,
         resume: bytes | None,
         on_checkpoint: OnCheckpoint | None,
-    ) -> bool:
-        """Train the network and fit its prior; returns whether it was stopped."""
+    ) -> None:
+        """Train the network and fit its prior."""
         config = self.config
         network = build_network(self.encoding, config)
         rows, held_out = _split(network.batch(self.encoding.encode(table)), config)
@@ -113,7 +110,6 @@ class TabularTVAE:
         self.network, self.history = network, training.history
         self.prior = _fit_prior(network, rows, config)
         _calibrate(network, self.prior, rows, config.seed)
-        return training.stopped
 
     def sample(
         self,
@@ -138,7 +134,7 @@ class TabularTVAE:
                     "decoder='network'. Train with decoder='trees'."
                 )
             return self._network_chunks(rows, seed)
-        met = Conditions(self.trees.sequence, wanted or {})
+        met = Conditions(self.trees, wanted or {})
         return self._tree_chunks(rows, seed, met)
 
     def _tree_chunks(self, rows: int, seed: int, met: Conditions) -> Iterator[pd.DataFrame]:
@@ -150,9 +146,7 @@ class TabularTVAE:
                 if places is None:
                     raise met.unmet()
                 drawn.append(places)
-            places = np.concatenate(drawn)
-            if met.wanted:  # alike rows lie side by side
-                places = rng.permutation(places)
+            places = rng.permutation(np.concatenate(drawn))  # rows of a class lie side by side
             chunk = self.trees.ranks.decode(places, rng)
             start = number * CHUNK_ROWS
             chunk.index = pd.RangeIndex(start, start + len(chunk))
@@ -190,15 +184,14 @@ class TabularTVAE:
     def export_sdv(self, path: Path) -> None:
         """Write a file that SDV loads and samples from without this package; see `export`.
 
-        It draws with the network's own decoder, not with trees: its rows are those of
-        `decoder="network"`, which takes more batches to train well.
+        Raises `BadParameter` for a model of trees.
         """
         from gan_lab.synth.tabular.sdv_export import export_sdv
 
         if self.network is None or self.prior is None:
             raise BadParameter(
-                "Trees stand alone in this model, and what an SDV file holds is a network. Train "
-                "with decoder='network'."
+                "This model is trees, and what an SDV file holds is a network. Train with "
+                "decoder='network'."
             )
         export_sdv(self.encoding, self.network, self.prior, path)
 
@@ -214,13 +207,13 @@ class TabularTVAE:
         history = [Epoch(*values) for values in meta["history"]]
         roles = Roles.model_validate(meta["roles"])
         model = cls(encoding, None, None, None, roles, config, history)
-        if config.embedding_dim:
+        if "trees" in meta:
+            model.trees = TreeModel.restore(encoding, part(tensors, "trees."), meta["trees"])
+        else:
             model.network = build_network(encoding, config)
             model.network.load_state_dict(part(tensors, "network."))
             model.network.eval()
-            model.prior = Prior(config.latent_dims, **part(tensors, "prior."))
-        if "trees" in meta:
-            model.trees = TreeDecoder.restore(encoding, part(tensors, "trees."), meta["trees"])
+            model.prior = Prior(config.embedding_dim, **part(tensors, "prior."))
         return model
 
 
@@ -264,7 +257,7 @@ def _split(rows: Batch, config: TrainConfig) -> tuple[Batch, Batch]:
 @torch.no_grad()
 def _fit_prior(network: Network, rows: Batch, config: TrainConfig) -> Prior:
     if config.prior == "normal":
-        return Prior.normal(config.latent_dims)
+        return Prior.normal(config.embedding_dim)
     generator = torch.Generator().manual_seed(config.seed)
     some = torch.randperm(len(rows), generator=generator)[:PRIOR_ROWS]
     mu, log_variance = network.encode(rows[some])

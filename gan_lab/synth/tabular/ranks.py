@@ -77,8 +77,8 @@ class Variable:
 class Ranks:
     """The variables of a table in the order they are drawn in: gaps, columns, the target last."""
 
-    def __init__(self, encoding: Encoding, variables: list[Variable]) -> None:
-        self.encoding, self.variables = encoding, variables
+    def __init__(self, encoding: Encoding, variables: list[Variable], target: Any) -> None:
+        self.encoding, self.variables, self.target = encoding, variables, target
 
     @classmethod
     def fit(cls, encoding: Encoding, table: pd.DataFrame, target: Any) -> tuple[Ranks, Places]:
@@ -98,7 +98,7 @@ class Ranks:
             variables.append(variable)
             places.append(mine)
         variables = [Variable() for _ in masks] + variables
-        return cls(encoding, variables), np.column_stack(masks + places)
+        return cls(encoding, variables, target), np.column_stack(masks + places)
 
     def decode(self, places: Places, rng: np.random.Generator) -> pd.DataFrame:
         """Return the rows that places stand for, which may lie between two whole numbers."""
@@ -112,16 +112,6 @@ class Ranks:
         table.columns = pd.Index(names)
         return table
 
-    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], list[int | None]]:
-        """Return the numbers of all variables end to end, where they begin, and the gaps."""
-        lengths = [len(variable.values) for variable in self.variables]
-        arrays = {
-            "values": np.concatenate([variable.values for variable in self.variables]),
-            "rows": np.concatenate([variable.rows for variable in self.variables]),
-            "places": np.cumsum([0, *lengths]),
-        }
-        return arrays, [variable.gap for variable in self.variables]
-
     @classmethod
     def from_arrays(
         cls,
@@ -130,13 +120,15 @@ class Ranks:
         gaps: list[int | None],
         target: Any,
     ) -> Ranks:
-        """Return the ranks that `to_arrays` was called of."""
+        """Return the ranks whose variables have the arrays "0.values", "0.rows" and so on."""
         columns = sorted(encoding.columns, key=lambda column: column.name == target)
         first: list[Column | None] = [None] * (len(gaps) - len(columns))
-        cuts = arrays["places"][1:-1]
-        values, rows = np.split(arrays["values"], cuts), np.split(arrays["rows"], cuts)
-        parts = zip([*first, *columns], gaps, values, rows, strict=True)
-        return cls(encoding, [Variable(*part) for part in parts])
+        parts = zip([*first, *columns], gaps, strict=True)
+        variables = [
+            Variable(column, gap, arrays[f"{number}.values"], arrays[f"{number}.rows"])
+            for number, (column, gap) in enumerate(parts)
+        ]
+        return cls(encoding, variables, target)
 
 
 def _ranked(column: Column, series: pd.Series[Any]) -> tuple[Variable, Places]:

@@ -52,7 +52,6 @@ class SdvRows:
 def export_sdv(encoding: Encoding, network: Network, prior: Prior, path: Path) -> None:
     """Write a file for `sdv.utils.load_synthesizer` or `TVAESynthesizer.load`; it needs no gan_lab.
 
-    It holds the network with its own decoder, never the trees of a model, which draw other rows.
     It is a cloudpickle, as all of SDV's are: load it only where you trust it, and under the same
     minor version of Python. Writes beside `path` and moves into place.
     """

@@ -1,26 +1,25 @@
-"""Decision trees as plain arrays: which values of a column go with the columns before it."""
+"""A decision tree as plain arrays: which values of a column go with the columns before it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from gan_lab.synth.tabular.ranks import Places, Variable
+from gan_lab.synth.tabular.ranks import MISSING, Places, Variable
 
 Ints = NDArray[np.int32]
+Spots = NDArray[np.int64]
 
 LEAF_ROWS = 5
 SHAPED = 0.5  # of the rows shape a tree, all fill its leaves: these are not as narrow as chance
 
 
 @dataclass(frozen=True)
-class Forest:
-    """Trees side by side, a node a place in every array; nothing but numbers.
+class Tree:
+    """A node a place in every array but the last; nothing but numbers.
 
     A row whose `feature` is at most `threshold` goes to the next node, any other to `right`. A node
     whose `right` is 0 is a leaf: it holds `values[start : stop]`, rising, of a column alone.
@@ -33,31 +32,11 @@ class Forest:
     stop: Ints
     values: Ints
 
-    @classmethod
-    def of(cls, trees: list[Forest]) -> tuple[Forest, list[int]]:
-        """Return trees as one forest, and the root of each."""
-        nodes = np.cumsum([0] + [len(tree.feature) for tree in trees])
-        held = np.cumsum([0] + [len(tree.values) for tree in trees])
-        moved = [
-            Forest(
-                tree.feature,
-                tree.threshold,
-                np.where(tree.right, tree.right + node, 0).astype(np.int32),
-                tree.start + np.int32(value),
-                tree.stop + np.int32(value),
-                tree.values,
-            )
-            for tree, node, value in zip(trees, nodes, held, strict=False)
-        ]
-        arrays = [
-            np.concatenate([getattr(each, field.name) for each in moved]) for field in fields(cls)
-        ]
-        return cls(*arrays), nodes[:-1].tolist()
-
-    def leaves(self, roots: NDArray[np.int64], inputs: Places) -> NDArray[np.int64]:
-        """Return the leaf of each row of inputs (rows, columns), on the way from its root."""
-        node = roots.copy()
-        rows = np.flatnonzero(self.right[node])
+    def leaves(self, inputs: Places) -> tuple[Spots, Spots]:
+        """Return where the values of the leaf of each row of inputs (rows, columns) begin and
+        end."""
+        node = np.zeros(len(inputs), dtype=np.int64)
+        rows = np.arange(len(inputs) if self.right[0] else 0)
         at = node[rows]
         while len(rows):
             over = inputs[rows, self.feature[at]] > self.threshold[at]
@@ -65,22 +44,50 @@ class Forest:
             node[rows] = at
             inner = self.right[at] > 0
             rows, at = rows[inner], at[inner]
-        return node
+        return self.start[node].astype(np.int64), self.stop[node].astype(np.int64)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return what a file must hold."""
-        return {each.name: torch.from_numpy(getattr(self, each.name)) for each in fields(self)}
+    def narrowed(self, start: Spots, stop: Spots, span: tuple[int, int]) -> tuple[Spots, Spots]:
+        """Return the part of each leaf that lies in a span."""
+        below = np.append(0, np.cumsum(self.values < span[0]))
+        within = np.append(0, np.cumsum((self.values >= span[0]) & (self.values <= span[1])))
+        first = start + below[stop] - below[start]
+        return first, first + within[stop] - within[start]
+
+    def picked(
+        self, variable: Variable, start: Spots, stop: Spots, rng: np.random.Generator
+    ) -> Places:
+        """Return a place from each leaf, missing where it is empty. A number is moved at random by
+        up to half the way to the next in the leaf, at its ends as far beyond, so that it is no
+        copy: a common one to one that occurs, as its grid has it, and an atom not at all."""
+        known = np.flatnonzero(stop > start)
+        places = np.full(len(start), MISSING, dtype=np.float32)
+        at = start[known] + (rng.random(len(known)) * (stop - start)[known]).astype(np.int64)
+        values = self.values
+        places[known] = values[at]
+        if not variable.ordered:
+            return places
+        free = ~variable.atoms[values[at]]
+        known, at = known[free], at[free]
+        side = (rng.random(len(at)) - 0.5).astype(np.float32)
+        first, last = at == start[known], at == stop[known] - 1
+        lower = values[at] - values[np.where(first, at, at - 1)]
+        upper = values[np.where(last, at, at + 1)] - values[at]
+        lower, upper = np.where(first, upper, lower), np.where(last, lower, upper)
+        moved = places[known] + side * np.where(side < 0, lower, upper)
+        moved = np.where(variable.common[values[at]], np.rint(moved), moved)
+        places[known] = moved.clip(0, len(variable.values) - 1)
+        return places
 
 
-def grow(inputs: Places, places: Places, variable: Variable, seed: int) -> Forest:
+def grow(inputs: Places, places: Places, variable: Variable, seed: int) -> Tree:
     """Return the tree that predicts the places of a variable from inputs (rows, columns)."""
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
     rows, values = len(places), places.astype(np.int32)
     shaping = np.random.default_rng(seed).permutation(rows)[: int(SHAPED * rows)]
-    if not inputs.shape[1] or len(np.unique(places[shaping])) < 2:
+    if len(np.unique(places[shaping])) < 2:
         zero = np.zeros(1, dtype=np.int32)
-        return Forest(zero, zero.astype(np.float32), zero, zero, zero + rows, np.sort(values))
+        return Tree(zero, zero.astype(np.float32), zero, zero, zero + rows, np.sort(values))
     kind = DecisionTreeRegressor if variable.ordered else DecisionTreeClassifier
     model = kind(min_samples_leaf=LEAF_ROWS, random_state=seed)
     model.fit(inputs[shaping], _target(variable, places)[shaping])
@@ -88,7 +95,7 @@ def grow(inputs: Places, places: Places, variable: Variable, seed: int) -> Fores
     order, nodes = np.lexsort((values, leaf)), np.arange(tree.node_count)
     inner = tree.children_left >= 0
     assert (tree.children_left[inner] == nodes[inner] + 1).all(), "scikit-learn goes left first"
-    return Forest(
+    return Tree(
         np.where(inner, tree.feature, 0).astype(np.int32),
         tree.threshold.astype(np.float32),
         np.where(inner, tree.children_right, 0).astype(np.int32),

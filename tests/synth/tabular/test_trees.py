@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from gan_lab.schema import GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.tabular.model import TabularTVAE
 
 ALONE = TrainConfig()
-CODED = TrainConfig(epochs=3, batch_size=200, embedding_dim=8, compress_dims=(32,))
 ROWS = 3_000
 
 
@@ -53,21 +51,13 @@ def model(table: pd.DataFrame) -> TabularTVAE:
     return TabularTVAE.fit(table, Roles(), ALONE)
 
 
-@pytest.fixture(scope="module")
-def coded(table: pd.DataFrame) -> TabularTVAE:
-    return TabularTVAE.fit(table, Roles(), CODED)
-
-
 def draw(model: TabularTVAE, rows: int = ROWS, seed: int = 0, **conditions: object) -> pd.DataFrame:
     asked = GenerateConfig(conditions=conditions or None)  # type: ignore[arg-type]
     return pd.concat(model.sample(rows=rows, seed=seed, conditions=asked))
 
 
-@pytest.mark.parametrize("which", ["model", "coded"])
-def test_what_is_drawn_is_like_what_was_seen(
-    table: pd.DataFrame, which: str, request: pytest.FixtureRequest
-) -> None:
-    drawn = draw(request.getfixturevalue(which), 6_000)
+def test_what_is_drawn_is_like_what_was_seen(table: pd.DataFrame, model: TabularTVAE) -> None:
+    drawn = draw(model, 6_000)
     assert drawn.dtypes.to_dict() == table.dtypes.to_dict()
     numbers = ["load", "heat", "left", "right", "sum", "rul"]
     assert (drawn[numbers].min() >= table[numbers].min()).all()
@@ -119,43 +109,31 @@ def test_rounded_numbers_stay_rounded_and_rows_of_them_are_seldom_copies() -> No
     assert rows[1].isin(rows[0]).mean() < 0.04  # 0.06 where leaves give back what they hold
 
 
-def test_a_file_holds_no_row_and_draws_the_same_rows(
-    table: pd.DataFrame, model: TabularTVAE, coded: TabularTVAE, tmp_path: Path
-) -> None:
-    for each in (model, coded):
-        each.save(tmp_path / "model")
-        loaded = TabularTVAE.load(tmp_path / "model")
-        pd.testing.assert_frame_equal(draw(loaded), draw(each), check_exact=True)
-        pd.testing.assert_frame_equal(
-            draw(loaded, 500, failure=1), draw(each, 500, failure=1), check_exact=True
-        )
+def test_a_file_holds_no_row_and_draws_the_same_rows(model: TabularTVAE, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    loaded = TabularTVAE.load(tmp_path / "model")
+    for asked in ({}, {"failure": 1}, {"site": {"c": 0.5}}):
+        drawn = [draw(each, 500, **asked) for each in (model, loaded)]
+        pd.testing.assert_frame_equal(*drawn, check_exact=True)
+    assert not draw(model, seed=1).equals(draw(model, seed=2))
     kept = load_file(tmp_path / "model")
-    values, start, stop = (kept[f"trees.forest.{name}"] for name in ("values", "start", "stop"))
-    leaves = [values[a:b] for a, b in zip(start, stop, strict=True) if b > a]
+    trees = [name.removesuffix("feature") for name in kept if name.endswith("feature")]
+    leaves = [
+        kept[tree + "values"][a:b]
+        for tree in trees
+        for a, b in zip(kept[tree + "start"], kept[tree + "stop"], strict=True)
+        if b > a
+    ]
     assert min(map(len, leaves)) >= 5
     assert all((np.diff(leaf) >= 0).all() for leaf in leaves)  # in an order that no row has
-
-
-def test_a_training_that_was_killed_resumes_bit_for_bit(
-    table: pd.DataFrame, coded: TabularTVAE
-) -> None:
-    states: dict[int, bytes] = {}
-
-    def keep(epoch: int, state: Callable[[], bytes]) -> None:
-        states[epoch] = state()
-
-    stopped = TabularTVAE.fit(table, Roles(), CODED, lambda e: e.epoch == 2, on_checkpoint=keep)
-    assert stopped.trees is None and len(draw(stopped, 10)) == 10  # by the network
-    resumed = TabularTVAE.fit(table, Roles(), CODED, resume=states[2])
-    pd.testing.assert_frame_equal(draw(resumed), draw(coded), check_exact=True)
-    assert not draw(coded, seed=1).equals(draw(coded, seed=2))
 
 
 def test_it_says_each_column_and_stops_between_two(table: pd.DataFrame) -> None:
     said: list[tuple[int, int, str]] = []
     TabularTVAE.fit(table, Roles(), ALONE, on_column=lambda *each: said.append(each))
-    assert [done for done, _, _ in said] == list(range(1, len(table.columns) + 2))
-    assert {of for _, of, _ in said} == {len(table.columns) + 1}  # one more: the gap of two
+    trees = 2 * (len(table.columns) + 1)  # of two classes; one more: the gap of two columns
+    assert [done for done, _, _ in said] == list(range(1, trees + 1))
+    assert {of for _, of, _ in said} == {trees}
     assert [name for _, _, name in said][-1] == "failure"
 
     def stop(done: int, *_: object) -> None:
@@ -166,9 +144,7 @@ def test_it_says_each_column_and_stops_between_two(table: pd.DataFrame) -> None:
         TabularTVAE.fit(table, Roles(), ALONE, on_column=stop)
 
 
-@pytest.mark.parametrize("which", ["model", "coded"])
-def test_conditions_are_met_exactly(which: str, request: pytest.FixtureRequest) -> None:
-    model = request.getfixturevalue(which)
+def test_conditions_are_met_exactly(model: TabularTVAE) -> None:
     drawn = draw(model, 1_000, failure=1)
     assert (drawn["failure"] == 1).all()
     assert drawn["heat"].mean() > 60  # where failures are
@@ -235,7 +211,7 @@ def test_a_target_is_named_or_found(table: pd.DataFrame) -> None:
 
 
 def test_trees_alone_are_no_file_of_sdv(model: TabularTVAE, tmp_path: Path) -> None:
-    with pytest.raises(BadParameter, match="Trees stand alone"):
+    with pytest.raises(BadParameter, match="This model is trees"):
         model.export_sdv(tmp_path / "sdv.pkl")
 
 
