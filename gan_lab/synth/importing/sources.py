@@ -122,7 +122,9 @@ def one_table(sources: Sequence[Source], life: str | None, life_per_file: bool) 
 def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose index is a column where it has a name, and gone where it has none."""
     frame = frame.reset_index(drop=not any(frame.index.names))
-    return frame.set_axis([str(name) for name in frame.columns], axis=1)
+    names = [str(name) for name in frame.columns]
+    _check_names("The table", names)
+    return frame.set_axis(names, axis=1)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -286,10 +288,14 @@ def _names(path: Path, heading: list[str]) -> list[str]:
             "the rows that names the columns, and separate all by the same of , ; | and tab."
         )
     names = [cell or f"column_{number}" for number, cell in enumerate(cells, 1)]
-    if len(set(names)) < len(names):
-        twice = max(names, key=names.count)
-        raise BadTable(f"{path} has the column {twice!r} twice: give each a name of its own.")
+    _check_names(path, names)
     return names
+
+
+def _check_names(source: object, names: list[str]) -> None:
+    twice = max(names, key=names.count, default="")
+    if names.count(twice) > 1:
+        raise BadTable(f"{source} has the column {twice!r} twice: give each a name of its own.")
 
 
 def _decimal(rows: list[list[str]], separator: str) -> str:

@@ -19,7 +19,7 @@ from gan_lab.synth.lives.population import Population
 from gan_lab.synth.lives.random_effects import RandomEffects
 from gan_lab.synth.lives.residual import Residual
 from gan_lab.synth.lives.training_lives import TrainingLives
-from gan_lab.synth.network.build import check_names, fingerprint
+from gan_lab.synth.network.build import fingerprint
 from gan_lab.synth.network.training import OnCheckpoint, OnEpoch, Trainer, Training
 
 
@@ -29,7 +29,6 @@ class Fitting:
 
     def __init__(self, table: pd.DataFrame, roles: Roles, config: TrainConfig) -> None:
         self.config = config
-        check_names(table)
         self.fingerprint = fingerprint(table, roles, config)
         self.lives = TrainingLives(table, roles, config)
 

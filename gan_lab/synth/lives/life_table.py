@@ -278,10 +278,8 @@ class LifeTable:
 def _check_columns(parts: ColumnRoles, categories: Encoding, conditions: Encoding) -> None:
     for column in (*categories.modal, *conditions.modal):
         raise BadTable(
-            f"Column {column.name!r} holds dates as text: convert it to dates, or drop it."
-            if column.is_time
-            else f"Column {column.name!r} holds more than {FEW_VALUES} numbers, too many for "
-            "operating states: make fewer of them, or name another column of states."
+            f"Column {column.name!r} holds more than {FEW_VALUES} numbers, too many for operating "
+            "states: make fewer of them, or name another column of states."
         )
     if not (parts.sensors or categories.groups or conditions.groups):
         raise BadTable("Every column of the table is constant: there is nothing to learn.")

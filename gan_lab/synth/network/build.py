@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-import numpy as np
 import pandas as pd
 import torch
 
-from gan_lab.errors import BadTable
 from gan_lab.schema import Roles, TrainConfig
 from gan_lab.synth.network.device import choose_device
 from gan_lab.synth.network.encoding import Encoding
@@ -37,23 +35,6 @@ def fingerprint(table: pd.DataFrame, roles: Roles, config: TrainConfig) -> str:
     digest = hashlib.sha256((config.model_dump_json() + roles.model_dump_json()).encode())
     digest.update(repr([(str(name), str(table[name].dtype)) for name in table.columns]).encode())
     for name in table.columns:
-        try:
-            hashes = pd.util.hash_pandas_object(table[name], index=False)
-        except TypeError:
-            raise BadTable(
-                f"Column {name!r} holds lists or other things that cannot be modelled: numbers, "
-                "text, booleans and dates can. Convert or drop the column."
-            ) from None
+        hashes = pd.util.hash_pandas_object(table[name], index=False)
         digest.update(hashes.to_numpy().tobytes())
     return digest.hexdigest()
-
-
-def check_names(table: pd.DataFrame) -> None:
-    """Raise `BadTable` where two columns have one name, or a name is neither text nor number."""
-    for name in table.columns:
-        if not isinstance(name, str | int | np.integer):
-            raise BadTable(f"The column name {name!r} is neither text nor a number. Rename it.")
-    names = table.columns.map(str)
-    if not names.is_unique:
-        twice = names[names.duplicated()][0]
-        raise BadTable(f"The table has two columns named {twice!r}. Rename one of them.")

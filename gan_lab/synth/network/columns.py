@@ -1,7 +1,7 @@
 """What the numbers of a column look like: their type, range, decimals and grid, and how a table
 holds them.
 
-Dates and durations are numbers of seconds.
+Dates are numbers of seconds. An import leaves numbers, booleans, text and dates, and nothing else.
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ from gan_lab.errors import BadTable
 
 Floats = NDArray[np.float64]
 
-DATE = "date"  # stands for a format where a column holds objects of datetime.date
 EXACT = 2.0**53  # integers from here on are not all numbers of float64
 
 
 @dataclass
 class NumericColumn:
-    """One column of numbers, dates or durations.
+    """One column of numbers or dates.
 
-    `step` is that of the grid its values lie on, 0 where there is none. Dates and durations are
-    counted in seconds from `origin`, which is in nanoseconds; dates written as text have a
-    `format`.
+    `step` is that of the grid its values lie on, 0 where there is none. Dates are counted in
+    seconds from `origin`, which is in nanoseconds.
     """
 
     name: Any
@@ -37,7 +35,6 @@ class NumericColumn:
     digits: int | None = None
     step: float = 0.0
     origin: int = 0
-    format: str | None = None
 
     @classmethod
     def of(cls, series: pd.Series[Any], values: Floats, /, **others: Any) -> Self:
@@ -53,12 +50,12 @@ class NumericColumn:
 
     @property
     def is_time(self) -> bool:
-        """Whether the column holds dates or durations."""
-        return self.format is not None or pd.api.types.pandas_dtype(self.dtype).kind in "mM"
+        """Whether the column holds dates."""
+        return self.dtype.startswith("datetime64")
 
     def read(self, series: pd.Series[Any]) -> Floats:
         """Return a column of this kind as numbers, NaN where missing."""
-        numbers = numbers_of(parse_dates(series, self.format), self.origin)
+        numbers = numbers_of(series, self.origin)
         assert numbers is not None
         return numbers
 
@@ -89,78 +86,27 @@ class NumericColumn:
 
     def _as_time(self, values: Floats) -> pd.Series[Any]:
         nanoseconds = np.round(np.nan_to_num(values) * 1e9).astype(np.int64) + self.origin
-        series = pd.Series(nanoseconds)
-        if self.dtype.startswith("timedelta"):
-            series = pd.to_timedelta(series)
-        else:
-            series = pd.to_datetime(series, utc=True)
-            if self.format:
-                dates = self.format == DATE
-                series = series.dt.date if dates else series.dt.strftime(self.format)
-            elif "," not in self.dtype:
-                series = series.dt.tz_localize(None)
-        series = series.mask(np.isnan(values))
-        return series.astype(object if self.format else self.dtype)
+        series = pd.Series(pd.to_datetime(nanoseconds, utc=True))
+        if "," not in self.dtype:  # without a zone
+            series = series.dt.tz_localize(None)
+        return series.mask(np.isnan(values)).astype(self.dtype)
 
 
 def numbers_of(series: pd.Series[Any], origin: int = 0) -> Floats | None:
-    """Return a column as numbers (dates and durations as seconds), None where it holds words or
-    booleans; raises `BadTable` for a type that is neither."""
-    if pd.api.types.is_bool_dtype(series) or isinstance(series.dtype, pd.CategoricalDtype):
+    """Return a column as numbers (dates as seconds), None where it holds words or booleans; raises
+    `BadTable` for dates that nanoseconds cannot hold."""
+    if series.dtype.kind == "M":
+        try:
+            nanoseconds = series.dt.as_unit("ns").astype("int64").to_numpy()
+        except (OverflowError, ValueError):
+            raise BadTable(
+                f"Column {series.name!r} holds dates outside the years 1678 to 2261, which cannot "
+                "be modelled. Correct or drop them."
+            ) from None
+        return np.where(series.isna(), np.nan, (nanoseconds - origin) / 1e9)
+    if pd.api.types.is_bool_dtype(series) or not pd.api.types.is_numeric_dtype(series):
         return None
-    if pd.api.types.is_complex_dtype(series) or isinstance(series.dtype, pd.PeriodDtype):
-        raise BadTable(
-            f"Column {series.name!r} is of type {series.dtype}, which cannot be modelled: "
-            "numbers, text, booleans and dates can. Convert or drop the column."
-        )
-    if series.dtype.kind in "mM":
-        seconds = (nanoseconds(series).astype("int64").to_numpy() - origin) / 1e9
-        return np.where(series.isna(), np.nan, seconds)
-    if pd.api.types.is_numeric_dtype(series):
-        return series.to_numpy(dtype=np.float64, na_value=np.nan)
-    return None
-
-
-def nanoseconds(times: pd.Series[Any]) -> pd.Series[Any]:
-    """Return dates or durations in nanoseconds; raises `BadTable` where they do not fit."""
-    try:
-        return times.dt.as_unit("ns")
-    except (OverflowError, ValueError):
-        raise BadTable(
-            f"Column {times.name!r} holds dates outside the years 1678 to 2261, which cannot be "
-            "modelled. Correct or drop them."
-        ) from None
-
-
-def parse_dates(series: pd.Series[Any], fmt: str | None) -> pd.Series[Any]:
-    """Return a column of dates that are written in this format, or of date objects, as dates."""
-    if fmt is None:
-        return series
-    try:
-        return nanoseconds(pd.to_datetime(series, format=None if fmt == DATE else fmt))
-    except (OverflowError, ValueError):
-        raise BadTable(
-            f"Column {series.name!r} holds dates outside the years 1678 to 2261, which cannot be "
-            "modelled. Correct or drop them."
-        ) from None
-
-
-def date_format(series: pd.Series[Any]) -> str | None:
-    """Return the format of a column of date texts that it can be written in again, else None."""
-    if series.dtype.kind in "mM" or numbers_of(series) is not None:
-        return None
-    known = series.dropna()
-    if pd.api.types.infer_dtype(known) == DATE:
-        return DATE
-    if not len(known) or not all(isinstance(text, str) for text in known.iloc[:1000]):
-        return None
-    first = str(known.iloc[0])
-    for day_first in (False, True):
-        fmt: str | None = pd.tseries.api.guess_datetime_format(first, dayfirst=day_first)
-        fmt = fmt and (fmt.replace("%z", "Z") if first.endswith("Z") else fmt)
-        if fmt and pd.to_datetime(known, format=fmt, errors="coerce").notna().all():
-            return fmt
-    return None
+    return series.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def plain(value: Any) -> Any:

@@ -25,9 +25,7 @@ from gan_lab.synth.network.columns import (
     EXACT,
     Floats,
     NumericColumn,
-    date_format,
     numbers_of,
-    parse_dates,
     plain,
 )
 from gan_lab.synth.network.normal_scores import Stretch, stretches
@@ -50,16 +48,11 @@ class EncodedNumber(NumericColumn):
     missing: bool = False
 
     @classmethod
-    def fit(cls, series: pd.Series[Any], numbers: Floats, origin: int, fmt: str | None) -> Column:
+    def fit(cls, series: pd.Series[Any], numbers: Floats, origin: int) -> Column:
         """Choose the cells of a column."""
         known = numbers[~np.isnan(numbers)]
         if not len(known):
             raise no_value(series)
-        if np.isinf(known).any():
-            raise BadTable(
-                f"Column {series.name!r} holds infinite values. Replace them by missing values or "
-                "drop the rows."
-            )
         values, counts = np.unique(known, return_counts=True)
         if pd.api.types.is_integer_dtype(series.dtype) and max(-values[0], values[-1]) >= EXACT:
             raise BadTable(
@@ -72,7 +65,6 @@ class EncodedNumber(NumericColumn):
             series,
             known,
             origin=origin,
-            format=fmt,
             stretches=stretches(values[rest], counts[rest]) if rest.any() else [],
             atoms=atoms.tolist(),
             missing=len(known) < len(numbers),
@@ -145,13 +137,6 @@ class CategoricalColumn:
     def fit(cls, series: pd.Series[Any]) -> Column:
         """Choose the cells of a column."""
         name, counts = plain(series.name), series.astype(object).value_counts(dropna=True)
-        scalars = str | bool | int | float | np.bool_ | np.integer | np.floating
-        for level in counts.index:
-            if not isinstance(level, scalars):
-                raise BadTable(
-                    f"Column {name!r} holds values of type {type(level).__name__}, which cannot be "
-                    "modelled: numbers, text, booleans and dates can. Convert or drop the column."
-                )
         if not len(counts):
             raise no_value(series)
         if len(counts) > MAX_LEVELS and len(counts) > 0.5 * len(series):
@@ -255,12 +240,10 @@ class Encoding:
     def fit(cls, table: pd.DataFrame) -> Encoding:
         """Learn the encoding of a table; raises `BadTable` naming a column that cannot be
         modelled."""
-        table = table.infer_objects(copy=False)
         return cls([_fit_column(table[name]) for name in table.columns])
 
     def encode(self, table: pd.DataFrame) -> Encoded:
         """Turn rows into deviations and codes."""
-        table = table.infer_objects(copy=False)
         deviations = np.empty((len(table), len(self.modal)), dtype=np.float32)
         codes = np.empty((len(table), len(self.groups)), dtype=np.int16)
         for column, cells, scores in self.parts(Encoded(deviations, codes)):
@@ -307,19 +290,17 @@ def no_value(series: pd.Series[Any]) -> BadTable:
 
 
 def _fit_column(series: pd.Series[Any]) -> Column:
-    fmt = date_format(series)
-    times = parse_dates(series, fmt)
-    numbers, origin = numbers_of(times), 0
+    numbers, origin = numbers_of(series), 0
     if numbers is None:
         return CategoricalColumn.fit(series)
-    if times.dtype.kind in "mM":  # counted from the first, so that nanoseconds are exact
-        first = times.min()
+    if series.dtype.kind == "M":  # counted from the first, so that nanoseconds are exact
+        first = series.min()
         if pd.isna(first):
             raise no_value(series)
         origin = first.as_unit("ns").value
-        numbers = numbers_of(times, origin)
+        numbers = numbers_of(series, origin)
         assert numbers is not None
-    return EncodedNumber.fit(series, numbers, origin, fmt)
+    return EncodedNumber.fit(series, numbers, origin)
 
 
 def _frequent(values: Floats, counts: NDArray[np.int64]) -> Floats:

@@ -136,15 +136,13 @@ def _pair(wanted: Any) -> tuple[Any, Any]:
 
 
 def _numeric(variable: Variable, value: Any) -> float:
-    """Return a number, or the seconds that a date or a duration written as text stands for."""
+    """Return a number, or the seconds that a date written as text stands for."""
     column = variable.column
     assert column is not None and not isinstance(column, CategoricalColumn)
     try:
         if not column.is_time:
             return float(value)
-        parse = pd.to_timedelta if column.dtype.startswith("timedelta") else pd.to_datetime
-        moment = parse(value)
-        return (moment.value - column.origin) / 1e9
+        return (pd.Timestamp(value).value - column.origin) / 1e9
     except (TypeError, ValueError):
         raise BadParameter(f"{value!r} is no value that {variable.name!r} can have.") from None
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gan_lab.errors import BadParameter, BadTable
 from gan_lab.schema import CONDITIONS, FAILURE_NAME, Epoch, GenerateConfig, Roles, TrainConfig
-from gan_lab.synth.network.build import build_network, check_names, fingerprint
+from gan_lab.synth.network.build import build_network, fingerprint
 from gan_lab.synth.network.device import one_thread
 from gan_lab.synth.network.encoding import Encoding
 from gan_lab.synth.network.latent_prior import Prior
@@ -234,9 +234,6 @@ def _target(encoding: Encoding, roles: Roles, config: TrainConfig) -> Any:
 
 def _check_table(table: pd.DataFrame) -> None:
     rows, columns = table.shape
-    if not columns:
-        raise BadTable("The table has no columns to learn.")
-    check_names(table)
     if rows < max(2, columns):
         raise BadTable(
             f"The table has {rows:,} rows and {columns} columns: fewer rows than columns cannot be "

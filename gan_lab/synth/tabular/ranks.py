@@ -83,7 +83,6 @@ class Ranks:
     @classmethod
     def fit(cls, encoding: Encoding, table: pd.DataFrame, target: Any) -> tuple[Ranks, Places]:
         """Return the ranks of a table, and its places: (rows, variables)."""
-        table = table.infer_objects(copy=False)
         gaps: dict[bytes, int] = {}
         masks, variables, places = [], [], []
         for column in sorted(encoding.columns, key=lambda column: column.name == target):

@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 
 from gan_lab.errors import GanLabError
-from gan_lab.synth.network.columns import DATE
 from gan_lab.synth.network.encoding import CategoricalColumn, Column, Encoding
 from gan_lab.synth.network.latent_prior import Prior
 from gan_lab.synth.network.tvae_network import Network
@@ -84,7 +83,4 @@ def export_sdv(encoding: Encoding, network: Network, prior: Prior, path: Path) -
 def _describe(column: Column) -> dict[str, str]:
     if isinstance(column, CategoricalColumn):
         return {"sdtype": "categorical"}
-    described = {"sdtype": "datetime" if column.is_time else "numerical"}
-    if column.format not in (None, DATE):
-        described["datetime_format"] = column.format
-    return described
+    return {"sdtype": "datetime" if column.is_time else "numerical"}

@@ -333,6 +333,12 @@ def test_bad_files_are_a_sentence_and_leave_nothing(
     assert not [path for path in workspace.rglob("*") if path.is_file()]
 
 
+def test_a_frame_with_a_column_twice_is_refused() -> None:
+    twice = pd.DataFrame(np.zeros((20, 3)), columns=["a", "b", "a"])
+    with pytest.raises(BadTable, match="column 'a' twice"):
+        import_table("mine_1", [twice])
+
+
 def test_a_truncated_parquet_is_refused(tmp_path: Path) -> None:
     lives(units=200).to_parquet(tmp_path / "a.parquet")
     content = (tmp_path / "a.parquet").read_bytes()

@@ -1,7 +1,6 @@
 """A table goes into deviations and codes and comes back as what it was."""
 
 import json
-from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -34,10 +33,6 @@ def table() -> pd.DataFrame:
             "sorted": pd.Categorical(rng.choice(["lo", "hi"], ROWS), ["lo", "hi", "top"], True),
             "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 400, ROWS), "D"),
             "zoned": pd.date_range("2024-01-01", periods=ROWS, freq="h", tz="Europe/Berlin"),
-            "lasted": pd.to_timedelta(rng.integers(0, 9999, ROWS), "s"),
-            "date text": pd.date_range("2023-05-01", periods=ROWS).strftime("%d/%m/%Y"),
-            "zulu": pd.date_range("2024", periods=ROWS, freq="h").strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "date": pd.date_range("2024-01-01", periods=ROWS).date,
             3: rng.normal(0, 1, ROWS).astype("float32"),
         }
     )
@@ -78,7 +73,7 @@ def test_numbers_come_back_near_and_within_bounds(
     assert (was - now).abs().max() <= 0.02 * np.ptp(was)
 
 
-@pytest.mark.parametrize("name", ["day", "zoned", "lasted"])
+@pytest.mark.parametrize("name", ["day", "zoned"])
 def test_times_come_back_near_and_missing_where_they_were(
     table: pd.DataFrame, back: pd.DataFrame, name: str
 ) -> None:
@@ -93,21 +88,6 @@ def test_whole_steps_stay_whole(back: pd.DataFrame) -> None:
     days = back["day"].dropna()
     assert (days == days.dt.normalize()).all()
     assert (back["zoned"].dt.minute == 0).all()
-
-
-def test_date_texts_and_date_objects_stay_what_they_were(back: pd.DataFrame) -> None:
-    assert pd.to_datetime(back["date text"], format="%d/%m/%Y").notna().all()
-    assert back["zulu"].str.fullmatch(r"2024-\d\d-\d\dT\d\d:00:00Z").all()
-    assert pd.api.types.infer_dtype(back["date"]) == "date"
-
-
-def test_numbers_among_objects_are_numbers() -> None:
-    values = np.random.default_rng(0).normal(size=900)
-    table = pd.DataFrame({"x": values, "day": pd.date_range("2024", periods=900)}).astype(object)
-    encoding = Encoding.fit(table)
-    back = encoding.decode(encoding.encode(table), np.random.default_rng(0))
-    assert [str(dtype) for dtype in back.dtypes] == ["float64", "datetime64[ns]"]
-    assert back["x"].corr(pd.Series(values)) > 0.999
 
 
 def test_an_encoding_survives_json(table: pd.DataFrame) -> None:
@@ -158,16 +138,11 @@ def test_rare_words_share_a_cell_and_still_come_out() -> None:
     ("values", "says"),
     [
         ([f"id{i}" for i in range(ROWS)], "names rows"),
-        ([Decimal(i) for i in range(ROWS)], "Decimal"),
-        ([[1]] * ROWS, "list"),
-        ([1j] * ROWS, "complex"),
-        ([np.inf] + [1.0] * (ROWS - 1), "infinite"),
         ([2**60 + i for i in range(ROWS)], "cannot be told apart"),
         (np.arange(ROWS).astype("datetime64[D]") + np.timedelta64(400_000, "D"), "years"),
         ([np.nan] * ROWS, "no value"),
         ([None] * ROWS, "no value"),
         ([pd.NaT] * ROWS, "no value"),
-        (pd.period_range("2024", periods=ROWS, freq="D"), "period"),
     ],
 )
 def test_what_cannot_be_modelled_is_refused_by_name(values: list[object], says: str) -> None:

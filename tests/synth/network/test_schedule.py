@@ -15,8 +15,7 @@ def test_max_steps_limits_epochs_only_where_they_are_more() -> None:
 
 
 def test_epochs_that_someone_asked_for_are_not_cut() -> None:
-    assert planned_epochs(16_138, TrainConfig()) == 10
-    assert planned_epochs(16_138, TrainConfig(decoder="network")) == 37
+    assert planned_epochs(16_138, TrainConfig()) == 37
     assert planned_epochs(16_138, TrainConfig(epochs=300)) == 300
     asked = TrainConfig.model_validate_json('{"epochs": 300, "max_steps": 1000}')
     assert planned_epochs(16_138, asked) == 31
