@@ -18,7 +18,7 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 
-from bench.lives import Case, case_of
+from bench.lives import Case, case_of, window_c2st, window_r2
 from gan_lab.schema import TrainConfig
 from gan_lab.synth.lives import columns, dependence, level, memory, population, row_context
 from gan_lab.synth.lives.scale import Scale
@@ -27,8 +27,6 @@ from gan_lab.synth.lives.variance import VarianceModel
 from gan_lab.synth.report.windows import (
     Windows,
     sensors,
-    window_c2st,
-    window_r2,
     window_width,
     windows,
 )

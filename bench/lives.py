@@ -27,16 +27,16 @@ from numpy.typing import NDArray
 from bench import made_up as made_up_machines
 from bench.pictures import pictures
 from gan_lab.schema import Roles, TrainConfig
-from gan_lab.synth.report.compared_tables import compare
+from gan_lab.synth.report.compared_tables import compare, some
+from gan_lab.synth.report.detection import two_sample_test
 from gan_lab.synth.report.privacy import privacy
 from gan_lab.synth.report.windows import (
     Windows,
     ordered,
     sensors,
-    window_c2st,
-    window_r2,
     window_width,
     windows,
+    windows_of,
 )
 
 OUT = Path("runs/bench-lives")
@@ -130,6 +130,28 @@ def figures(rows: pd.DataFrame, case: Case) -> dict[str, Any]:
     return found
 
 
+def window_r2(synthetic: Windows, real: Windows, most: int) -> float:
+    """Return R2 of the real windows' rul, predicted by trees that saw only synthetic windows."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.metrics import r2_score
+
+    assert synthetic.rul is not None and real.rul is not None
+    kept = some(len(synthetic.life), most, np.random.default_rng(0))
+    x, y = synthetic.features[kept], synthetic.rul[kept]
+    known, wanted = np.isfinite(y), np.isfinite(real.rul)
+    model = HistGradientBoostingRegressor(
+        max_iter=60, learning_rate=0.2, max_bins=63, max_leaf_nodes=15, random_state=0
+    )
+    model.fit(x[known], y[known])
+    return float(r2_score(real.rul[wanted], model.predict(real.features[wanted])))
+
+
+def window_c2st(real: Windows, other: Windows, most: int) -> float:
+    """Return the AUC of trees that tell real windows from others; 0.5 is perfect."""
+    sides = [(each.features, each.life) for each in (real, other)]
+    return two_sample_test(*sides, most=most) or 0.5
+
+
 def autocorrelation(table: pd.DataFrame, roles: Roles, columns: list[str]) -> NDArray[np.float64]:
     """Return the correlation of each column with itself so many rows before, (lags, columns).
 
@@ -167,7 +189,7 @@ def row_r2(synthetic: pd.DataFrame, real: pd.DataFrame, roles: Roles, columns: l
 def nearer(rows: pd.DataFrame, case: Case) -> dict[str, Any]:
     """Return which shares of rows, windows and lives are nearer to a training life."""
     sides = compare(rows, case.train, case.holdout, case.roles, None, 0)
-    near = privacy(sides, rows, case.train).memory
+    near = privacy(sides, rows, case.train, windows_of(sides)).memory
     return {"nearer": [near[view].share for view in VIEWS if view in near]}
 
 

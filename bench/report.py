@@ -134,7 +134,8 @@ def sdv(train: pd.DataFrame, roles: Roles, epochs: int) -> pd.DataFrame:
 
 def line(maker: str, seconds: float, report: QualityReport) -> dict[str, Any]:
     """Return what the table shows; training rows held against themselves have no privacy."""
-    task, lives = report.utility[0], report.life_figures
+    task, lives = report.task(windows=False), report.task(windows=True)
+    assert task is not None
     both = task.scores.get("both", {}).get(task.metric)
     memory = {view: each.share for view, each in report.privacy.memory.items()}
     found = {
@@ -143,8 +144,8 @@ def line(maker: str, seconds: float, report: QualityReport) -> dict[str, Any]:
         "quality": report.fidelity.synthetic,
         **task.scores.get("synthetic", {}),
         f"{task.metric} with real": both,
-        "window r2": lives.r2.get("synthetic") if lives else None,
-        "window auc": lives.c2st if lives else None,
+        "window r2": lives.score("synthetic") if lives else None,
+        "window auc": report.window_detection,
         "row auc": report.detection,
         "copies": report.privacy.copies,
         "nearer rows/windows/lives": [round(share or 0, 2) for share in memory.values()],

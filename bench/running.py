@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.lives import Case, case_of
+from bench.lives import Case, case_of, window_c2st
 from gan_lab.schema import TrainConfig
 from gan_lab.synth.lives.prognosis.scores import scores
 from gan_lab.synth.lives.sequential import SequentialTVAE
-from gan_lab.synth.report.windows import sensors, window_c2st, window_width, windows
+from gan_lab.synth.report.windows import sensors, window_width, windows
 
 TABLES = (
     "FD001", "six regimes", "two modes", "late temperatures", "hourly pump",

@@ -15,6 +15,7 @@ import pandas as pd
 from gan_lab.schema import Roles
 from gan_lab.synth.report.compared_tables import compare
 from gan_lab.synth.report.privacy import privacy, remembered
+from gan_lab.synth.report.windows import windows_of
 
 LIVES, TRIALS, ROWS, NOISE = (20, 50, 100), 200, 40, 0.1
 ROLES = Roles(life="life", time="age", rul="rul")
@@ -34,7 +35,10 @@ def lives(count: int, rng: np.random.Generator) -> pd.DataFrame:
 def level(drawn: pd.DataFrame, train: pd.DataFrame, holdout: pd.DataFrame) -> str:
     """Return what the report says of memory at worst: bad (do not use), care, or nothing."""
     sides = compare(drawn, train, holdout, ROLES, None, 0)
-    found = {each.level for each in remembered(privacy(sides, drawn, train), sides.few)}
+    found = {
+        each.level
+        for each in remembered(privacy(sides, drawn, train, windows_of(sides)), sides.few)
+    }
     return next((each for each in ("bad", "care") if each in found), "")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +11,14 @@ import numpy.typing as npt
 from gan_lab.synth.report.compared_tables import Points, Sides, Units, some
 from gan_lab.synth.report.finding import Finding
 from gan_lab.synth.report.thresholds import AGAINST, THRESHOLDS
+from gan_lab.synth.report.windows import Windows
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
 MAX_POINTS = 3_000  # points of each side that the classifier sees
+MAX_WINDOWS = 1_000  # of each side
+MIN_LIVES = 4  # fewer cannot be halved
 
 
 def detection(sides: Sides) -> float | None:
@@ -25,6 +28,15 @@ def detection(sides: Sides) -> float | None:
         (sides.features[name], sides.units(sides.tables[name])) for name in ("holdout", "synthetic")
     )
     return two_sample_test(held, ours, sides.seed, category)
+
+
+def detection_of_windows(views: Mapping[str, Windows], seed: int) -> float | None:
+    """Return the AUC of trees that tell synthetic windows from held-out ones; None of few lives."""
+    lives = [len(np.unique(view.life)) for view in views.values()]
+    if min(lives, default=0) < MIN_LIVES:
+        return None
+    held, ours = ((views[name].features, views[name].life) for name in ("holdout", "synthetic"))
+    return two_sample_test(held, ours, seed, most=MAX_WINDOWS)
 
 
 def two_sample_test(

@@ -8,11 +8,13 @@ import pandas as pd
 from pydantic import Field
 
 from gan_lab.schema import Message, Roles, utc_now
-from gan_lab.synth.report import detection, fidelity, physics, privacy, utility, windows
+from gan_lab.synth.report import detection, fidelity, physics, privacy, utility
 from gan_lab.synth.report.compared_tables import Figure, Sides, compare
 from gan_lab.synth.report.finding import Finding
 from gan_lab.synth.report.prognosis import HeldOutPrognosis
+from gan_lab.synth.report.utility import Task
 from gan_lab.synth.report.verdict import Verdict, judge
+from gan_lab.synth.report.windows import windows_of
 from gan_lab.workspace.profiles import Profile
 
 OnStep = Callable[[float, str], None]
@@ -21,7 +23,7 @@ OnStep = Callable[[float, str], None]
 class QualityReport(Message):
     """Everything a report says; the page and the notebook show nothing else."""
 
-    format: int = 1
+    format: int = 2
     machine_id: str | None = None
     created: str = Field(default_factory=utc_now)
     split: str = Field(description="life or row: what was held out as a whole")
@@ -30,25 +32,29 @@ class QualityReport(Message):
     sampling: list[str] = Field(description="Which tables were judged by a part of their rows")
     verdict: Verdict
     fidelity: fidelity.Fidelity
-    utility: list[utility.Task]
-    life_figures: windows.LifeFigures | None
+    utility: list[Task]
     privacy: privacy.Privacy
     curves: list[physics.Curve]
     detection: Figure
+    window_detection: Figure
     prognosis: HeldOutPrognosis | None = None
 
     @property
     def figures(self) -> dict[str, float | None]:
         """The figures that models are compared by; see `gan_lab.schema.ReportResult`."""
-        task, lives = self.utility[0] if self.utility else None, self.life_figures
+        rows, windows = (self.task(windows) for windows in (False, True))
         shares = [each.share for each in self.privacy.memory.values() if each.share is not None]
         return {
             "quality": self.fidelity.synthetic,
-            "utility": task.scores.get("synthetic", {}).get(task.metric) if task else None,
-            "utility_of_lives": lives.r2.get("synthetic") if lives else None,
+            "utility": rows.score("synthetic") if rows else None,
+            "utility_of_lives": windows.score("synthetic") if windows else None,
             "memory": max(shares, default=None),
             "detection": self.detection,
         }
+
+    def task(self, windows: bool) -> Task | None:
+        """Return the first thing that was predicted, of rows or of windows of them."""
+        return next((task for task in self.utility if bool(task.width) == windows), None)
 
 
 def evaluate(
@@ -77,17 +83,21 @@ def evaluate(
     say(0.2, "utility")
     tasks = utility.utility(sides)
     say(0.5, "lives")
-    in_time = windows.life_figures(sides)
+    seen = windows_of(sides)
+    tasks += utility.utility_of_windows(sides, seen)
     say(0.8, "privacy")
-    memory = privacy.privacy(sides, synthetic, train)
+    memory = privacy.privacy(sides, synthetic, train, seen)
     say(0.85, "physics")
     pairs = physics.relations(sides)
     say(0.9, "detection")
-    apart = detection.detection(sides)
+    apart = {
+        "rows": detection.detection(sides),
+        "windows": detection.detection_of_windows(seen, seed),
+    }
     units = {name: sensor.unit for name, sensor in profile.sensors.items()} if profile else {}
     if prognosis and prognosis.unit != roles.rul:
         units[str(roles.rul)] = prognosis.unit
-    found = _findings(sides, alike, tasks, in_time, memory, pairs, apart, units)
+    found = _findings(sides, alike, tasks, memory, pairs, apart, units)
     return QualityReport(
         machine_id=profile.machine_id if profile else None,
         split="life" if life else "row",
@@ -97,10 +107,10 @@ def evaluate(
         verdict=judge(found, sides, conditions),
         fidelity=alike,
         utility=tasks,
-        life_figures=in_time,
         privacy=memory,
         curves=physics.curves(sides, pairs),
-        detection=apart,
+        detection=apart["rows"],
+        window_detection=apart["windows"],
         prognosis=prognosis,
     )
 
@@ -108,22 +118,21 @@ def evaluate(
 def _findings(
     sides: Sides,
     alike: fidelity.Fidelity,
-    tasks: list[utility.Task],
-    in_time: windows.LifeFigures | None,
+    tasks: list[Task],
     memory: privacy.Privacy,
     pairs: list[physics.Relation],
-    apart: Figure,
+    apart: dict[str, float | None],
     units: dict[str, str],
 ) -> list[Finding]:
     """Return what is found of each part; the first of equal level stands in the headline."""
     found = [*physics.physics(sides), *physics.wear(pairs, sides.roles.rul)]
     for task in tasks:
+        if task.width:  # of lives, windows say better what adding them does than rows
+            found = [finding for finding in found if finding.kind != "augmentation"]
         found += utility.lessons(task, units.get(task.target, ""))
-    if in_time and in_time.r2:  # of lives, windows say it better than rows
-        found = [finding for finding in found if finding.kind != "augmentation"]
-    found += windows.lessons(in_time) if in_time else ()
     found += privacy.remembered(memory, sides.few)
     found += fidelity.shapes(alike.columns)
     found += physics.broken_relations(pairs)
-    found += detection.told_apart(apart, "rows")
+    for what, auc in apart.items():
+        found += detection.told_apart(auc, what)
     return found

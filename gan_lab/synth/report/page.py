@@ -76,27 +76,17 @@ def number(value: float | None, digits: int = 3) -> str:
 def _tiles(report: QualityReport) -> list[tuple[str, str, str, str]]:
     """The figures to look at first: name, ours, what real rows reach, what it is."""
     fit = report.fidelity
-    tiles = [
-        (
-            "Quality",
-            number(fit.synthetic),
-            number(fit.real),
-            "SDMetrics, 1 is best;",
-        )
-    ]
-    for task in report.utility[:1]:
-        scores = [task.scores.get(side, {}).get(task.metric) for side in ("synthetic", "real")]
-        said = f"{METRICS[task.metric]} on {task.target};"
-        tiles.append(("Utility of rows", number(scores[0], 2), number(scores[1], 2), said))
-    lives = report.life_figures
-    if lives is not None and lives.r2:
-        found = (number(lives.r2.get("synthetic"), 2), number(lives.r2.get("real"), 2))
-        tiles.append(("Utility of lives", *found, f"R2 on windows of {lives.width};"))
+    tiles = [("Quality", number(fit.synthetic), number(fit.real), "SDMetrics, 1 is best;")]
+    for windows, name in ((False, "Utility of rows"), (True, "Utility of lives")):
+        if task := report.task(windows):
+            ours, real = (number(task.score(side), 2) for side in ("synthetic", "real"))
+            said = f"windows of {task.width}" if task.width else task.target
+            tiles.append((name, ours, real, f"{METRICS[task.metric]} on {said};"))
     if report.privacy.memory:
         view, worst = max(report.privacy.memory.items(), key=lambda item: item[1].share or 0)
         said = f"of {view} nearer to seen than unseen ones;"
         tiles.append(("Memory", percent(worst.share), "50 %", said))
-    told = {"rows": report.detection, "windows": lives.c2st if lives else None}
+    told = {"rows": report.detection, "windows": report.window_detection}
     for what, auc in told.items():
         if auc is not None:
             said = "AUC of a classifier, 0.5 is blind"

@@ -6,7 +6,7 @@ difference is memory. That two rows lie close together says nothing by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from gan_lab.synth.report.compared_tables import (
 )
 from gan_lab.synth.report.finding import Finding, listed, percent
 from gan_lab.synth.report.thresholds import AGAINST, THRESHOLDS
-from gan_lab.synth.report.windows import compared_sensors, life_summary, window_width, windows
+from gan_lab.synth.report.windows import Windows, compared_sensors, life_summary
 
 MAX_QUERIES = 1_000  # synthetic points whose neighbours are looked for
 MAX_POINTS = 10_000  # real points among which they are looked for
@@ -55,17 +55,20 @@ class Privacy(Message):
     memory: dict[str, Memory]
 
 
-def privacy(sides: Sides, synthetic: pd.DataFrame, train: pd.DataFrame) -> Privacy:
-    """Look for copies in the whole `synthetic` table, for neighbours in the sides' part of it."""
+def privacy(
+    sides: Sides, synthetic: pd.DataFrame, train: pd.DataFrame, seen: Mapping[str, Windows]
+) -> Privacy:
+    """Look for copies in the whole `synthetic` table, for neighbours in the sides' part of it and
+    in the windows of it that were `seen`."""
     points, rng = encoded(sides), np.random.default_rng(sides.seed)
-    seen = points["train"][some(len(points["train"]), MAX_POINTS, rng)]
+    known = points["train"][some(len(points["train"]), MAX_POINTS, rng)]
     ours, held = (
-        _nearest(points[name][some(len(points[name]), MAX_QUERIES, rng)], seen)[0]
+        _nearest(points[name][some(len(points[name]), MAX_QUERIES, rng)], known)[0]
         for name in ("synthetic", "holdout")
     )
     near = np.quantile(held, NEAR)
     close, close_real = ((d < near if near > 0 else d <= near).mean() for d in (ours, held))
-    views = {name: _memory(view, rng) for name, view in _views(sides, points).items()}
+    views = {name: _memory(view, rng) for name, view in _views(sides, points, seen).items()}
     return Privacy(
         copies=_copied(synthetic, train, sides),
         copies_real=_copied(sides.holdout, train, sides),
@@ -124,21 +127,14 @@ def _copied(table: pd.DataFrame, train: pd.DataFrame, sides: Sides) -> float:
 View = dict[str, tuple[Points, Units]]
 
 
-def _views(sides: Sides, points: dict[str, Points]) -> dict[str, View]:
+def _views(sides: Sides, points: dict[str, Points], seen: Mapping[str, Windows]) -> dict[str, View]:
     """The rows of each table and where they are from; with lives, their windows and summaries."""
-    roles, columns = sides.roles, compared_sensors(sides)
     views = {"rows": {name: (points[name], sides.units(t)) for name, t in sides.tables.items()}}
-    if roles.life and columns and not sides.loose:
-        width = window_width(sides.train, roles)
-        for view in ("windows", "lives"):
-            views[view] = {}
-            for name, table in sides.tables.items():
-                made = (
-                    windows(table, roles, columns, width, MAX_POINTS)
-                    if view == "windows"
-                    else life_summary(table, roles, columns)
-                )
-                views[view][name] = (made.features, made.life)
+    if seen:
+        roles, columns = sides.roles, compared_sensors(sides)
+        lives = {name: life_summary(t, roles, columns) for name, t in sides.tables.items()}
+        for view, found in (("windows", seen), ("lives", lives)):
+            views[view] = {name: (each.features, each.life) for name, each in found.items()}
     return views
 
 

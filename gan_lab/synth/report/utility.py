@@ -1,9 +1,10 @@
-"""Utility: train on synthetic rows, test on held-out real ones, beside real rows."""
+"""Utility: train on synthetic rows, or windows of them, test on held-out real ones, beside real
+ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,10 +13,12 @@ from gan_lab.synth.report import thresholds as limits
 from gan_lab.synth.report.compared_tables import Array, Figure, Points, Sides, Units, some
 from gan_lab.synth.report.finding import Finding, amount
 from gan_lab.synth.report.thresholds import THRESHOLDS
+from gan_lab.synth.report.windows import Windows, window_width
 
 RESAMPLES = 30
 MIN_UNITS = 5  # held out, that say how much others would differ
 MAX_ROWS = 10_000  # of each table that trees learn from; twice as many move R2 by about 0.01
+MAX_LEARNED = 3_000  # windows, of which that is true too
 LEAK = 0.95  # a rare flag that goes with one answer so often is part of the answer
 
 CONTESTANTS = {
@@ -24,7 +27,8 @@ CONTESTANTS = {
     "both": "real and synthetic rows together",
 }
 TargetKind = Literal["rul", "failure_mode", "failure", "column"]
-Rows = tuple[Points, Points]  # features and target
+Rows = tuple[Points, Array | Points]  # features and target
+Examples = tuple[Points, Array | Points, Units]  # and the life of each
 Scored = tuple[dict[str, float], Array]  # scores, and the first of them in each resample
 ADVICE = {
     "good": "",
@@ -39,7 +43,8 @@ WORSE_THAN_MEAN = " Below 0 it is worse than always answering the mean."
 
 
 class Task(Message):
-    """One thing to predict, and how well after training on each contestant's rows.
+    """One thing to predict, and how well after training on each contestant's rows, or windows of
+    `width` rows.
 
     Of a number: `r2`, and `mae` in its unit. Of a category: `ap` (average precision, mean over all
     classes but the commonest; `base` is what guessing reaches). `se`: the standard error of `r2` or
@@ -54,11 +59,16 @@ class Task(Message):
     base: Figure
     scores: dict[str, dict[str, Figure]]
     change_se: Figure = None
+    width: int | None = None
 
     @property
     def metric(self) -> str:
         """The score the verdict looks at."""
         return "r2" if self.number else "ap"
+
+    def score(self, side: str) -> float | None:
+        """Return what a model of one contestant's rows reaches."""
+        return self.scores.get(side, {}).get(self.metric)
 
 
 def utility(sides: Sides) -> list[Task]:
@@ -95,43 +105,75 @@ def _varies(sides: Sides, name: str) -> bool:
 def _task(sides: Sides, target: str, kind: TargetKind) -> Task:
     number, left_out = sides.kinds[target] == "number", _part_of_the_answer(sides, target)
     names = list(sides.kinds)
-    used = [place for place, n in enumerate(names) if n != target and n not in left_out]
-    category = [sides.kinds[names[place]] == "category" for place in used]
+    place = names.index(target)
+    used = [n for n, name in enumerate(names) if name not in (target, *left_out)]
+    category = [sides.kinds[names[n]] == "category" for n in used]
     rng = np.random.default_rng(sides.seed)
-
-    def rows(key: str, most: int | None = None) -> Rows:
-        table = sides.features[key]
-        table = table[np.isfinite(table[:, names.index(target)])]
-        kept = some(len(table), most or len(table), rng)
-        return table[kept][:, used], table[kept, names.index(target)]
-
-    real, ours, held = rows("train", MAX_ROWS), rows("synthetic", MAX_ROWS), rows("holdout")
-    contestants = {
-        "real": real,
-        "synthetic": ours,
-        "both": (np.concatenate([real[0], ours[0]]), np.concatenate([real[1], ours[1]])),
+    given = {
+        name: _examples(table[:, used], table[:, place], sides.units(sides.tables[name]), rng)
+        for name, table in sides.features.items()
     }
-    learn = _regression if number else _classification
-    known = np.isfinite(sides.features["holdout"][:, names.index(target)])
-    weights = _resamples(sides.units(sides.holdout)[known], sides.seed)
-    found = {
-        name: learn(given, held, category, weights)
-        for name, given in contestants.items()
-        if len(np.unique(given[1])) > 1
-    }
-    shares = np.sort(np.unique(held[1], return_counts=True)[1] / len(held[1]))
-    change = None
-    if {"real", "both"} <= found.keys() and len(weights):
-        change = (found["both"][1] - found["real"][1]).std(ddof=1)
+    held = given["holdout"][1]
+    shares = np.sort(np.unique(held, return_counts=True)[1] / len(held))
     return Task(
         target=target,
         kind=kind,
         number=number,
         left_out=left_out,
         base=None if number else shares[:-1].mean(),
-        scores={name: scores for name, (scores, _) in found.items()},
-        change_se=change,
+        **_compared(given, _regression if number else _classification, category, sides.seed),
     )
+
+
+def utility_of_windows(sides: Sides, views: Mapping[str, Windows]) -> list[Task]:
+    """Predict remaining useful life from windows of rows, where it is known."""
+    rng = np.random.default_rng(sides.seed)
+    given = {
+        name: _examples(view.features, view.rul, view.life, rng, MAX_LEARNED)
+        for name, view in views.items()
+        if view.rul is not None
+    }
+    if not given or min(len(np.unique(each[1])) for each in given.values()) < 2:
+        return []
+    return [
+        Task(
+            target=str(sides.roles.rul),
+            kind="rul",
+            number=True,
+            left_out=[],
+            base=None,
+            width=window_width(sides.train, sides.roles),
+            **_compared(given, _regression, [], sides.seed),
+        )
+    ]
+
+
+def _examples(
+    features: Points, target: Array | Points, units: Units, rng: np.random.Generator,
+    most: int = MAX_ROWS,
+) -> Examples:  # fmt: skip
+    """Return at most so many rows whose target is known, drawn evenly."""
+    known = np.flatnonzero(np.isfinite(target))
+    kept = known[some(len(known), most, rng)]
+    return features[kept], target[kept], units[kept]
+
+
+def _compared(
+    given: Mapping[str, Examples], learn: Callable[..., Scored], category: list[bool], seed: int
+) -> dict[str, Any]:
+    """Return the scores of all contestants, and the standard error of what "both" adds."""
+    real, ours, held = (given[name] for name in ("train", "synthetic", "holdout"))
+    both = [np.concatenate(pair) for pair in zip(real, ours, strict=True)]
+    weights = _resamples(held[2], seed)
+    found = {
+        name: learn(rows[:2], held[:2], category, weights)
+        for name, rows in zip(CONTESTANTS, (real, ours, both), strict=True)
+        if len(np.unique(rows[1])) > 1
+    }
+    change = None
+    if {"real", "both"} <= found.keys() and len(weights):
+        change = (found["both"][1] - found["real"][1]).std(ddof=1)
+    return {"scores": {name: scores for name, (scores, _) in found.items()}, "change_se": change}
 
 
 def _resamples(units: Units, seed: int) -> Array:
@@ -218,10 +260,11 @@ def lessons(task: Task, unit: str = "") -> Iterator[Finding]:
     scores = {name: found[task.metric] for name, found in task.scores.items()}
     real, ours, both = (scores.get(name) for name in ("real", "synthetic", "both"))
     metric = "R2" if task.number else "average precision"
+    what = f"{task.target} from windows of {task.width} rows" if task.width else task.target
     names, room = [task.target], 0.0 if real is None else real - (task.base or 0.0)
     if real is None or room < limits.PREDICTABLE:
         text = (
-            f"Real rows do not predict {task.target} either ({metric} {real or 0.0:.2f}): how much "
+            f"Real rows do not predict {what} either ({metric} {real or 0.0:.2f}): how much "
             "these rows teach about it cannot be told."
         )
         yield Finding(level="note", kind="not_predictable", text=text, columns=names, value=real)
@@ -234,24 +277,25 @@ def lessons(task: Task, unit: str = "") -> Iterator[Finding]:
     level = THRESHOLDS["r2_loss" if task.number else "ap_loss"].level(loss)
     advice = (WORSE_THAN_MEAN if task.number and ours < 0 else "") + ADVICE[level]
     text = (
-        f"A model of {task.target} trained on these rows reaches {metric} {ours:.2f}"
+        f"A model of {what} trained on these rows reaches {metric} {ours:.2f}"
         f"{_error(task, 'synthetic', unit)} on held-out real rows, trained on real rows {real:.2f}"
         f"{_error(task, 'real', unit)}.{advice}"
     )
-    yield Finding(level=level, kind="utility", text=text, columns=names, value=loss)
+    kind = "windows" if task.width else "utility"
+    yield Finding(level=level, kind=kind, text=text, columns=names, value=loss)
     if both is not None:
         change = both - real
         text = (
-            f"Trained on real and synthetic rows together, a model of {task.target} reaches "
+            f"Trained on real and synthetic rows together, a model of {what} reaches "
             f"{metric} {both:.3f}, on real rows alone {real:.3f}, a change of {change:+.3f}"
-            f"{_spread(task.change_se, 3)}: {what_adding_does(change, task.change_se)}."
+            f"{_spread(task.change_se, 3)}: {_advised(change, task.change_se)}."
         )
-        if change <= limits.HELPS:
+        if change <= limits.HELPS and not task.width:
             text += FOR_ROWS
         yield Finding(level="note", kind="augmentation", text=text, columns=names, value=change)
 
 
-def what_adding_does(change: float, error: float | None) -> str:
+def _advised(change: float, error: float | None) -> str:
     """Say what to do, by how much a model gains that sees synthetic rows beside the real ones, and
     by the standard error of that, None of fewer than `MIN_UNITS`."""
     if error is None:

@@ -10,6 +10,7 @@ from gan_lab.synth.report import fidelity, physics, privacy
 from gan_lab.synth.report.compared_tables import Sides, compare
 from gan_lab.synth.report.finding import Finding
 from gan_lab.synth.report.verdict import Verdict, judge
+from gan_lab.synth.report.windows import windows_of
 from gan_lab.workspace.profiles import Profile
 
 TURBOFAN = Roles(life="unit", time="cycle", rul="rul")
@@ -49,7 +50,7 @@ def verdict(
 ) -> Verdict:
     """The verdict on all that needs no training of models: quick enough to be asked often."""
     sides = compare(*tables, roles, profile, seed=0)
-    memory = privacy.privacy(sides, tables[0], tables[1])
+    memory = privacy.privacy(sides, tables[0], tables[1], windows_of(sides))
     found = [*of_columns(sides), *privacy.remembered(memory, sides.few)]
     return judge(found, sides, conditions)
 

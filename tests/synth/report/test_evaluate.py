@@ -26,14 +26,12 @@ def whole() -> QualityReport:
 
 def test_a_real_sample_is_judged_in_every_part(whole: QualityReport) -> None:
     assert whole.verdict.level != "bad", whole.verdict.headline
-    rul = whole.utility[0]
-    assert rul.kind == "rul"
-    assert set(rul.scores) == {"real", "synthetic", "both"}
-    assert all(0 < (each["se"] or 0) < 0.2 for each in rul.scores.values())
+    assert [(task.kind, task.width) for task in whole.utility] == [("rul", None), ("rul", 20)]
+    for task in whole.utility:
+        assert set(task.scores) == {"real", "synthetic", "both"}
+        assert all(0 < (each["se"] or 0) < 0.2 for each in task.scores.values())
     assert set(whole.privacy.memory) == {"rows", "windows", "lives"}
-    assert whole.life_figures is not None
-    assert set(whole.life_figures.r2) == {"real", "synthetic", "both"}
-    assert whole.curves and whole.detection is not None
+    assert whole.curves and whole.detection is not None and whole.window_detection is not None
 
 
 def test_json_and_page_say_the_same(whole: QualityReport) -> None:
@@ -53,7 +51,7 @@ def test_a_plain_table_is_judged_by_rows(shared_data: Path) -> None:
     order = np.random.default_rng(0).permutation(len(table))
     halves = [table.iloc[order[a:b]] for a, b in ((0, 4000), (4000, 8000), (8000, 10_000))]
     found = evaluate(*halves, Roles())
-    assert found.split == "row" and found.life_figures is None
+    assert found.split == "row" and found.window_detection is None and len(found.utility) == 1
     assert found.utility[0].target == "Machine failure"
     assert set(found.utility[0].left_out) == {"TWF", "HDF", "PWF", "OSF"}
     assert found.verdict.level != "bad", found.verdict.headline

@@ -12,6 +12,7 @@ from gan_lab.schema import Roles
 from gan_lab.synth.report.compared_tables import compare
 from gan_lab.synth.report.evaluate import evaluate
 from gan_lab.synth.report.privacy import Privacy, privacy
+from gan_lab.synth.report.windows import windows_of
 from tests.synth.report.samples import WEARING, Parts, three, wearing
 
 SENSORS = ["heat", "vibration", "pressure", "hum"]
@@ -24,7 +25,8 @@ def noisy(table: pd.DataFrame, deviations: float, seed: int = 0) -> pd.DataFrame
 
 
 def figures(tables: Parts, roles: Roles = WEARING) -> Privacy:
-    return privacy(compare(*tables, roles, None, 0), tables[0], tables[1])
+    sides = compare(*tables, roles, None, 0)
+    return privacy(sides, tables[0], tables[1], windows_of(sides))
 
 
 def test_lives_that_are_training_lives_with_noise_are_remembered() -> None:

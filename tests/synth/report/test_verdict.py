@@ -10,14 +10,13 @@ import pandas as pd
 import pytest
 
 from gan_lab.schema import Roles
-from gan_lab.synth.report import utility, windows
+from gan_lab.synth.report import utility
 from gan_lab.synth.report.compared_tables import compare
 from gan_lab.synth.report.detection import told_apart
 from gan_lab.synth.report.finding import amount, listed, percent
 from gan_lab.synth.report.privacy import Memory, Privacy, remembered
 from gan_lab.synth.report.utility import Task
 from gan_lab.synth.report.verdict import judge
-from gan_lab.synth.report.windows import LifeFigures
 from tests.synth.report.samples import TURBOFAN, WEARING, Parts, accused, parts, three, verdict
 
 
@@ -174,11 +173,10 @@ def test_memory_is_held_against_rows_where_it_is_sure(
 def test_figures_of_use_come_with_their_unit_and_with_advice() -> None:
     scores = {"real": {"r2": 0.57, "mae": 9.0}, "synthetic": {"r2": -14.25, "mae": 5017.4}}
     task = Task(target="rul", kind="rul", number=True, left_out=[], base=None, scores=scores)
-    lives = LifeFigures(
-        width=30, c2st=0.97, lives={"real": 10, "synthetic": 200, "held out": 1},
-        r2={"real": 0.9, "synthetic": 0.7, "both": 0.93},
-    )  # fmt: skip
-    found = [*utility.lessons(task, "hours"), *windows.lessons(lives), *told_apart(0.95, "rows")]
+    scores = {"real": {"r2": 0.9}, "synthetic": {"r2": 0.7}, "both": {"r2": 0.93}}
+    windows = task.model_copy(update={"width": 30, "scores": scores})
+    told = [*told_apart(0.95, "rows"), *told_apart(0.97, "windows")]
+    found = [*utility.lessons(task, "hours"), *utility.lessons(windows), *told]
     said = {each.kind: (each.level, each.text) for each in found}
     assert said["utility"] == (
         "bad",
@@ -189,9 +187,9 @@ def test_figures_of_use_come_with_their_unit_and_with_advice() -> None:
     assert said["windows"][0] == "care" and "prefer real rows" in said["windows"][1]
     assert said["augmentation"] == (
         "note",
-        "Trained on 10 real lives and 200 synthetic ones together, such a model reaches R2 0.93 on "
-        "1 life it has never seen, on the real ones alone 0.90: what that is worth cannot be told "
-        "by so few held-out lives.",
+        "Trained on real and synthetic rows together, a model of rul from windows of 30 rows "
+        "reaches R2 0.930, on real rows alone 0.900, a change of +0.030: what that is worth cannot "
+        "be told by so few held-out lives.",
     )
     assert said["row_detection"][0] == said["window_detection"][0] == "care"
     assert "Detection AUC 0.95 (0.5 is blind)" in said["row_detection"][1]
