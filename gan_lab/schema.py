@@ -252,21 +252,11 @@ class TrainConfig(Message):
         "limit, as where `epochs` are given and this is not",
     )
     learning_rate: float = Field(
-        6e-3, gt=0, description="Highest rate of the one-cycle schedule (Smith and Topin 2018)"
-    )
-    kl_warmup: float = Field(
-        0.1,
-        ge=0,
-        le=1,
-        description="Share of the epochs over which the KL term rises to its weight",
+        6e-3, gt=0, description="Rate that is held until it falls at the end; of lives, half of it"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="Of matrix products in training; auto: bfloat16 on CPUs with AVX512-BF16",
-    )
-    prior: Literal["normal", "gmm"] = Field(
-        "gmm",
-        description="N(0, 1), or a Gaussian mixture fitted to the latent codes after training",
     )
     validation: float = Field(
         0.0,

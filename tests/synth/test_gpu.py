@@ -14,7 +14,7 @@ from gan_lab.schema import Epoch, Roles, TrainConfig
 from gan_lab.synth.lives.sequential import SequentialTVAE
 from gan_lab.synth.network.build import build_network
 from gan_lab.synth.network.encoding import Encoding
-from gan_lab.synth.network.schedule import OneCycle
+from gan_lab.synth.network.schedule import EarlyStopping
 from gan_lab.synth.network.training import Trainer, TvaeObjective
 from gan_lab.synth.tabular.model import TabularTVAE
 
@@ -48,7 +48,8 @@ def make_rows() -> pd.DataFrame:
 
 
 def tabular(device: str, epochs: int = 3) -> TabularTVAE:
-    config = TrainConfig(epochs=epochs, batch_size=200, device=device, **EXACT)
+    options = {"decoder": "network", "batch_size": 200, "device": device}
+    config = TrainConfig(epochs=epochs, **options, **EXACT)
     return TabularTVAE.fit(make_rows(), Roles(), config)
 
 
@@ -95,7 +96,9 @@ def test_no_batch_waits_for_the_gpu() -> None:
     network = build_network(encoding, config)
     rows = network.batch(encoding.encode(table))
     objective = TvaeObjective(network, rows, rows[:0], config, config.loss_factor)
-    trainer = Trainer(objective, OneCycle(10, config.learning_rate), config, seed=0)
+    trainer = Trainer(
+        objective, EarlyStopping(10, config.learning_rate, 10, 10, 0.0), config, seed=0
+    )
     trainer.run_epoch()  # first use of a kernel may wait for its loading
     chosen = torch.arange(200, device="cuda")
     generator = torch.Generator().manual_seed(0)

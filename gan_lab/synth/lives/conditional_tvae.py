@@ -27,7 +27,7 @@ from gan_lab.synth.network.tvae_network import Batch, Network
 
 MAX_CELLS = 32  # of a category, the most frequent, whose past is a condition
 DECAYS = (0.0, 0.8, 0.95)  # of averages of the categories of the rows before
-PRIOR_COMPONENTS, PRIOR_ROWS = 10, 20_000
+PRIOR_COMPONENTS = 10
 DRAW_ROWS = 16_384  # at once
 
 Cells = NDArray[np.int16]
@@ -79,11 +79,7 @@ class ConditionalTVAE:
 
     def fit_prior(self, batch: Batch, seed: int) -> None:
         """Fit the prior of latent codes to those of the training rows."""
-        generator = torch.Generator().manual_seed(seed)
-        chosen = torch.randperm(len(batch), generator=generator)[:PRIOR_ROWS]
-        with torch.no_grad():
-            mean, log_variance = self.network.encode(batch[chosen])
-        self.prior = Prior.fit(mean, log_variance, PRIOR_COMPONENTS, seed)
+        self.prior = Prior.fit(self.network, batch, PRIOR_COMPONENTS, seed)
 
     def draw(
         self, static: NDArray[np.float32], packed: Packed, generator: torch.Generator
@@ -156,13 +152,13 @@ def start_at_marginals(network: Network, rows: Encoded) -> None:
     first, last = network.decoder[0], network.decoder[-1]
     assert isinstance(first, torch.nn.Linear) and isinstance(last, torch.nn.Linear)
     first.weight[:, : network.embedding_dim].mul_(0.1)
-    deviations = network.layout.deviations
+    deviations = network.deviations
     last.weight.mul_(0.3)
     last.bias.zero_()
     if deviations:
         spread = np.nan_to_num(np.nanstd(rows.deviations, axis=0), nan=0.1)
         network.sigma.copy_(torch.from_numpy(np.clip(spread, 0.01, 1.0)))
-    for group, width in enumerate(network.layout.widths):
+    for group, width in enumerate(network.widths):
         share = np.bincount(rows.codes[:, group], minlength=width) + 0.5
-        offset = deviations + int(network.layout.offsets[group])
+        offset = deviations + int(network.offsets[group])
         last.bias[offset : offset + width] = torch.from_numpy(np.log(share / share.sum())).float()

@@ -10,17 +10,17 @@ import torch
 from gan_lab.schema import Roles, TrainConfig
 from gan_lab.synth.network.device import choose_device
 from gan_lab.synth.network.encoding import Encoding
-from gan_lab.synth.network.tvae_network import Layout, Network
+from gan_lab.synth.network.tvae_network import Network
 
 
 def build_network(encoding: Encoding, config: TrainConfig, conditions: int = 0) -> Network:
     """Return an untrained network for an encoding; its first weights depend on `config.seed`
     alone."""
-    layout = Layout(len(encoding.modal), encoding.widths)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = Network(
-            layout,
+            len(encoding.modal),
+            encoding.widths,
             config.embedding_dim,
             config.compress_dims,
             config.decompress_dims,

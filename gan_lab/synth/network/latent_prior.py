@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gan_lab.synth.network.tvae_network import Batch, Network
+
 IN_USE = 0.05  # nats of KL above which a latent dimension counts as in use
 ROWS = 20_000
 ROUNDS = 40
@@ -36,18 +38,20 @@ class Prior:
         )
 
     @classmethod
-    def fit(cls, mu: Tensor, log_variance: Tensor, components: int, seed: int) -> Prior:
-        """Fit a mixture to codes with these means and log variances: each (rows, embedding_dim)."""
+    @torch.no_grad()
+    def fit(cls, network: Network, rows: Batch, components: int, seed: int) -> Prior:
+        """Fit a mixture to the codes of rows, some where they are many."""
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(rows), generator=generator)[:ROWS]
+        mu, log_variance = (each.float().cpu() for each in network.encode(rows[chosen]))
         kl = -0.5 * (1 + log_variance - mu.square() - log_variance.exp()).mean(dim=0)
-        dims = torch.nonzero(kl > IN_USE)[:, 0].cpu()
+        dims = torch.nonzero(kl > IN_USE)[:, 0]
         if not len(dims) or len(mu) < 10 * components:
             return cls.normal(mu.shape[1])
-        generator = torch.Generator().manual_seed(seed)
-        rows = torch.randperm(len(mu), generator=generator)[:ROWS]
-        mu, std = mu.cpu()[rows][:, dims], (0.5 * log_variance.cpu()[rows][:, dims]).exp()
-        codes = mu + std * torch.randn(mu.shape, generator=generator)
+        std = (0.5 * log_variance[:, dims]).exp()
+        codes = mu[:, dims] + std * torch.randn(std.shape, generator=generator)
         weights, means, covariances = _expectation_maximization(codes, components, generator)
-        return cls(log_variance.shape[1], dims, weights, means, torch.linalg.cholesky(covariances))
+        return cls(mu.shape[1], dims, weights, means, torch.linalg.cholesky(covariances))
 
     def sample(self, rows: int, generator: torch.Generator) -> Tensor:
         """Draw latent codes: (rows, embedding_dim)."""

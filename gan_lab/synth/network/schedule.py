@@ -1,4 +1,4 @@
-"""How the learning rate goes during a training, and when that ends: after a cycle, or early."""
+"""How the learning rate goes during a training, and when that ends."""
 
 from __future__ import annotations
 
@@ -9,76 +9,20 @@ from torch import Tensor, nn
 
 from gan_lab.schema import TrainConfig
 
-RISE = 0.15  # of a cycle, in which the rate rises
 
-
-class Schedule:
-    """At most so many `epochs`, at most at this `learning_rate`."""
-
-    def __init__(self, epochs: int, learning_rate: float) -> None:
-        self.epochs, self.learning_rate = epochs, learning_rate
-
-    def rate(self, batches: int, per_epoch: int) -> float:
-        """Return the learning rate after so many batches: here a steady one."""
-        return self.learning_rate
-
-    def kl_weight(self, batches: int, per_epoch: int) -> float:
-        """Return the weight of the KL after so many batches."""
-        return 1.0
-
-    def finished(self, epoch: int) -> bool:
-        """Whether the training ends after this epoch."""
-        return epoch >= self.epochs
-
-    def after_epoch(self, module: nn.Module, epoch: int, validation: float | None) -> None:
-        """Decide how to go on, given the loss of held-out rows."""
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return tensors and numbers from which `restore` goes on."""
-        return {}, {}
-
-    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """Go back to a state that was saved."""
-
-
-class OneCycle(Schedule):
-    """A rate that rises and then falls to nothing over all epochs (Smith and Topin 2018,
-    arXiv:1708.07120); the weight of the KL rises over a share `kl_warmup` of them."""
-
-    def __init__(self, epochs: int, learning_rate: float, kl_warmup: float = 0.0) -> None:
-        super().__init__(epochs, learning_rate)
-        self.kl_warmup = kl_warmup
-
-    def rate(self, batches: int, per_epoch: int) -> float:
-        """Return the learning rate after so many batches."""
-        progress = batches / (self.epochs * per_epoch)
-        if progress < RISE:
-            share = 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * progress / RISE))
-        else:
-            fallen = (progress - RISE) / (1 - RISE)
-            share = 1e-3 + (1 - 1e-3) * 0.5 * (1 + math.cos(math.pi * fallen))
-        return self.learning_rate * share
-
-    def kl_weight(self, batches: int, per_epoch: int) -> float:
-        """Return the weight of the KL after so many batches."""
-        if not self.kl_warmup:
-            return 1.0
-        return min(1.0, batches / (self.epochs * per_epoch) / self.kl_warmup)
-
-
-class EarlyStopping(Schedule):
+class EarlyStopping:
     """A steady rate until held-out rows say enough, then a cool-down (Hu et al. 2024,
     arXiv:2404.06395).
 
     When their loss has not improved by `min_delta` (nats a row) for `patience` epochs, the best
     weights are taken back and the rate falls to nothing over a third as many epochs again. Without
-    held-out rows the steady part takes `steady` epochs.
+    held-out rows the steady part takes `steady` epochs. It takes `epochs` at most.
     """
 
     def __init__(
         self, epochs: int, learning_rate: float, steady: int, patience: int, min_delta: float
     ) -> None:
-        super().__init__(epochs, learning_rate)
+        self.epochs, self.learning_rate = epochs, learning_rate
         self.steady, self.patience, self.min_delta = steady, patience, min_delta
         self.best, self.best_epoch = math.inf, 0
         self.cooling_from: int | None = None

@@ -18,7 +18,7 @@ from gan_lab.schema import Epoch, TrainConfig
 from gan_lab.synth.network.adam import Adam, Group
 from gan_lab.synth.network.device import use_bfloat16
 from gan_lab.synth.network.model_file import pack, part, unpack
-from gan_lab.synth.network.schedule import Schedule
+from gan_lab.synth.network.schedule import EarlyStopping
 from gan_lab.synth.network.tvae_network import Batch, Network, moved
 
 OnEpoch = Callable[[Epoch], bool]
@@ -101,7 +101,7 @@ class Trainer:
     """
 
     def __init__(
-        self, objective: Objective, schedule: Schedule, config: TrainConfig, seed: int
+        self, objective: Objective, schedule: EarlyStopping, config: TrainConfig, seed: int
     ) -> None:
         self.objective, self.schedule = objective, schedule
         self.module, self.seed, self.epoch = objective.module, seed, 0
@@ -142,8 +142,7 @@ class Trainer:
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             reconstruction, kl = self.objective.losses(chosen, generator)
-        weight = self.schedule.kl_weight(batches, self.steps)
-        (self.objective.factor * reconstruction + weight * kl).backward()
+        (self.objective.factor * reconstruction + kl).backward()
         self.optimizer.step(self.schedule.rate(batches, self.steps))
         self.objective.after_step()
         return torch.stack([reconstruction.detach(), kl.detach()])

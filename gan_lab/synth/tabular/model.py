@@ -24,7 +24,7 @@ from gan_lab.synth.network.device import one_thread
 from gan_lab.synth.network.encoding import Encoding
 from gan_lab.synth.network.latent_prior import Prior
 from gan_lab.synth.network.model_file import load_file, part, save_file
-from gan_lab.synth.network.schedule import OneCycle, planned_epochs
+from gan_lab.synth.network.schedule import EarlyStopping, planned_epochs
 from gan_lab.synth.network.training import (
     OnCheckpoint,
     OnEpoch,
@@ -32,12 +32,12 @@ from gan_lab.synth.network.training import (
     Training,
     TvaeObjective,
 )
-from gan_lab.synth.network.tvae_network import Batch, Network, moved
+from gan_lab.synth.network.tvae_network import Batch, Network
 from gan_lab.synth.tabular.conditions import Conditions
 from gan_lab.synth.tabular.tree_model import OnColumn, TreeModel
 
 CHUNK_ROWS = 25_000
-PRIOR_COMPONENTS, PRIOR_ROWS = 20, 20_000
+PRIOR_COMPONENTS = 20
 
 
 class TabularTVAE:
@@ -104,12 +104,11 @@ class TabularTVAE:
         epochs, name = planned_epochs(len(rows), config), fingerprint(table, self.roles, config)
         training = Training(name, len(rows), epochs, on_epoch, resume, on_checkpoint)
         objective = TvaeObjective(network, rows, held_out, config, config.loss_factor)
-        schedule = OneCycle(epochs, config.learning_rate, config.kl_warmup)
+        schedule = EarlyStopping(epochs, config.learning_rate, epochs, epochs, 0.0)
         training.run(Trainer(objective, schedule, config, config.seed * 1_000_003 + 1))
         network.eval()
         self.network, self.history = network, training.history
-        self.prior = _fit_prior(network, rows, config)
-        _calibrate(network, self.prior, rows, config.seed)
+        self.prior = Prior.fit(network, rows, PRIOR_COMPONENTS, config.seed)
 
     def sample(
         self,
@@ -249,40 +248,6 @@ def _split(rows: Batch, config: TrainConfig) -> tuple[Batch, Batch]:
     generator = torch.Generator().manual_seed(config.seed)
     order = torch.randperm(len(rows), generator=generator)
     return rows[order[kept:]], rows[order[:kept]]
-
-
-@torch.no_grad()
-def _fit_prior(network: Network, rows: Batch, config: TrainConfig) -> Prior:
-    if config.prior == "normal":
-        return Prior.normal(config.embedding_dim)
-    generator = torch.Generator().manual_seed(config.seed)
-    some = torch.randperm(len(rows), generator=generator)[:PRIOR_ROWS]
-    mu, log_variance = network.encode(rows[some])
-    return Prior.fit(mu, log_variance, PRIOR_COMPONENTS, config.seed)
-
-
-@torch.no_grad()
-def _calibrate(network: Network, prior: Prior, rows: Batch, seed: int) -> None:
-    """Shift the logits of the cells until each is drawn as often as it occurs.
-
-    A prior that reaches too little of where the rows of a rare class lie would else halve it
-    (prior shift, Saerens et al. 2002).
-    """
-    last = network.decoder[-1]
-    assert isinstance(last, torch.nn.Linear)
-    drawn_rows = min(PRIOR_ROWS, max(5_000, 4 * len(rows)))
-    z = moved(prior.sample(drawn_rows, torch.Generator().manual_seed(seed)), network.device)
-    real = torch.bincount(rows.cells.flatten(), minlength=network.layout.cells) / len(rows)
-    bias, logits = last.bias[network.layout.deviations :], network.decode(z)[1]
-    for bucket in network.layout.buckets:
-        place = slice(bucket.start, bucket.stop)
-        part, wanted = bucket.of(logits), real[place].view(len(bucket.groups), bucket.width)
-        odds = (part - part.amax(dim=2, keepdim=True)).exp_()
-        for _ in range(3):
-            drawn = torch.einsum("rgc,rg->gc", odds, 1 / odds.sum(dim=2)) / drawn_rows
-            shift = torch.where(wanted * drawn > 0, wanted / drawn, 1.0).log().clamp(-2, 2)
-            odds *= shift.exp()
-            bias[place] += shift.flatten()
 
 
 def _check_request(rows: int | None, lives: int | None, conditions: GenerateConfig | None) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gan_lab.schema import TrainConfig
-from gan_lab.synth.network.schedule import EarlyStopping, OneCycle, planned_epochs
+from gan_lab.synth.network.schedule import EarlyStopping, planned_epochs
 
 
 def test_max_steps_limits_epochs_only_where_they_are_more() -> None:
@@ -21,17 +21,6 @@ def test_epochs_that_someone_asked_for_are_not_cut() -> None:
     assert planned_epochs(16_138, asked) == 31
     for config in (TrainConfig(), TrainConfig(epochs=300), asked):  # as a task's record keeps them
         assert TrainConfig.model_validate_json(config.model_dump_json()) == config
-
-
-def test_one_cycle_rises_and_falls_and_the_kl_sets_in() -> None:
-    cycle = OneCycle(10, 0.5, kl_warmup=0.2)
-    rates = [cycle.rate(batch, 10) for batch in range(101)]
-    top = rates.index(max(rates))
-    assert max(rates) == pytest.approx(0.5) and 10 <= top <= 20
-    assert rates[:top] == sorted(rates[:top]) and rates[top:] == sorted(rates[top:], reverse=True)
-    assert rates[-1] < 0.005
-    assert [cycle.kl_weight(batch, 10) for batch in (0, 10, 20, 50)] == [0, 0.5, 1, 1]
-    assert [cycle.finished(epoch) for epoch in (9, 10)] == [False, True]
 
 
 def ended(schedule: EarlyStopping, losses: list[float | None]) -> tuple[int, float]:
