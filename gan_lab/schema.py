@@ -254,10 +254,6 @@ class TrainConfig(Message):
     learning_rate: float = Field(
         6e-3, gt=0, description="Rate that is held until it falls at the end; of lives, half of it"
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto",
-        description="Of matrix products in training; auto: bfloat16 on CPUs with AVX512-BF16",
-    )
     validation: float = Field(
         0.0,
         ge=0,

@@ -1,4 +1,4 @@
-"""Where a network is computed: device, threads and precision."""
+"""Where a network is computed: device and threads."""
 
 from __future__ import annotations
 
@@ -37,11 +37,3 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
-
-
-def use_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether matrix products are made in bfloat16: where asked for, or where the processor is
-    built for it."""
-    if precision == "auto":
-        return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-    return precision == "bfloat16"

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from gan_lab.errors import BadParameter, TaskFailed
 from gan_lab.schema import Epoch, TrainConfig
 from gan_lab.synth.network.adam import Adam, Group
-from gan_lab.synth.network.device import use_bfloat16
 from gan_lab.synth.network.model_file import pack, part, unpack
 from gan_lab.synth.network.schedule import EarlyStopping
 from gan_lab.synth.network.tvae_network import Batch, Network, moved
@@ -34,12 +33,11 @@ OTHER_TRAINING = (
 class Objective(ABC):
     """What a module learns from so many rows: `factor` times the reconstruction, and the KL.
 
-    Parameters named in `fast` learn faster. With `bfloat16` matrix products are made in it.
+    Parameters named in `fast` learn faster.
     """
 
     factor = 1.0
     fast: tuple[str, ...] = ()
-    bfloat16 = False
 
     def __init__(self, module: nn.Module, rows: int) -> None:
         self.module, self.rows = module, rows
@@ -68,7 +66,6 @@ class TvaeObjective(Objective):
     ) -> None:
         super().__init__(network, len(batch))
         self.network, self.batch, self.factor, self.seed = network, batch, factor, config.seed
-        self.bfloat16 = use_bfloat16(config.precision, network.device)
         order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(config.seed))
         self.held_out = held_out[order[:VALIDATION_ROWS]]
 
@@ -105,7 +102,7 @@ class Trainer:
     ) -> None:
         self.objective, self.schedule = objective, schedule
         self.module, self.seed, self.epoch = objective.module, seed, 0
-        self.batch_size, self.bfloat16 = config.batch_size, objective.bfloat16
+        self.batch_size = config.batch_size
         self.steps = math.ceil(objective.rows / config.batch_size)
         self.device = next(self.module.parameters()).device
         named = dict(self.module.named_parameters())
@@ -140,8 +137,7 @@ class Trainer:
         """Learn from the chosen rows, after so many batches; return reconstruction and KL, which
         stay on the device."""
         self.optimizer.zero_grad()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            reconstruction, kl = self.objective.losses(chosen, generator)
+        reconstruction, kl = self.objective.losses(chosen, generator)
         (self.objective.factor * reconstruction + kl).backward()
         self.optimizer.step(self.schedule.rate(batches, self.steps))
         self.objective.after_step()
@@ -156,7 +152,7 @@ class Trainer:
             for name, found in {**parts, "schedule": best}.items()
             for key, value in found.items()
         }
-        return tensors, {**numbers, "epoch": self.epoch, "bfloat16": self.bfloat16}
+        return tensors, {**numbers, "epoch": self.epoch}
 
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Go back to a state that was saved; raises `BadParameter` for that of another network."""
@@ -167,7 +163,6 @@ class Trainer:
             raise BadParameter(OTHER_TRAINING) from None
         self.schedule.restore(part(tensors, "schedule."), numbers)
         self.epoch = numbers["epoch"]
-        self.bfloat16 = numbers["bfloat16"]  # as it began, whatever this processor is built for
 
 
 class Training:

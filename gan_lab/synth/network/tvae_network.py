@@ -107,37 +107,27 @@ class Network(nn.Module):
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return mean and log variance of the latent codes of the rows: each (rows,
         embedding_dim)."""
-        mu, log_variance = self._encode(*self._expand(batch), batch.conditions)
-        return mu, log_variance
-
-    def _expand(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return deviations without NaN and the one-hot cells."""
         one_hot = batch.deviations.new_zeros(len(batch), sum(self.widths))
         one_hot.scatter_(1, batch.cells + self.offsets, 1.0)
-        return batch.deviations.nan_to_num(0.0), one_hot
-
-    def _encode(
-        self, deviations: Tensor, one_hot: Tensor, conditions: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        parts = [deviations, one_hot] if conditions is None else [deviations, one_hot, conditions]
+        parts = [batch.deviations.nan_to_num(0.0), one_hot]
+        parts += [] if batch.conditions is None else [batch.conditions]
         mu, log_variance = self.encoder(torch.cat(parts, dim=1)).chunk(2, dim=1)
         return mu, log_variance
 
     def decode(self, z: Tensor, conditions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return means of the deviations (rows, n) and logits of all cells (rows, cells)."""
-        out = self.decoder(z if conditions is None else torch.cat([z, conditions], dim=1)).float()
+        out = self.decoder(z if conditions is None else torch.cat([z, conditions], dim=1))
         return out[:, : self.deviations].tanh(), out[:, self.deviations :]
 
     def losses(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return reconstruction and KL of a batch, in nats a row (SDV's, before `loss_factor`)."""
-        deviations, one_hot = self._expand(batch)
-        mu, log_variance = self._encode(deviations, one_hot, batch.conditions)
-        mu, log_variance = mu.float(), log_variance.float()
+        mu, log_variance = self.encode(batch)
         std, noise = (0.5 * log_variance).exp(), moved(noise, self.device)
         kl = 0.5 * (mu.square() + std.square() - log_variance - 1).sum()
         means, logits = self.decode(torch.addcmul(mu, noise, std), batch.conditions)
-        errors = (deviations - means).square() / (2 * self.sigma.square()) + self.sigma.log()
-        reconstruction = errors.masked_fill(batch.deviations.isnan(), 0.0).sum()
+        missing, apart = batch.deviations.isnan(), batch.deviations.nan_to_num(0.0) - means
+        errors = apart.square() / (2 * self.sigma.square()) + self.sigma.log()
+        reconstruction = errors.masked_fill(missing, 0.0).sum()
         for group, taken in zip(logits.split(self.widths, dim=1), batch.cells.T, strict=True):
             reconstruction = reconstruction + cross_entropy(group, taken.long(), reduction="sum")
         return reconstruction / len(batch), kl / len(batch)
