@@ -24,7 +24,6 @@ DATES = (
 )  # fmt: skip
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 SWAPPED = "days and months may be swapped"
-AS_USUAL = ", and was read as dates usually"  # ends a note
 DATE_FORMATS = ("ISO8601", *(date + time for date in DATES for time in TIMES))
 ZONE = re.compile(r"[T ].*[+-]\d{2}:?\d{2}$")
 
@@ -106,18 +105,17 @@ class Column:
 def read_column(name: str, given: pd.Series, decimal: str = ".", form: str | None = None) -> Column:
     """Find out what a column holds; what had a type of its own keeps it. Dates are read as `form`
     says, or in a usual form; raises `BadTable` where they are written otherwise."""
-    if form is None:
-        return _usual_column(name, given, decimal)
-    if (dates := _dates_as(given, form)) is not None:
+    if form and (dates := _dates_as(given, form)) is not None:
         return Column(name, "date", dates)
     column = _usual_column(name, given, decimal)
-    if column.kind != "date":
-        row, text = column.example
-        raise BadTable(
-            f"{name!r} is not written as {form!r}, nor in a usual form: {text!r} in row {row}. It "
-            f"looks like {likely_format(text)}."
-        )
-    column.notes.append(f"{name!r} is not written as {form!r}{AS_USUAL}")
+    if form:
+        if column.kind != "date":
+            row, text = column.example
+            raise BadTable(
+                f"{name!r} is not written as {form!r}, nor in a usual form: {text!r} in row {row}. "
+                f"It looks like {likely_format(text)}."
+            )
+        column.notes.append(f"{name!r} is not written as {form!r}, but in a usual form.")
     return column
 
 

@@ -18,7 +18,7 @@ from gan_lab.synth.importing.column_choice import (
     must_have,
     propose_parts,
 )
-from gan_lab.synth.importing.columns import AS_USUAL, SWAPPED, Column, read_column
+from gan_lab.synth.importing.columns import SWAPPED, Column, read_column
 from gan_lab.synth.importing.events import check_log_options, cut_at_events
 from gan_lab.synth.importing.lives import settle_lives, sort_rows
 from gan_lab.synth.importing.relations import find_relations
@@ -62,7 +62,6 @@ def import_table(machine_id: str, files: Sequence[Any], **options: Any) -> Impor
     sources = [read_source(file, config.sheet) for file in files]
     log = None if config.events is None else _read_log(config)
     facts = _read_columns(sources, config, _formats(config))
-    _check_format(config, [facts, log or {}])
     parts = [*roles.columns, *([config.failure] if config.failure and config.failure_mode else [])]
     left_out = choose_columns(facts, parts, config.columns, config.leave_out or [])
     kept = {name: column for name, column in facts.items() if name not in left_out}
@@ -117,14 +116,6 @@ def _formats(config: ImportConfig) -> dict[str, str]:
         return {}
     times = (config.roles.time, config.event_time)
     return {name: config.time_format for name in times if name}
-
-
-def _check_format(config: ImportConfig, tables: Sequence[Mapping[str, Column]]) -> None:
-    """Raise `BadTable` where no time, of the table or of the log, is written as was said."""
-    read = [table[name] for table in tables for name in _formats(config) if name in table]
-    slips = [note for column in read for note in column.notes if AS_USUAL in note]
-    if read and len(slips) == len(read):
-        raise BadTable(f"{slips[0].removesuffix(AS_USUAL)}; it can be read without --time-format.")
 
 
 def read_table(given: Any, formats: Mapping[str, str] = MappingProxyType({})) -> pd.DataFrame:
