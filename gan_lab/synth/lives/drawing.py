@@ -72,7 +72,7 @@ class Drawing:
         """Draw lives; return their rows and how many each has."""
         drawn = self._draw(number, place)
         seconds = self.model.context.seconds(drawn.lives, drawn.packed)
-        return self.table.write(drawn.lives, ids, seconds, drawn.rng), drawn.packed.rows
+        return self.table.write(drawn.lives, ids, seconds), drawn.packed.rows
 
     def _draw(self, number: int, place: Floats) -> Drawn:
         """Draw the lives of one chunk."""

@@ -219,15 +219,13 @@ class LifeTable:
                 cells[lacking, group] = column.missing_cell
         return cells
 
-    def write(
-        self, lives: Lives, ids: Ints, seconds: Floats, rng: np.random.Generator
-    ) -> pd.DataFrame:
+    def write(self, lives: Lives, ids: Ints, seconds: Floats) -> pd.DataFrame:
         """Return lives as rows under the table's own names, types and order; `ids` number the
         lives, `seconds` is the time of each row."""
         packed = Packed(lives.rows)
-        words = _decoded(self.categories, lives.codes, rng)
+        words = _decoded(self.categories, lives.codes)
         cells = np.array(self.combinations, dtype=np.int16)
-        conditions = _decoded(self.conditions, cells.reshape(len(cells), -1)[lives.combo], rng)
+        conditions = _decoded(self.conditions, cells.reshape(len(cells), -1)[lives.combo])
         series = {name: words[name] for name in words}
         series |= {name: conditions[name].iloc[packed.life] for name in conditions}
         for column in self.life_columns:
@@ -331,12 +329,10 @@ def _given(codes: NDArray[np.int16], regime: Ints, settings: list[bool]) -> list
     return lines
 
 
-def _decoded(
-    encoding: Encoding, codes: NDArray[np.int16], rng: np.random.Generator
-) -> pd.DataFrame:
+def _decoded(encoding: Encoding, codes: NDArray[np.int16]) -> pd.DataFrame:
     if not encoding.columns:
         return pd.DataFrame(index=range(len(codes)))
-    return encoding.decode(Encoded(np.empty((len(codes), 0), dtype=np.float32), codes), rng)
+    return encoding.decode(Encoded(np.empty((len(codes), 0), dtype=np.float32), codes))
 
 
 def _counting_dtype(dtype: Any) -> str:

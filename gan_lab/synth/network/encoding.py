@@ -32,10 +32,9 @@ from gan_lab.synth.network.normal_scores import Stretch, stretches
 
 Codes = NDArray[np.int16]
 Deviations = NDArray[np.float32]
-Generator = np.random.Generator
 
 FEW_VALUES = 20  # a number with at most so many distinct values is a category
-MAX_LEVELS = 500  # text beyond its most frequent levels shares one cell
+MAX_LEVELS = 500  # text with more names rows rather than describing them
 SPREAD = 4.0  # a deviation of 1 is a normal score of four, as SDV's modes reach
 
 
@@ -112,7 +111,7 @@ class EncodedNumber(NumericColumn):
             numbers[mine] = np.interp(SPREAD * deviations[mine], scores, values)
         return numbers
 
-    def decode(self, codes: Codes, deviations: Deviations, rng: Generator) -> pd.Series[Any]:
+    def decode(self, codes: Codes, deviations: Deviations) -> pd.Series[Any]:
         """Return the column that cells and deviations stand for."""
         return self.write(self.numbers(codes, deviations))
 
@@ -121,14 +120,12 @@ class EncodedNumber(NumericColumn):
 class CategoricalColumn:
     """A column of words or booleans; its cells are its `levels`, None where that is missing.
 
-    `rare` are the levels that share the last cell, with their counts. `categories` and `ordered`
-    are those of pandas.
+    `categories` and `ordered` are those of pandas.
     """
 
     name: Any
     dtype: str
     levels: list[Any]
-    rare: dict[str, list[Any]] = field(default_factory=dict)
     categories: list[Any] | None = None
     ordered: bool = False
     stretches = ()
@@ -139,20 +136,17 @@ class CategoricalColumn:
         name, counts = plain(series.name), series.astype(object).value_counts(dropna=True)
         if not len(counts):
             raise no_value(series)
-        if len(counts) > MAX_LEVELS and len(counts) > 0.5 * len(series):
+        if len(counts) > MAX_LEVELS:
             raise BadTable(
                 f"Column {name!r} holds {len(counts):,} different texts in {len(series):,} rows: "
                 "it names rows rather than describing them. Drop it, or replace it by a coarser "
-                "category."
+                f"category, of {MAX_LEVELS} levels at most."
             )
-        levels, rest = [plain(level) for level in counts.index], counts.iloc[MAX_LEVELS:].tolist()
-        rare = {"levels": levels[MAX_LEVELS:], "counts": rest} if rest else {}
         categories = getattr(series.dtype, "categories", None)
         return cls(
             name=name,
             dtype="category" if categories is not None else str(series.dtype),
-            levels=levels[:MAX_LEVELS] + [None] * (bool(series.isna().any()) + bool(rare)),
-            rare=rare,
+            levels=[plain(level) for level in counts.index] + [None] * bool(series.isna().any()),
             categories=None if categories is None else [plain(level) for level in categories],
             ordered=bool(getattr(series.dtype, "ordered", False)),
         )
@@ -165,8 +159,7 @@ class CategoricalColumn:
     @property
     def missing_cell(self) -> int | None:
         """The cell of a missing value, None where none is missing."""
-        known = self._known
-        return known if self.cells - known > bool(self.rare) else None
+        return self._known if self._known < self.cells else None
 
     @property
     def names(self) -> list[str | None]:
@@ -180,7 +173,6 @@ class CategoricalColumn:
     def encode(self, series: pd.Series[Any]) -> tuple[Codes, float]:
         """Return codes, and NaN for deviations; raises `BadTable` for a level that was not seen."""
         cell = {level: code for code, level in enumerate(self.levels[: self._known])}
-        cell |= dict.fromkeys(self.rare.get("levels", []), self.cells - 1)
         codes = series.astype(object).map(cell)
         unseen = codes.isna() & series.notna()
         if unseen.any():
@@ -190,14 +182,9 @@ class CategoricalColumn:
             )
         return codes.fillna(self._known).to_numpy(dtype=np.int16), np.nan
 
-    def decode(self, codes: Codes, deviations: Deviations, rng: Generator) -> pd.Series[Any]:
-        """Return the column that cells stand for; rare levels are drawn as often as they occur."""
+    def decode(self, codes: Codes, deviations: Deviations) -> pd.Series[Any]:
+        """Return the column that cells stand for."""
         words = np.array([*self.levels, None], dtype=object)[:-1][codes]
-        if self.rare:
-            chances = np.array(self.rare["counts"], dtype=float)
-            rare = np.array([*self.rare["levels"], None], dtype=object)[:-1]
-            hit = codes == self.cells - 1
-            words[hit] = rng.choice(rare, size=int(hit.sum()), p=chances / chances.sum())
         if self.categories is not None:
             dtype = pd.CategoricalDtype(self.categories, ordered=self.ordered)
             return pd.Series(words).astype(dtype)
@@ -250,11 +237,9 @@ class Encoding:
             cells[:], scores[:] = column.encode(table[column.name])
         return Encoded(deviations, codes)
 
-    def decode(self, encoded: Encoded, rng: Generator) -> pd.DataFrame:
+    def decode(self, encoded: Encoded) -> pd.DataFrame:
         """Turn deviations and codes into rows with the table's own names, types and order."""
-        series = [
-            column.decode(codes, scores, rng) for column, codes, scores in self.parts(encoded)
-        ]
+        series = [column.decode(codes, scores) for column, codes, scores in self.parts(encoded)]
         table = pd.concat(series, axis=1)
         table.columns = pd.Index([column.name for column in self.columns])
         return table

@@ -14,7 +14,7 @@ from torch import Tensor
 from gan_lab.errors import BadParameter
 from gan_lab.workspace.files import write_beside
 
-FORMAT = 19
+FORMAT = 20
 T = TypeVar("T")
 _SEAL = re.compile(rb"gan-lab-sha256:([0-9a-f]{64})")
 _OPEN = b"gan-lab-sha256:" + b"0" * 64

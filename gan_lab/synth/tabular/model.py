@@ -146,7 +146,7 @@ class TabularTVAE:
                     raise met.unmet()
                 drawn.append(places)
             places = rng.permutation(np.concatenate(drawn))  # rows of a class lie side by side
-            chunk = self.trees.ranks.decode(places, rng)
+            chunk = self.trees.ranks.decode(places)
             start = number * CHUNK_ROWS
             chunk.index = pd.RangeIndex(start, start + len(chunk))
             yield chunk
@@ -157,8 +157,7 @@ class TabularTVAE:
             size = min(CHUNK_ROWS, rows - start)
             generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
             z = self.prior.sample(size, generator)
-            encoded = self.network.draw(z, generator)
-            chunk = self.encoding.decode(encoded, np.random.default_rng([seed, number]))
+            chunk = self.encoding.decode(self.network.draw(z, generator))
             chunk.index = pd.RangeIndex(start, start + size)
             yield chunk
 

@@ -99,10 +99,10 @@ class Ranks:
         variables = [Variable() for _ in masks] + variables
         return cls(encoding, variables, target), np.column_stack(masks + places)
 
-    def decode(self, places: Places, rng: np.random.Generator) -> pd.DataFrame:
+    def decode(self, places: Places) -> pd.DataFrame:
         """Return the rows that places stand for, which may lie between two whole numbers."""
         series = {
-            variable.column.name: _series(variable, variable.column, mine, rng)
+            variable.column.name: _series(variable, variable.column, mine)
             for variable, mine in zip(self.variables, places.T, strict=True)
             if variable.column is not None
         }
@@ -144,15 +144,13 @@ def _ranked(column: Column, series: pd.Series[Any]) -> tuple[Variable, Places]:
     return Variable(column, values=values, rows=count), places
 
 
-def _series(
-    variable: Variable, column: Column, places: Places, rng: np.random.Generator
-) -> pd.Series[Any]:
+def _series(variable: Variable, column: Column, places: Places) -> pd.Series[Any]:
     missing = places < 0
     if isinstance(column, CategoricalColumn):
         cells = places.astype(np.int16)
         if column.missing_cell is not None:
             cells[missing] = column.missing_cell
-        return column.decode(cells, np.zeros(0, dtype=np.float32), rng)
+        return column.decode(cells, np.zeros(0, dtype=np.float32))
     numbers = np.interp(places, np.arange(len(variable.values)), variable.values)
     numbers[missing] = np.nan
     return column.write(numbers)

@@ -45,7 +45,7 @@ class SdvRows:
         """Draw rows as the model itself does."""
         generator = torch.Generator().manual_seed(int(self.random.integers(2**62)))
         encoded = self.network.draw(self.prior.sample(rows, generator), generator)
-        return self.encoding.decode(encoded, self.random)
+        return self.encoding.decode(encoded)
 
 
 def export_sdv(encoding: Encoding, network: Network, prior: Prior, path: Path) -> None:

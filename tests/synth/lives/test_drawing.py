@@ -54,14 +54,6 @@ def test_lives_go_on_counting_from_the_first_life(dtype: str) -> None:
     assert not set(train["unit"]) & set(test["unit"])
 
 
-def test_rare_words_are_of_each_seed_its_own() -> None:
-    table = simple_lives(60)
-    words = np.random.default_rng(0).permutation(np.arange(len(table)) % 900)
-    table["word"] = np.array([f"w{n}" for n in range(900)])[words]
-    model = fit(table)
-    assert not draw(model, lives=5, seed=1)["word"].equals(draw(model, lives=5, seed=2)["word"])
-
-
 def test_a_single_life(table: pd.DataFrame) -> None:
     one = table[table["machine"] == 105]
     drawn = draw(fit(one, MACHINE_ROLES), lives=3)

@@ -45,7 +45,7 @@ def table() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def back(table: pd.DataFrame) -> pd.DataFrame:
     encoding = Encoding.fit(table)
-    return encoding.decode(encoding.encode(table), np.random.default_rng(0))
+    return encoding.decode(encoding.encode(table))
 
 
 def test_names_types_and_order_come_back(table: pd.DataFrame, back: pd.DataFrame) -> None:
@@ -100,7 +100,7 @@ def test_column_numbers_of_numpy_survive_json() -> None:
     table = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=np.array([1, 5]))
     encoding = Encoding.fit(table)
     again = Encoding.from_json(json.loads(json.dumps(encoding.to_json())))
-    back = again.decode(encoding.encode(table), np.random.default_rng(0))
+    back = again.decode(encoding.encode(table))
     assert list(back.columns) == [1, 5]
 
 
@@ -119,25 +119,15 @@ def test_numbers_are_normal_scores_whatever_their_tails(tail: str) -> None:
     shares = np.searchsorted(np.sort(scores), [-2, -1, 0, 1, 2]) / len(scores)
     assert shares == pytest.approx([0.0228, 0.1587, 0.5, 0.8413, 0.9772], abs=0.005)
     assert encoding.groups == []  # a number that is one stretch makes no softmax group
-    back = encoding.decode(encoded, rng)["x"]
+    back = encoding.decode(encoded)["x"]
     ranks = np.searchsorted(np.sort(table["x"]), back) / len(back)
     assert np.abs(ranks - table["x"].rank() / len(back)).max() < 0.01
-
-
-def test_rare_words_share_a_cell_and_still_come_out() -> None:
-    words = [f"w{i % 900}" for i in range(4000)]
-    encoding = Encoding.fit(pd.DataFrame({"word": words}))
-    encoded = encoding.encode(pd.DataFrame({"word": words}))
-    back = encoding.decode(encoded, np.random.default_rng(0))["word"]
-    assert encoding.columns[0].cells < 600
-    assert back.isin(words).all()
-    assert back.nunique() > 700
 
 
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ([f"id{i}" for i in range(ROWS)], "names rows"),
+        ([f"id{i}" for i in range(ROWS)], "names rows.*of 500 levels at most"),
         ([2**60 + i for i in range(ROWS)], "cannot be told apart"),
         (np.arange(ROWS).astype("datetime64[D]") + np.timedelta64(400_000, "D"), "years"),
         ([np.nan] * ROWS, "no value"),

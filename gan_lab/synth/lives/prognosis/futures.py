@@ -93,7 +93,7 @@ class _Continuation(Drawing):
         lives.codes = table.cells(self._codes(lives.regime, cells), lives, packed, rng)
         seconds = self.model.context.seconds(lives, packed)
         ids = np.arange(len(combo))
-        frame = table.write(lives, ids, seconds, rng)[~ours]
+        frame = table.write(lives, ids, seconds)[~ours]
         future = packed.life[~ours]
         if table.roles.life is not None:
             frame = frame.drop(columns=[table.roles.life])
