@@ -7,7 +7,7 @@ every process that trains.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,24 +15,12 @@ from torch import Tensor
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # as torch's own optimizer calls its state
 
 
-@dataclass
-class Group:
+class Group(NamedTuple):
     """Parameters that are learned alike: at so many times the rate, with so much decay."""
 
     parameters: Sequence[Tensor]
     weight_decay: float = 0.0
     pace: float = 1.0
-    moments: list[dict[str, Tensor]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.moments = [
-            {
-                "exp_avg": torch.zeros_like(each),
-                "exp_avg_sq": torch.zeros_like(each),
-                "step": torch.zeros((), device=each.device),
-            }
-            for each in self.parameters
-        ]
 
 
 class Adam:
@@ -43,37 +31,42 @@ class Adam:
 
     def __init__(self, groups: Iterable[Group]) -> None:
         self.groups = list(groups)
+        self.moments = {
+            each: (torch.zeros_like(each), torch.zeros_like(each), each.new_zeros(()))
+            for group in self.groups
+            for each in group.parameters
+        }
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for group in self.groups:
-            for each in group.parameters:
-                each.grad = None
+        for each in self.moments:
+            each.grad = None
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move every parameter that has a gradient, at this rate."""
         for group in self.groups:
-            found = [
-                (each, each.grad, moments)
-                for each, moments in zip(group.parameters, group.moments, strict=True)
-                if each.grad is not None
-            ]
-            if not found:
+            moved = [each for each in group.parameters if each.grad is not None]
+            if not moved:
                 continue
-            parameters, gradients, moments = zip(*found, strict=True)
-            averages, squares, steps = ([one[name] for one in moments] for name in MOMENTS)
+            gradients = [each.grad for each in moved if each.grad is not None]
+            known = (self.moments[each] for each in moved)
+            averages, squares, steps = map(list, zip(*known, strict=True))
             torch._foreach_add_(steps, 1)
             torch._fused_adam_(
-                list(parameters), list(gradients), averages, squares, [], steps,
+                moved, gradients, averages, squares, [], steps,
                 lr=rate * group.pace, beta1=0.9, beta2=0.999, eps=1e-8,
                 weight_decay=group.weight_decay, amsgrad=False, maximize=False,
             )  # fmt: skip
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors from which `restore` goes on bit for bit."""
-        numbered = enumerate(moments for group in self.groups for moments in group.moments)
-        return {f"{n}.{name}": value for n, moments in numbered for name, value in moments.items()}
+        numbered = enumerate(self.moments.values())
+        return {
+            f"{n}.{name}": value
+            for n, moments in numbered
+            for name, value in zip(MOMENTS, moments, strict=True)
+        }
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go back to a state that was saved; raises `KeyError` for that of another network."""

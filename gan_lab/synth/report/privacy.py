@@ -177,19 +177,14 @@ def _memory(view: View, rng: np.random.Generator) -> Memory | None:
 
 
 def remembered(privacy: Privacy, few: bool) -> Iterator[Finding]:
-    """Find what the model remembers; `few`: of so few lives that memory is not told from chance."""
+    """Find what the model remembers; of so `few` lives, which tell no memory from chance, that it
+    remembers nothing is not said."""
     alarms = [*_copies(privacy), *_sure_memory(privacy)]
     yield from alarms
     copies, real = privacy.copies or 0.0, privacy.copies_real or 0.0
     if copies > real and not any(each.kind == "copies" for each in alarms):
         yield Finding(level="note", kind="privacy", text=_of_copies(copies, real), value=copies)
-    elif few and not alarms:
-        text = (
-            "Whether the model remembers lives cannot be told with so few of them. "
-            f"{percent(copies)} of the rows are copies of training rows."
-        )
-        yield Finding(level="note", kind="privacy", text=text)
-    elif not alarms:
+    elif not alarms and not few:
         text = (
             f"No sign of memory: {percent(copies)} of the rows are copies of training rows, of "
             f"held-out rows {percent(real)}; {_listed(privacy.memory)} are nearer to training than "
