@@ -234,8 +234,13 @@ class TrainConfig(Message):
     embedding_dim: StrictCount = Field(
         32, ge=1, le=4096, description="Latent dimensions; SDV has 128, of which few come into use"
     )
-    compress_dims: Widths = Field((128, 128), description="Widths of the encoder's layers")
-    decompress_dims: Widths = Field((128, 128), description="Widths of the decoder's layers")
+    compress_dims: Widths | None = Field(
+        None, description="Widths of the encoder's layers, by default 128,128 as SDV has it; of "
+        "lives 64, for the degradation curve leaves little to learn",
+    )  # fmt: skip
+    decompress_dims: Widths | None = Field(
+        None, description="Widths of the decoder's layers, as above"
+    )
     l2scale: float = Field(1e-5, ge=0, description="Weight decay")
     loss_factor: float = Field(
         2, gt=0, description="Weight of the reconstruction beside the KL term; of lives, half of it"

@@ -27,6 +27,7 @@ from gan_lab.synth.network.tvae_network import Batch, Network
 
 MAX_CELLS = 32  # of a category, the most frequent, whose past is a condition
 DECAYS = (0.0, 0.8, 0.95)  # of averages of the categories of the rows before
+WIDTHS = (64,)  # of the network's layers: wider ones learn no more of what is left
 PRIOR_COMPONENTS = 10
 DRAW_ROWS = 16_384  # at once
 
@@ -58,12 +59,16 @@ class ConditionalTVAE:
         categories), of which `groups` are drawn; `static` is how many features a row has.
         """
         frame = pd.DataFrame(numbers, columns=[f"#{n}" for n in range(numbers.shape[1])])
-        columns = [number_column(name, frame[name].to_numpy()) for name in frame]
+        columns: list[Column] = [
+            EncodedNumber(name, "float64", stretches=stretches(*np.unique(own, return_counts=True)))
+            for name, own in frame.items()
+        ]
         drawn = [categories[group] for group in groups]
         scores = Encoding(columns).encode(frame)
         rows = Encoded(scores.deviations, np.concatenate([scores.codes, codes[:, groups]], axis=1))
         encoding = Encoding(columns + drawn)
-        network = build_network(encoding, config, static + len(DECAYS) * sum(map(_width, drawn)))
+        conditions = static + len(DECAYS) * sum(map(_width, drawn))
+        network = build_network(encoding, config, conditions, WIDTHS)
         start_at_marginals(network, rows)
         return cls(encoding, groups, network, Prior.normal(config.embedding_dim)), rows
 
@@ -135,13 +140,6 @@ def _width(column: Column) -> int:
     """Return of how many cells the past is a condition; the levels of a text are sorted by their
     frequency, and a number has no more atoms than that."""
     return min(column.cells, MAX_CELLS)
-
-
-def number_column(name: str, values: Floats) -> Column:
-    """Return the encoding of a column of residuals: mostly one stretch of normal scores."""
-    return EncodedNumber(
-        name, "float64", stretches=stretches(*np.unique(values, return_counts=True))
-    )
 
 
 @torch.no_grad()

@@ -86,9 +86,14 @@ class Curve(nn.Module):
     def loadings(self, hidden: Tensor) -> Tensor:
         """Return how far each random effect moves each column, (rows, 6, columns), given the last
         hidden layer."""
+        return torch.einsum("rb,kbc->rkc", self.basis(hidden), self.directions)
+
+    @property
+    def directions(self) -> Tensor:
+        """How far each random effect moves each column along each function of the basis, (6, 16,
+        columns)."""
         columns = len(self.log_sigma)
-        directions = self.random.weight[:columns].view(columns, EFFECTS, BASIS).transpose(0, 1)
-        return (self.basis(hidden) @ directions.flatten(0, 1).T).view(len(hidden), EFFECTS, columns)
+        return self.random.weight[:columns].view(columns, EFFECTS, BASIS).permute(1, 2, 0)
 
     @property
     def within_life(self) -> Tensor:

@@ -93,8 +93,7 @@ class Fitting:
             self.curve, lives.curve_data(~lives.held_out), lives.curve_data(lives.held_out),
             self.config, epochs,
         )  # fmt: skip
-        size = times * len(lives.features), lives.columns / times
-        return curve_trainer(objective, self.config, epochs, size)
+        return curve_trainer(objective, self.config, epochs, lives.columns / times)
 
     def _network_phase(self, epochs: int) -> Trainer:
         """Fit all steps between curve and network, and return the second phase."""
@@ -114,5 +113,6 @@ class Fitting:
         held_out = torch.from_numpy(lives.held_out_rows)
         self.batch = batch[~held_out]
         epochs = epochs if tvae.encoding.varies else 0
-        size = len(lives.features), lives.columns
-        return network_trainer(tvae.network, self.batch, batch[held_out], self.config, epochs, size)
+        return network_trainer(
+            tvae.network, self.batch, batch[held_out], self.config, epochs, lives.columns
+        )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gan_lab.errors import BadParameter
 from gan_lab.schema import Epoch, TrainConfig
-from gan_lab.synth.lives.conditional_tvae import ConditionalTVAE
+from gan_lab.synth.lives.conditional_tvae import WIDTHS, ConditionalTVAE
 from gan_lab.synth.lives.degradation_curve import Curve
 from gan_lab.synth.lives.dependence import Dependence
 from gan_lab.synth.lives.drivers import Drivers
@@ -171,7 +171,7 @@ class LivesModel:
 
         config = TrainConfig.model_validate(meta["config"])
         encoding = Encoding.from_json(meta["encoding"])
-        network = build_network(encoding, config, meta["network_conditions"])
+        network = build_network(encoding, config, meta["network_conditions"], WIDTHS)
         network.load_state_dict(part(tensors, "network."))
         prior = Prior(config.embedding_dim, **part(tensors, "prior."))
         curve = Curve.from_weights(part(tensors, "curve."))

@@ -9,12 +9,13 @@ is less sharp and as right.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gan_lab.synth.lives.degradation_curve import BLOCK_ROWS, EFFECTS, Curve
+from gan_lab.synth.lives.degradation_curve import BASIS, EFFECTS, Curve
 
 MAX_SHARE = 0.9  # of a column's variance beside the curve, that is its level in each life
 RIDGE = 1.0  # of the regression of random effects on conditions: the curve has learned most
@@ -34,50 +35,57 @@ class CurveData:
         self.known = None if self.values.isfinite().all() else self.values.isfinite().float()
         self.values = self.values.nan_to_num()
 
+    def by_life(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Yield features and values of each life, and which of the latter are known; None: all."""
+        order, lives = self.life.argsort(stable=True), self.rows.tolist()
+        known = self.known
+        rest = [None] * len(lives) if known is None else known[order].split(lives)
+        features, values = (each[order].split(lives) for each in (self.features, self.values))
+        yield from zip(features, values, rest, strict=True)
+
 
 @dataclass
 class Evidence:
     """What the rows of each life say of its random effects, in double precision: sums over rows of
-    the curve's loadings and of its error, in units of the standard deviation within a life.
+    the curve's six loadings and its error, column by column.
 
-    `squares` (lives, 6, 7) are products of loadings with loadings and error, `sums` (lives, 7,
-    columns) of each, `rows` (lives, columns) how many are known, `share` (columns,) which part of
-    the error's variance is the life's level.
+    `products` (lives, 7, 7, columns) are of each with each, `sums` (lives, 7, columns) of each,
+    `rows` (lives, columns) how many are known; `within` (columns,) is the error's variance within a
+    life, `share` (columns,) which part of all its variance is the life's level.
     """
 
-    squares: Tensor
+    products: Tensor
     sums: Tensor
     rows: Tensor
+    within: Tensor
     share: Tensor
 
     @classmethod
     @torch.no_grad()
     def of(cls, curve: Curve, data: CurveData) -> Evidence:
-        """Sum over the rows of each life."""
-        columns, lives = len(curve.log_sigma), len(data.rows)
-        sums = torch.zeros(lives, EFFECTS + 1, columns, dtype=torch.float64)
-        squares = torch.zeros(lives, EFFECTS, EFFECTS + 1, dtype=torch.float64)
-        found = cls(squares, sums, torch.zeros_like(sums[:, 0]), curve.level_share.double())
-        scale = curve.within_life
-        for start in range(0, len(data.life), BLOCK_ROWS):
-            part = slice(start, start + BLOCK_ROWS)
-            hidden, life = curve.hidden(data.features[part]), data.life[part]
-            known = torch.ones_like(data.values[part]) if data.known is None else data.known[part]
-            error = (data.values[part] - curve.fixed(hidden)[:, :columns]) * known * scale
-            loadings = curve.loadings(hidden) * (known * scale)[:, None]
-            both = torch.cat([loadings, error[:, None]], dim=1).double()
-            found.squares.index_add_(0, life, both[:, :-1] @ both.transpose(1, 2))
-            found.sums.index_add_(0, life, both)
-            found.rows.index_add_(0, life, known.double())
-        return found
+        """Sum over the rows of each life: of the basis that loadings are linear in, for it is
+        narrow."""
+        found = [_sums_of_life(curve, *life) for life in data.by_life()]
+        gram, cross, error = (torch.stack(each) for each in zip(*found, strict=True))
+        directions = curve.directions.double()
+        loadings = torch.einsum("lbnc,kbc->lknc", cross, directions)
+        products = loadings.new_zeros(len(gram), EFFECTS + 1, EFFECTS + 1, gram.shape[-1])
+        halves = torch.einsum("lbdc,kbc->lkdc", gram, directions)
+        products[:, :-1, :-1] = torch.einsum("lkdc,mdc->lkmc", halves, directions)
+        products[:, :-1, -1] = products[:, -1, :-1] = loadings[:, :, 0]
+        products[:, -1, -1] = error[:, 0]
+        sums = torch.cat([loadings[:, :, 1], error[:, None, 1]], dim=1)
+        within = curve.within_life.double() ** -2
+        return cls(products, sums, error[:, 2], within, curve.level_share.double())
 
     def likelihood(self) -> tuple[Tensor, Tensor]:
         """Return the precision of the random effects, (lives, 6, 6), and its product with the mean,
         (lives, 6), the levels of the life integrated out."""
         odds = self.share / (1 - self.share)
-        taken = odds / (1 + self.rows * odds)
-        found = self.squares - (self.sums[:, :-1] * taken[:, None]) @ self.sums.transpose(1, 2)
-        return found[:, :, :-1], found[:, :, -1]
+        taken = odds / (1 + self.rows * odds) / self.within
+        found = (self.products / self.within).sum(dim=3)
+        found -= (self.sums * taken[:, None]) @ self.sums.transpose(1, 2)
+        return found[:, :-1, :-1], found[:, :-1, -1]
 
     def level_share(self, mean: Tensor) -> Tensor:
         """Return the share of levels (columns,) in lives with these random effects (lives, 6).
@@ -87,9 +95,29 @@ class Evidence:
         """
         explained = torch.einsum("lkc,lk->lc", self.sums[:, :-1], mean.double())
         known, rows = self.rows > 0, self.rows.clamp(min=1)
-        beyond_chance = ((self.sums[:, -1] - explained) / rows).square() - 1 / rows
+        level = ((self.sums[:, -1] - explained) / rows).square()
+        beyond_chance = level / self.within - 1 / rows
         mean_square = (beyond_chance * known).sum(dim=0) / known.sum(dim=0).clamp(min=1)
         return ((1 - self.share) * mean_square).clamp(0.0, MAX_SHARE).float()
+
+
+def _sums_of_life(
+    curve: Curve, features: Tensor, values: Tensor, known: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return sums over the rows of a life: of products of the basis with itself, (16, 16, columns),
+    with error and one, (16, 2, columns), and of squared error, error and one, (3, columns)."""
+    hidden = curve.hidden(features)
+    basis, columns = curve.basis(hidden).double(), values.shape[1]
+    error = (values - curve.fixed(hidden)[:, :columns]).double()
+    if known is None:
+        gram = (basis.T @ basis)[:, :, None].expand(-1, -1, columns)
+        known = torch.ones_like(error)
+    else:
+        known = known.double()
+        gram = ((basis[:, :, None] * basis[:, None]).flatten(1).T @ known).unflatten(0, (BASIS, -1))
+    error = error * known
+    cross = (basis.T @ torch.cat([error, known], dim=1)).unflatten(1, (2, columns))
+    return gram, cross, torch.stack([error.square().sum(0), error.sum(0), known.sum(0)])
 
 
 @dataclass

@@ -13,15 +13,13 @@ from gan_lab.schema import GenerateConfig, Roles, TrainConfig
 from gan_lab.synth.lives.drawing import Drawing
 from gan_lab.synth.lives.fitting import Fitting
 from gan_lab.synth.lives.model import LivesModel, TrainingRecord
-from gan_lab.synth.lives.prognosis.answer import prognose
+from gan_lab.synth.lives.prognosis.answer import Asked
 from gan_lab.synth.lives.prognosis.error_variance import ErrorVariance
 from gan_lab.synth.lives.prognosis.left_out import (
-    OF_ALL,
     Check,
-    do_nothing,
+    LeftOut,
     fit_curve,
     leave_lives_out,
-    nothing_left_out,
     prognosis_facts,
 )
 from gan_lab.synth.lives.prognosis.prognosis import Prognosis
@@ -42,7 +40,7 @@ class SequentialTVAE(LivesModel):
         on_epoch: OnEpoch | None = None,
         resume: bytes | None = None,
         on_checkpoint: OnCheckpoint | None = None,
-        check: Check = do_nothing,
+        check: Check | None = None,
     ) -> Self:
         """Learn the lives of a table; `config.epochs` is the most it may take.
 
@@ -55,12 +53,12 @@ class SequentialTVAE(LivesModel):
         fitting = Fitting(table, roles, config)
         fitting.run(on_epoch, resume, on_checkpoint)
         lives = fitting.lives
-        left_out, wear_curve = nothing_left_out(), fitting.curve
+        left_out, wear_curve = LeftOut(), fitting.curve
         if not fitting.stopped:
-            left_out = leave_lives_out(lives, config, check)
+            left_out, errors = leave_lives_out(lives, config, check)
             everyone = np.ones(len(lives.packed.rows), dtype=bool)
-            wear_curve = fit_curve(lives, everyone, config, OF_ALL, check)
-            ErrorVariance.give(left_out.errors, wear_curve)
+            wear_curve = fit_curve(lives, everyone, config, fitting.curve, check)
+            ErrorVariance.give(errors, wear_curve)
         facts = fitting.facts() | prognosis_facts(lives, left_out)
         return cls(
             lives.table,
@@ -100,4 +98,4 @@ class SequentialTVAE(LivesModel):
         `running` holds their rows under the table's own column names; see `Running.read` for what
         it may lack. `progress(share, words)` is called now and then. Raises `BadTable`.
         """
-        return prognose(self, running, progress)
+        return Asked(self, running).all(progress)

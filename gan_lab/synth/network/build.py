@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
@@ -12,18 +13,22 @@ from gan_lab.synth.network.device import choose_device
 from gan_lab.synth.network.encoding import Encoding
 from gan_lab.synth.network.tvae_network import Network
 
+WIDTHS = (128, 128)  # of layers, where the configuration names none
 
-def build_network(encoding: Encoding, config: TrainConfig, conditions: int = 0) -> Network:
-    """Return an untrained network for an encoding; its first weights depend on `config.seed`
-    alone."""
+
+def build_network(
+    encoding: Encoding, config: TrainConfig, conditions: int = 0, widths: Sequence[int] = WIDTHS
+) -> Network:
+    """Return an untrained network for an encoding, with layers of these `widths` where the
+    configuration names none; its first weights depend on `config.seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = Network(
             len(encoding.modal),
             encoding.widths,
             config.embedding_dim,
-            config.compress_dims,
-            config.decompress_dims,
+            widths if config.compress_dims is None else config.compress_dims,
+            widths if config.decompress_dims is None else config.decompress_dims,
             conditions,
         )
     return network.to(choose_device(config.device))

@@ -33,10 +33,11 @@ OTHER_TRAINING = (
 class Objective(ABC):
     """What a module learns from so many rows: `factor` times the reconstruction, and the KL.
 
-    Parameters named in `fast` learn faster.
+    Parameters named in `fast` learn faster. An epoch sees each row `passes` times.
     """
 
     factor = 1.0
+    passes = 1
     fast: tuple[str, ...] = ()
 
     def __init__(self, module: nn.Module, rows: int) -> None:
@@ -103,7 +104,7 @@ class Trainer:
         self.objective, self.schedule = objective, schedule
         self.module, self.seed, self.epoch = objective.module, seed, 0
         self.batch_size = config.batch_size
-        self.steps = math.ceil(objective.rows / config.batch_size)
+        self.steps = math.ceil(objective.passes * objective.rows / config.batch_size)
         self.device = next(self.module.parameters()).device
         named = dict(self.module.named_parameters())
         slow = [parameter for name, parameter in named.items() if name not in objective.fast]
@@ -122,12 +123,13 @@ class Trainer:
         """
         self.objective.before_epoch(self.epoch)
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        order = torch.randperm(self.objective.rows, generator=generator)
+        rows, passes = self.objective.rows, range(self.objective.passes)
+        order = torch.cat([torch.randperm(rows, generator=generator) for _ in passes])
         sums = torch.zeros(2, device=self.device)
         for step, chosen in enumerate(moved(order, self.device).split(self.batch_size)):
             sums += self.step(chosen, generator, self.epoch * self.steps + step) * len(chosen)
         self.epoch += 1
-        reconstruction, kl = (sums / self.objective.rows).tolist()
+        reconstruction, kl = (sums / len(order)).tolist()
         with torch.no_grad():
             validation = self.objective.validation()
         self.schedule.after_epoch(self.module, self.epoch, validation)

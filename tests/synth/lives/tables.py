@@ -39,7 +39,8 @@ def fit(
     config = config.model_copy(update=changed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(left_out, "MAX_JUDGED", 1)
-        patch.setattr(left_out.FitLength, "epochs_of", lambda *_: 1)
+        patch.setattr(left_out, "STEPS", 1)
+        patch.setattr(left_out, "MORE_STEPS", 1)
         return SequentialTVAE.fit(table, roles, config, on_epoch, resume, on_checkpoint)
 
 

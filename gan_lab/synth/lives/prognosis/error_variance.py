@@ -31,44 +31,29 @@ class ErrorVariance:
     def of(cls, curve: Curve, data: CurveData) -> ErrorVariance:
         """Estimate both from lives that the curve was not fitted to, in turns with their random
         effects (EM for variance components, Laird and Ware 1982)."""
-        curve = Curve.from_weights(curve.state_dict())
-        hidden = curve.hidden(data.features)
-        error = data.values - curve.fixed(hidden)[:, : len(curve.log_sigma)]
-        loadings, life, lives = curve.loadings(hidden), data.life, len(data.rows)
-        known = torch.ones_like(error) if data.known is None else data.known
-
-        def total(rows: Tensor) -> Tensor:
-            return torch.zeros(lives, *rows.shape[1:]).index_add_(0, life, rows)
-
-        count = total(known)
-        loadings = loadings * known[:, None]
-        mean_loadings = total(loadings) / count.clamp(min=1)[:, None]
-        beside = (loadings - mean_loadings[life]) * known[:, None]  # what a level does not take
-        free = (count - 1).clamp(min=0).sum(dim=0)
-        share, variance = curve.level_share, (2 * curve.log_sigma).exp()
-        usual = cls(variance * (1 - share), variance * share)  # of columns that no life tells of
+        evidence = Evidence.of(curve, data)
+        rows, sums, share = evidence.rows, evidence.sums, evidence.share
+        some, free = rows.clamp(min=1), (rows - 1).clamp(min=0).sum(dim=0)
+        apart = evidence.products - sums[:, :, None] * sums[:, None] / some[:, None, None]
+        lives = (rows > 0).sum(dim=0)
+        usual = evidence.within  # of columns that no life tells of
+        within, level = usual, usual * share / (1 - share)
+        usual_level = level
         for _ in range(ROUNDS):
-            precision, pull = Evidence.of(curve, data).likelihood()
-            prior = torch.eye(EFFECTS, dtype=torch.float64)
-            covariance = torch.linalg.inv(precision + prior)
-            effects = (covariance @ pull[:, :, None])[:, :, 0].float()
-            covariance = covariance.float()
-            rest = (error - (loadings * effects[life][:, :, None]).sum(dim=1)) * known
-            mean = total(rest) / count.clamp(min=1)
-            squares = (((rest - mean[life]) * known) ** 2).sum(dim=0)
-            squares += torch.einsum("rkc,rkm,rmc->c", beside, covariance[life], beside)
-            within = squares / free.clamp(min=1)
-            level = mean.square() + torch.einsum(
-                "lkc,lkm,lmc->lc", mean_loadings, covariance, mean_loadings
-            )
-            level = (level - within / count.clamp(min=1)) * (count > 0)
-            level = level.sum(dim=0) / (count > 0).sum(dim=0).clamp(min=1)
-            found = cls(
-                torch.where(free > 0, within, usual.within).clamp(min=LEAST),
-                torch.where(free > 0, level, usual.level).clamp(min=0.0),
-            )
-            found.give([found], curve)
-        return found
+            precision, pull = evidence.likelihood()
+            covariance = torch.linalg.inv(precision + torch.eye(EFFECTS, dtype=torch.float64))
+            mean = covariance @ pull[:, :, None]
+            effects = torch.cat([mean, -torch.ones_like(mean[:, :1])], dim=1)
+            second = effects @ effects.transpose(1, 2)
+            second[:, :-1, :-1] += covariance
+            within = torch.einsum("lkm,lkmc->c", second, apart) / free.clamp(min=1)
+            level = torch.einsum("lkm,lkc,lmc->lc", second, sums, sums) / some.square()
+            level = ((level - within / some) * (rows > 0)).sum(dim=0) / lives.clamp(min=1)
+            within = torch.where(free > 0, within, usual).clamp(min=LEAST)
+            level = torch.where(free > 0, level, usual_level).clamp(min=0.0)
+            evidence.share = (level / (within + level)).clamp(max=MAX_SHARE)
+            evidence.within = (within + level) * (1 - evidence.share)
+        return cls(within.float(), level.float())
 
     @staticmethod
     def give(found: list[ErrorVariance], curve: Curve) -> None:

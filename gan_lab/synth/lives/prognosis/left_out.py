@@ -21,7 +21,7 @@ from scipy.stats import beta
 from gan_lab.schema import TrainConfig
 from gan_lab.synth.lives.degradation_curve import Curve
 from gan_lab.synth.lives.packed import Floats
-from gan_lab.synth.lives.phases import CurveObjective, curve_trainer
+from gan_lab.synth.lives.phases import CurveObjective, curve_trainer, epoch_steps
 from gan_lab.synth.lives.prognosis.error_variance import ErrorVariance
 from gan_lab.synth.lives.prognosis.life_length import LifeLength
 from gan_lab.synth.lives.prognosis.remaining_life import (
@@ -35,7 +35,8 @@ from gan_lab.synth.lives.prognosis.running import Running, answer_unit
 from gan_lab.synth.lives.prognosis.scores import scores
 from gan_lab.synth.lives.training_lives import TrainingLives
 
-EFFECTS_STEPS = 10  # after which random effects are estimated anew
+STEPS, MORE_STEPS = 200, 400  # of a curve of some lives; of one that learns on, from all
+SLOW_ROWS, MAX_PACE = 4_000, 5.0  # few rows are soon learned by heart, and many need long
 FOLDS, MANY_LIVES, FOLDS_OF_MANY = 3, 40, 2
 MAX_JUDGED = 40  # lives left out that are judged
 AGES = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)  # shares of a life, at which
@@ -49,59 +50,36 @@ MISFIT_SHARE = 0.95  # of lives left out, that fit as well as is usual
 Check = Callable[[], None]
 
 
-def do_nothing() -> None:
-    """Let a fit go on."""
-
-
-@dataclass
-class FitLength:
-    """How long a curve is fitted: so many `epochs`, in `least` to `most` steps. With few rows an
-    epoch has too few steps, with many it has enough of them to end sooner."""
-
-    epochs: int
-    least: int
-    most: int
-
-    def epochs_of(self, steps: int) -> int:
-        """Return the number of epochs of so many steps each."""
-        enough = max(self.epochs, math.ceil(self.least / steps))
-        return min(enough, math.ceil(self.most / steps))
-
-
-OF_ALL = FitLength(60, 2_000, 2_000)  # after fewer, futures of a machine of five states are off
-OF_FOLDS = FitLength(18, 150, 300)
-
-
 @dataclass
 class LeftOut:
     """The `temper` of the likelihood, the `shape` by which answers are widened, the `misfit` of
-    readings that is usual, `figures` of lives never seen, and the `errors` of their readings, fold
-    by fold."""
+    readings that is usual, and `figures` of lives never seen; what is presumed where no life can be
+    left out."""
 
-    temper: float
-    shape: float
-    misfit: float
-    figures: dict[str, Any]
-    errors: list[ErrorVariance] = field(default_factory=list)
+    temper: float = USUAL_TEMPER
+    shape: float = 1.0
+    misfit: float = ANY_MISFIT
+    figures: dict[str, Any] = field(default_factory=lambda: {"lives": 0})
 
 
 def leave_lives_out(
-    lives: TrainingLives, config: TrainConfig, check: Check = do_nothing
-) -> LeftOut:
-    """Judge the prognosis of every life whose end is known by a curve fitted without it."""
+    lives: TrainingLives, config: TrainConfig, check: Check | None = None
+) -> tuple[LeftOut, list[ErrorVariance]]:
+    """Judge the prognosis of every life whose end is known by a curve fitted without it; return the
+    errors of readings beside it as well, fold by fold."""
     arrays, packed = lives.arrays, lives.packed
     ends, length = packed.starts[1:] - 1, lengths_of(lives)
     known = np.flatnonzero(np.isfinite(arrays.remaining[ends]))
     count = len(packed.rows)
     if count < 2 or not len(known):
-        return nothing_left_out()
+        return LeftOut(), []
     folds = FOLDS_OF_MANY if count > MANY_LIVES else min(FOLDS, count)
     rng = np.random.default_rng(config.seed)
     fold = rng.permutation(count) % folds
     judged = rng.permutation(known)[:MAX_JUDGED]
-    running = as_running(lives)
+    running, span = as_running(lives), lives.context.span
     cases: list[_Case] = []
-    curves = [fit_curve(lives, fold != k, config, OF_FOLDS, check) for k in range(folds)]
+    curves = [fit_curve(lives, fold != k, config, check=check) for k in range(folds)]
     chosen = np.isin(np.arange(count), judged)
     errors = {
         number: ErrorVariance.of(curve, lives.curve_data(chosen & (fold == number)))
@@ -123,15 +101,8 @@ def leave_lives_out(
             ages = arrays.elapsed[ends[life]] * np.array(AGES)
             able = running.able(life, groups)
             evidence = {c: reader.evidence(blocks[c], life, ages) for c in able}
-            cases.append(
-                _Case(evidence, able, reader.lengths, prior, length[life] - ages, reader.span)
-            )
-    return _calibrated(cases, answer_unit(lives.table)[1], list(errors.values()))
-
-
-def nothing_left_out() -> LeftOut:
-    """Return what is presumed where no life can be left out."""
-    return LeftOut(USUAL_TEMPER, 1.0, ANY_MISFIT, {"lives": 0})
+            cases.append(_Case(evidence, able, reader.lengths, prior, length[life] - ages, span))
+    return _calibrated(cases, answer_unit(lives.table)[1]), list(errors.values())
 
 
 @dataclass
@@ -153,7 +124,7 @@ class _Case:
         return Posterior.of(self.evidence, self.lengths, self.prior, self.shares, weights)
 
 
-def _calibrated(cases: list[_Case], rate: float, errors: list[ErrorVariance]) -> LeftOut:
+def _calibrated(cases: list[_Case], rate: float) -> LeftOut:
     """Choose the temper of the best score, or the lowest one that is as good within a standard
     error of lives (Breiman et al. 1984): an answer that is too wide does less harm. What is still
     too narrow is widened.
@@ -182,7 +153,7 @@ def _calibrated(cases: list[_Case], rate: float, errors: list[ErrorVariance]) ->
     for name, low, high in (("early", 0, 1 / 3), ("middle", 1 / 3, 2 / 3), ("late", 2 / 3, 1)):
         mine = (part > low) & (part <= high)
         figures[name] = scores(truth[mine], quantiles[mine])
-    return LeftOut(temper, shape, float(np.quantile(misfits, MISFIT_SHARE)), figures, errors)
+    return LeftOut(temper, shape, float(np.quantile(misfits, MISFIT_SHARE)), figures)
 
 
 def _shape(below: Floats) -> float:
@@ -205,11 +176,11 @@ def fit_curve(
     lives: TrainingLives,
     kept: Any,
     config: TrainConfig,
-    length: FitLength,
-    check: Check = do_nothing,
+    learned: Curve | None = None,
+    check: Check | None = None,
 ) -> Curve:
-    """Fit a degradation curve to some of the lives; `check` is called between its epochs and may
-    raise.
+    """Fit a degradation curve to some of the lives, or let one that has `learned` from most of them
+    learn on; `check` is called between its epochs and may raise.
 
     Unlike the curve that draws lives it holds none out to stop early by: measured on engines never
     seen, the distance to the end is read 15 % better from a curve that has learned from all.
@@ -218,14 +189,17 @@ def fit_curve(
         torch.manual_seed(config.seed)
         curve = Curve(lives.features.shape[1] + lives.drivers.width, lives.values.shape[1])
     data, nobody = lives.curve_data(kept), lives.curve_data(np.zeros_like(kept))
-    rows = int(kept[lives.packed.life].sum())
-    steps = math.ceil(rows / config.batch_size)
-    epochs = min(config.epochs // 2, length.epochs_of(steps))
+    steps = STEPS if learned is None else MORE_STEPS
+    epochs = min(config.epochs // 2, math.ceil(steps / epoch_steps(len(data.life), config)))
     objective = CurveObjective(curve, data, nobody, config, epochs)
-    objective.every = math.ceil(EFFECTS_STEPS / steps)
-    trainer = curve_trainer(objective, config, epochs, (rows, lives.columns))
+    if learned is not None:
+        curve.load_state_dict(learned.state_dict())
+        objective.common_steps = 0
+    pace = min(max(len(data.life) / SLOW_ROWS, 1.0), MAX_PACE)
+    trainer = curve_trainer(objective, config, epochs, lives.columns, pace)
     while not trainer.finished:
-        check()
+        if check is not None:
+            check()
         trainer.run_epoch()
     return curve.eval()
 
@@ -251,12 +225,7 @@ def prognosis_facts(lives: TrainingLives, left_out: LeftOut) -> dict[str, Any]:
     lengths = lengths_of(lives)
     prior = life_length(lives, np.ones(len(lengths), dtype=bool))
     return {
-        "prognosis": {
-            "temper": left_out.temper,
-            "shape": left_out.shape,
-            "misfit": left_out.misfit,
-            "figures": left_out.figures,
-        },
+        "prognosis": asdict(left_out),
         "life_length": {**asdict(prior), "mean": prior.mean.tolist()},
         "lengths": [float(lengths.min()), float(lengths.max())],
     }
