@@ -14,9 +14,7 @@ from gan_lab.schema import Roles
 from gan_lab.synth.lives.columns import SensorColumn, even_step
 from gan_lab.synth.lives.packed import Floats, Ints, Packed
 from gan_lab.synth.network.columns import decimals, numbers_of
-from gan_lab.synth.network.encoding import FEW_VALUES, Encoding, no_value
-
-GAP = "\0gap "  # begins the condition of a life in which a column is missing in all rows
+from gan_lab.synth.network.encoding import FEW_VALUES, no_value
 
 
 class ColumnRoles:
@@ -49,7 +47,7 @@ class ColumnRoles:
                 continue
             kind = "category" if values is None else classify(values, packed)
             if values is None or state or kind == "category":
-                self._add_words(series, state)
+                self._words[series.name] = series
                 continue
             missing.append(np.isnan(values))
             columns.append(self._add_sensor(series, values, kind))
@@ -64,17 +62,9 @@ class ColumnRoles:
             return
         self.life_columns.append(SensorColumn.of(series, values))
         own = values[self._starts]
-        gone = np.isnan(own)
-        if gone.any():
-            self._conditions[f"{GAP}{series.name}"] = pd.Series(gone)
-            own[gone] = np.random.default_rng(0).choice(own[~gone], size=int(gone.sum()))
+        gone = np.isnan(own)  # of a life that lacks it, that of another
+        own[gone] = np.random.default_rng(0).choice(own[~gone], size=int(gone.sum()))
         self.life_numbers[series.name] = own
-
-    def _add_words(self, series: pd.Series[Any], state: bool) -> None:
-        self._words[series.name] = series
-        gone = np.logical_and.reduceat(series.isna().to_numpy(), self._starts)
-        if gone.any() and not state:
-            self._conditions[f"{GAP}{series.name}"] = pd.Series(gone)
 
     def _add_sensor(self, series: pd.Series[Any], values: Floats, kind: str) -> Floats:
         """Return the numbers that are modelled: readings, or rises of a counter."""
@@ -87,23 +77,6 @@ class ColumnRoles:
             values = increments(values, self._packed)
         self.sensors.append(SensorColumn.of(series, values, counter=counter, floor=floor))
         return values
-
-    def lacking(self, name: str) -> NDArray[np.bool_]:
-        """Return which lives have a column in none of their rows."""
-        gone = self.conditions.get(GAP + name)
-        return np.zeros(len(self.conditions), dtype=bool) if gone is None else gone.to_numpy()
-
-    def lend(self, codes: NDArray[np.int16], categories: Encoding) -> None:
-        """Give lives without a category that of other lives, at the same part of the life: what is
-        learned is how it is where there is one."""
-        packed = self._packed
-        rng, rows = np.random.default_rng(0), np.diff(packed.starts)
-        for group, column in enumerate(categories.groups):
-            gone = self.lacking(str(column.name))
-            if gone.any():
-                lender = rng.choice(np.flatnonzero(~gone), size=len(rows))[packed.life]
-                place = packed.starts[lender] + packed.age * rows[lender] // rows[packed.life]
-                codes[:, group] = np.where(gone[packed.life], codes[place, group], codes[:, group])
 
 
 def sorted_lives(table: pd.DataFrame, roles: Roles) -> tuple[pd.DataFrame, Ints]:

@@ -14,28 +14,19 @@ if TYPE_CHECKING:
     from gan_lab.synth.lives.model import LivesModel
 
 
-class Conditions:
-    """What a request wants, checked against a model: `combo_shares` of the combinations of
-    conditions, `state_shares` of the states or None.
+def combo_shares(model: LivesModel, config: GenerateConfig) -> Floats:
+    """Return the share of each combination of conditions, as wanted or as in training.
 
     Raises `BadParameter` for what the model cannot draw.
     """
-
-    def __init__(self, model: LivesModel, config: GenerateConfig) -> None:
-        for name in config.conditions or {}:
-            raise BadParameter(
-                f"{name} was asked of a model of lives, which can choose failure_modes and states: "
-                "conditions on columns are for plain tables."
-            )
-        self.combo_shares = _combo_shares(model, config.failure_modes)
-        self.state_shares = _state_shares(model, config.states)
-
-
-def _combo_shares(model: LivesModel, failure_modes: dict[str, float] | None) -> Floats:
-    """Return the share of each combination of conditions, as wanted or as in training."""
+    for name in config.conditions or {}:
+        raise BadParameter(
+            f"{name} was asked of a model of lives, which can choose failure_modes and states: "
+            "conditions on columns are for plain tables."
+        )
     shares = np.array(model.record.facts["combo_counts"], dtype=np.float64)
     shares /= shares.sum()
-    if failure_modes is None:
+    if config.failure_modes is None:
         return shares
     names = model.failure_mode_names
     if not names:
@@ -45,15 +36,15 @@ def _combo_shares(model: LivesModel, failure_modes: dict[str, float] | None) -> 
         )
     mode = np.array(model.failure_mode_of_combo)
     natural = np.bincount(mode, shares, minlength=len(names)).astype(np.float64)
-    for number, share in enumerate(_complete(failure_modes, names, natural, "failure mode")):
+    for number, share in enumerate(_complete(config.failure_modes, names, natural, "failure mode")):
         mine = mode == number
         shares[mine] *= share / max(shares[mine].sum(), 1e-300)
     return shares / shares.sum()
 
 
-def _state_shares(model: LivesModel, states: dict[str, float] | None) -> Floats | None:
-    """Return the share of each regime, where states are wanted."""
-    if states is None:
+def state_shares(model: LivesModel, config: GenerateConfig) -> Floats | None:
+    """Return the share of each regime, where states are wanted; raises `BadParameter` likewise."""
+    if config.states is None:
         return None
     names = model.state_of_regime
     if "regime" not in model.context.chains or not names:
@@ -61,7 +52,7 @@ def _state_shares(model: LivesModel, states: dict[str, float] | None) -> Floats 
             "states cannot be chosen: the training table has no column of states that vary."
         )
     counts = np.array(model.record.facts["regime_counts"], dtype=np.float64)
-    return _complete(states, names, counts / counts.sum(), "state")
+    return _complete(config.states, names, counts / counts.sum(), "state")
 
 
 def _complete(

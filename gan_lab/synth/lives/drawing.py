@@ -5,7 +5,6 @@ All lives of a chunk are drawn at once, row by row; chunks keep memory constant.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from gan_lab.schema import GenerateConfig
 from gan_lab.synth.lives.columns import STEP_BINS
-from gan_lab.synth.lives.conditions import Conditions
+from gan_lab.synth.lives.conditions import combo_shares, state_shares
 from gan_lab.synth.lives.degradation_curve import EFFECTS
 from gan_lab.synth.lives.life_table import LEFT, ROWS, START, Lives
 from gan_lab.synth.lives.packed import Floats, Ints, Packed
@@ -44,7 +43,9 @@ class Drawing:
 
     def __init__(self, model: LivesModel, seed: int, config: GenerateConfig | None) -> None:
         self.model, self.table, self.seed = model, model.table, seed
-        self.conditions = Conditions(model, config or GenerateConfig())
+        config = config or GenerateConfig()
+        self.combo_shares = combo_shares(model, config)
+        self.state_shares = state_shares(model, config)
         self.mean_rows = max(float(np.mean(model.table.covariates[ROWS].values)), 1.0)
 
     def chunks(
@@ -60,25 +61,24 @@ class Drawing:
             else:
                 count = min(count, int((rows - done_rows) / self.mean_rows) + 1)
             ids = np.arange(done_lives, done_lives + count)
-            place = _evenly_placed(ids, lives if rows is None else None)
-            chunk, size = self._chunk(number, ids + first_life, place)
+            chunk, size = self._chunk(number, ids, ids + first_life)
             if rows is not None and done_rows + len(chunk) > rows:
                 chunk = _cut(chunk, size, rows - done_rows)
             chunk.index = pd.RangeIndex(done_rows, done_rows + len(chunk))
             done_rows, done_lives, number = done_rows + len(chunk), done_lives + count, number + 1
             yield chunk
 
-    def _chunk(self, number: int, ids: Ints, place: Floats) -> tuple[pd.DataFrame, Ints]:
+    def _chunk(self, number: int, places: Ints, ids: Ints) -> tuple[pd.DataFrame, Ints]:
         """Draw lives; return their rows and how many each has."""
-        drawn = self._draw(number, place)
+        drawn = self._draw(number, places)
         seconds = self.model.context.seconds(drawn.lives, drawn.packed)
         return self.table.write(drawn.lives, ids, seconds), drawn.packed.rows
 
-    def _draw(self, number: int, place: Floats) -> Drawn:
+    def _draw(self, number: int, places: Ints) -> Drawn:
         """Draw the lives of one chunk."""
         rng = np.random.default_rng([self.seed, number])
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        combo, effects, covariates = self._draw_lives(place, rng)
+        combo, effects, covariates = self._draw_lives(places, rng)
         lives, packed = self._draw_times(combo, covariates, rng)
         drawn = Drawn(lives, packed, rng)
         lives.regime = self._draw_regimes(drawn)
@@ -93,12 +93,16 @@ class Drawing:
         return drawn
 
     def _draw_lives(
-        self, place: Floats, rng: np.random.Generator
+        self, places: Ints, rng: np.random.Generator
     ) -> tuple[Ints, Floats, dict[str, Floats]]:
-        """Draw who the lives are: their combination of conditions, random effects and covariates;
-        `place` within [0, 1) says which of the combinations, laid side by side."""
-        shares, population = self.conditions.combo_shares, self.model.population
-        place = (np.random.default_rng(self.seed).random() + place) % 1.0
+        """Draw who the lives with these places in the request are: their combination of conditions,
+        random effects and covariates.
+
+        Combinations lie side by side from 0 to 1, and lives are laid over them by the golden ratio:
+        evenly, however many come of it.
+        """
+        shares, population = self.combo_shares, self.model.population
+        place = (np.random.default_rng(self.seed).random() + places * GOLDEN) % 1.0
         combo = np.searchsorted(np.cumsum(shares), place, side="right")
         combo = np.minimum(combo, len(shares) - 1)
         drawn = population.draw(combo, rng)
@@ -146,7 +150,7 @@ class Drawing:
         ), packed  # fmt: skip
 
     def _draw_regimes(self, drawn: Drawn) -> Ints:
-        context, shares = self.model.context, self.conditions.state_shares
+        context, shares = self.model.context, self.state_shares
         chain = context.chains.get("regime")
         if chain is None:
             return drawn.lives.regime
@@ -195,17 +199,6 @@ class Drawing:
         for place, group in enumerate(self.model.residual.tvae.groups):
             codes[:, group] = np.where(given[:, group] < 0, cells[:, place], given[:, group])
         return codes
-
-
-def _evenly_placed(ids: Ints, lives: int | None) -> Floats:
-    """Return numbers within [0, 1) that lie evenly, however many lives come of it: exactly so for
-    all `lives`, where that is known, else by the golden ratio, which leaves the least gaps."""
-    if lives is None:
-        return np.asarray(ids * GOLDEN % 1.0)
-    step = round(lives * GOLDEN)
-    while math.gcd(step, lives) > 1:
-        step += 1
-    return np.asarray(ids * step % lives / lives)
 
 
 def _cut(chunk: pd.DataFrame, size: Ints, rows: int) -> pd.DataFrame:

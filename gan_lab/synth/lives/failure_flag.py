@@ -26,14 +26,11 @@ class FailureFlag:
         cells: NDArray[np.int16],
         remaining: Floats,
         packed: Packed,
-        lacking: NDArray[np.bool_],
         combo: Ints,
     ) -> FailureFlag | None:
-        """Return the flag that the cells of a category are in all lives but those `lacking` it,
-        None where they are none."""
-        counts = np.zeros((combo.max() + 1, cells.max() + 1), dtype=int)
-        present = ~lacking[packed.life]
-        cells, remaining, life = cells[present], remaining[present], packed.life[present]
+        """Return the flag that the cells of a category are in all lives, None where they are
+        none."""
+        counts, life = np.zeros((combo.max() + 1, cells.max() + 1), dtype=int), packed.life
         known = np.isfinite(remaining)
         if not known.any():
             return None

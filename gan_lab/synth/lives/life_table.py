@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gan_lab.errors import BadTable
 from gan_lab.schema import Roles
-from gan_lab.synth.lives.column_roles import GAP, ColumnRoles, sorted_lives
+from gan_lab.synth.lives.column_roles import ColumnRoles, sorted_lives
 from gan_lab.synth.lives.columns import Quantiles, SensorColumn, TimeColumn, steps_between
 from gan_lab.synth.lives.failure_flag import FailureFlag
 from gan_lab.synth.lives.packed import Floats, Ints, Packed
@@ -110,11 +110,7 @@ class LifeTable:
             conditions.encode(parts.conditions).codes, axis=0, return_inverse=True
         )
         combo = combo.reshape(-1)
-        flags = [
-            FailureFlag.fit(cells, remaining, packed, parts.lacking(str(column.name)), combo)
-            for column, cells in zip(categories.groups, codes.T, strict=True)
-        ]
-        parts.lend(codes, categories)
+        flags = [FailureFlag.fit(cells, remaining, packed, combo) for cells in codes.T]
         levels, numbers = _levels_by_column(parts, categories, codes), parts.numbers
         flagged = [str(c.name) for c, f in zip(categories.groups, flags, strict=True) if f]
         named = {c.name: readings for c, readings in zip(parts.sensors, numbers.T, strict=True)}
@@ -165,12 +161,8 @@ class LifeTable:
     @property
     def endless(self) -> NDArray[np.bool_]:
         """Which combinations of conditions are of lives whose end nobody knows."""
-        return self._flagged(UNKNOWN)
-
-    def _flagged(self, name: str) -> NDArray[np.bool_]:
-        """Return in which combinations of conditions a condition of yes or no is yes."""
         for group, column in enumerate(self.conditions.groups):
-            if column.name == name:
+            if column.name == UNKNOWN:
                 yes = column.names.index("True")
                 return np.array([line[group] == yes for line in self.combinations])
         return np.zeros(len(self.combinations), dtype=bool)
@@ -205,18 +197,11 @@ class LifeTable:
     def cells(
         self, cells: NDArray[np.int16], lives: Lives, packed: Packed, rng: np.random.Generator
     ) -> NDArray[np.int16]:
-        """Return the cells of all categories as they must be: missing in all rows of a life that
-        has none, and what tells the end of a life only there."""
+        """Return the cells of all categories, with what tells the end of a life only there."""
         cells = cells.copy()
-        for group, (column, flag) in enumerate(
-            zip(self.categories.groups, self.flags, strict=True)
-        ):
+        for group, flag in enumerate(self.flags):
             if flag is not None:
                 flag.apply(cells[:, group], lives.remaining, lives.combo, packed, rng)
-            lacking = self._flagged(f"{GAP}{column.name}")[lives.combo][packed.life]
-            if lacking.any():
-                assert column.missing_cell is not None
-                cells[lacking, group] = column.missing_cell
         return cells
 
     def write(self, lives: Lives, ids: Ints, seconds: Floats) -> pd.DataFrame:
@@ -229,16 +214,17 @@ class LifeTable:
         series = {name: words[name] for name in words}
         series |= {name: conditions[name].iloc[packed.life] for name in conditions}
         for column in self.life_columns:
-            gone = self._flagged(f"{GAP}{column.name}")[lives.combo]
-            values = np.where(gone, np.nan, lives.covariates[column.name])
-            series[column.name] = column.write(values).iloc[packed.life]
+            values = column.write(lives.covariates[column.name])
+            series[column.name] = values.iloc[packed.life]
         for column, scaled in zip(self.sensors, lives.numbers.T, strict=True):
             values = column.scale.inverse_transform(scaled)
             if column.counter:
                 values = column.count(values, lives.covariates[column.name], packed)
             series[column.name] = column.write(values)
         if self.roles.life is not None and self.life_dtype is not None:
-            series[self.roles.life] = _numbered(ids, self.life_dtype).iloc[packed.life]
+            wanted = pd.api.types.pandas_dtype(self.life_dtype)
+            names = pd.Series(ids if wanted.kind in "iuf" else ids.astype(str)).astype(wanted)
+            series[self.roles.life] = names.iloc[packed.life]
         if self.time.name is not None:
             series[self.time.name] = self.time.write(seconds)
         if self.rul is not None:
@@ -337,17 +323,5 @@ def _decoded(encoding: Encoding, codes: NDArray[np.int16]) -> pd.DataFrame:
 
 def _counting_dtype(dtype: Any) -> str:
     """Return the type that drawn lives are numbered in: the table's own, where it can count."""
-    words = pd.api.types.is_object_dtype(dtype) or isinstance(
-        dtype, pd.CategoricalDtype | pd.StringDtype
-    )
-    numeric = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
-    return str(dtype) if words or (numeric and dtype.itemsize >= 4) else "int64"
-
-
-def _numbered(ids: Ints, dtype: str) -> pd.Series[Any]:
-    wanted = pd.api.types.pandas_dtype(dtype)
-    if pd.api.types.is_numeric_dtype(wanted):
-        return pd.Series(ids).astype(wanted)
-    return pd.Series([str(number) for number in ids]).astype(
-        object if isinstance(wanted, pd.CategoricalDtype) else wanted
-    )
+    counts = dtype.kind in "iuf" and dtype.itemsize >= 4
+    return str(dtype) if counts or isinstance(dtype, pd.StringDtype) else "object"

@@ -6,7 +6,7 @@ Each column is predicted linearly from the row before and exponential averages o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,6 @@ from gan_lab.synth.lives.packed import Floats, Ints, Packed, Real
 DECAYS = (0.0, 0.5, 0.8, 0.95)  # the row before, and averages of those before it
 MIN_GAIN = 0.01  # of a residual's variance, to be worth a coefficient
 FIT_ROWS = 100_000  # to fit to: more hardly change so few coefficients
-BLOCK_ROWS = 100_000  # whose averages are held in memory at once, or those of one longer life
 SHRINK, MAX_SHRINKS = 0.97, 40  # factor of coefficients that are not stable, and how often
 MAX_RADIUS = 0.998  # spectral radius of the recursion
 
@@ -78,9 +77,10 @@ class Autoregression:
         life."""
         if not self:
             return residual
-        found = np.empty_like(residual)
-        for rows, part in _blocks(packed):
-            found[rows] = residual[rows] - past_averages(residual[rows], part) @ self.coefficients
+        found, columns = residual.copy(), residual.shape[1]
+        for place, decay in enumerate(DECAYS):  # one at a time, for memory
+            lines = slice(place * columns, (place + 1) * columns)
+            found -= past_averages(residual, packed, [decay]) @ self.coefficients[lines]
         found[self.fixed[regime]] = 0.0
         return found
 
@@ -133,15 +133,6 @@ def sample_lives(packed: Packed, validation: NDArray[np.bool_]) -> NDArray[np.bo
         before = np.cumsum(rows[order]) - rows[order]
         chosen[order[before < share * FIT_ROWS]] = True
     return np.asarray(chosen[packed.life] & (packed.age < FIT_ROWS // 4))
-
-
-def _blocks(packed: Packed) -> Iterator[tuple[slice, Packed]]:
-    """Yield the rows of so many whole lives at a time that memory stays small."""
-    block = packed.starts[:-1] // BLOCK_ROWS
-    for number in np.unique(block):
-        mine = np.flatnonzero(block == number)
-        rows = slice(int(packed.starts[mine[0]]), int(packed.starts[mine[-1] + 1]))
-        yield rows, Packed(packed.rows[mine])
 
 
 def ridge(inputs: Floats, target: Floats, rows: float = 1.0) -> Floats:

@@ -30,8 +30,7 @@ class RulColumn(NumericColumn):
         steps.
 
         A life whose record ends before its failure (censored) has a distance left in its last row;
-        one without any rul has none (NaN). Raises `BadTable` where the column rises within a life,
-        or does not fall evenly.
+        one without any rul has none (NaN). Raises `BadTable` where it does not fall evenly.
         """
         rul = numbers_of(series)
         if rul is None or not np.isfinite(rul).any():
@@ -69,11 +68,6 @@ class RulColumn(NumericColumn):
         same_life = np.diff(packed.life[seen]) == 0
         falls, spans = -np.diff(rul[seen]), np.diff(elapsed[seen])
         inside = same_life & (spans > 0)
-        if (falls[inside] < -1e-6 * max(self.maximum, 1)).any():
-            raise BadTable(
-                f"Column {self.name!r} rises within a life: remaining useful life can only fall. "
-                "Give each run to failure its own life."
-            )
         below = rul[seen][:-1] < self.maximum
         if (same_life & (falls == 0) & ~below).any():
             self.cap = self.maximum

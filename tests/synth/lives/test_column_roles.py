@@ -8,7 +8,6 @@ from gan_lab.errors import BadTable
 from gan_lab.schema import Roles
 from gan_lab.synth.lives.column_roles import ColumnRoles, sorted_lives
 from gan_lab.synth.lives.packed import Packed
-from gan_lab.synth.network.encoding import Encoding
 
 LIVES, ROWS = 30, 40
 
@@ -42,7 +41,7 @@ def test_columns_are_put_where_they_belong(roles: ColumnRoles) -> None:
         ("budget", True, 900.0 - 4 * (ROWS - 1)),
     ]
     assert list(roles.words) == ["cycles", "mode"]
-    assert [name for name in roles.conditions if "\0" not in name] == ["plant"]
+    assert list(roles.conditions) == ["plant"]
     assert [column.name for column in roles.life_columns] == ["load"]
 
 
@@ -52,19 +51,6 @@ def test_numbers_are_readings_or_rises(roles: ColumnRoles) -> None:
     assert set(roles.numbers[:, 1]) == {2.0} and set(roles.numbers[:, 2]) == {3.0, 4.0}
     assert roles.life_numbers["hours"].tolist() == [100.0 * life for life in range(LIVES)]
     assert roles.life_numbers["load"].tolist() == [1.5 * life for life in range(LIVES)]
-
-
-def test_a_life_without_a_category_borrows_that_of_another(roles: ColumnRoles) -> None:
-    assert np.flatnonzero(roles.lacking("mode")).tolist() == [3]
-    words = roles.words[["mode"]]
-    encoding = Encoding.fit(words)
-    codes = encoding.encode(words).codes
-    missing = encoding.groups[0].missing_cell
-    assert (codes[3 * ROWS : 4 * ROWS] == missing).all()
-    before = codes.copy()
-    roles.lend(codes, encoding)
-    assert (codes != missing).all()
-    assert (codes != before).any(axis=1).sum() == ROWS
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from gan_lab.synth.lives.packed import Packed
 
 PACKED = Packed(np.array([20, 30, 25]))
 REMAINING = (np.diff(PACKED.starts) - 1)[PACKED.life] - PACKED.age.astype(float)
-NONE = np.zeros(3, dtype=bool)
 COMBO = np.array([0, 1, 1])
 
 
@@ -17,7 +16,7 @@ def cells() -> np.ndarray:
 
 
 def test_it_is_found_and_drawn_as_it_was() -> None:
-    flag = FailureFlag.fit(cells(), REMAINING, PACKED, NONE, COMBO)
+    flag = FailureFlag.fit(cells(), REMAINING, PACKED, COMBO)
     assert flag == FailureFlag(2.5, 0, [[0, 3, 0], [0, 0, 6]])
     drawn = np.random.default_rng(0).integers(0, 3, len(REMAINING)).astype(np.int16)
     flag.apply(drawn, REMAINING, COMBO, PACKED, np.random.default_rng(0))
@@ -27,12 +26,10 @@ def test_it_is_found_and_drawn_as_it_was() -> None:
 def test_what_changes_elsewhere_too_is_none() -> None:
     odd = cells()
     odd[10] = 1
-    assert FailureFlag.fit(odd, REMAINING, PACKED, NONE, COMBO) is None
-    assert FailureFlag.fit(np.zeros_like(odd), REMAINING, PACKED, NONE, COMBO) is None
-    lacking = np.array([True, False, False])  # the odd life says nothing
-    assert FailureFlag.fit(odd, REMAINING, PACKED, lacking, COMBO) is not None
+    assert FailureFlag.fit(odd, REMAINING, PACKED, COMBO) is None
+    assert FailureFlag.fit(np.zeros_like(odd), REMAINING, PACKED, COMBO) is None
 
 
 def test_without_a_known_end_there_is_none() -> None:
     unknown = np.full(len(REMAINING), np.nan)
-    assert FailureFlag.fit(cells(), unknown, PACKED, NONE, COMBO) is None
+    assert FailureFlag.fit(cells(), unknown, PACKED, COMBO) is None

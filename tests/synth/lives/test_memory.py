@@ -56,15 +56,10 @@ def test_what_is_left_is_noise_and_drawing_undoes_it(
     np.testing.assert_allclose(again, residual, atol=1e-9)
 
 
-def test_of_many_rows_some_lives_tell_and_blocks_agree(
+def test_of_many_rows_some_lives_tell(
     packed: Packed, regime: Ints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     residual = autoregressive(packed, 0.8, 0.1)
-    whole = fit(residual, packed, [[False] * 2] * 2)
-    unblocked = whole.transform(residual, packed, regime)
-    monkeypatch.setattr(memory, "BLOCK_ROWS", 500)
-    again = whole.transform(residual, packed, regime)
-    np.testing.assert_allclose(again, unblocked, atol=1e-12)
     monkeypatch.setattr(memory, "FIT_ROWS", 1_500)
     for asked in (packed.life % 4 == 0, packed.life == 7):  # few are held out, and still decide
         some = Autoregression.fit(residual, packed, np.zeros((2, 2), dtype=bool), asked)

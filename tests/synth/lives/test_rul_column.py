@@ -37,7 +37,7 @@ def test_a_life_that_is_not_seen_to_its_end_has_a_distance_left() -> None:
 @pytest.mark.parametrize(
     ("rul", "elapsed", "says"),
     [
-        (ELAPSED, ELAPSED, "rises within a life"),
+        (ELAPSED, ELAPSED, "does not fall evenly"),
         (np.full(len(LEFT), np.nan), ELAPSED, "no numbers"),
         (np.sqrt(LEFT) * 10, ELAPSED, "off a straight line"),
         (LEFT / (LEFT + ELAPSED), ELAPSED, "does not fall evenly"),

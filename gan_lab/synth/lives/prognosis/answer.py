@@ -30,14 +30,6 @@ KEPT_UNITS = 1_000  # whose rows stay with the answer, so that it can be followe
 Progress = Callable[[float, str], None]
 
 
-def prognose(model: LivesModel, frame: pd.DataFrame, progress: Progress | None = None) -> Prognosis:
-    """Return how long the units of a table will last; see `Running.read` for what it may lack.
-
-    Raises `BadTable`. `progress` hears the share of units that are answered.
-    """
-    return Asked(model, frame).all(progress)
-
-
 @dataclass
 class Asked:
     """Units that run, as a table, and the model that is asked of them; `answered` are units whose
@@ -115,7 +107,7 @@ class Asked:
         # Readings unlike those of lives left out say less: nothing alike was learned from.
         misfit = np.min([each.misfit() for each in evidence.values()], axis=0)
         own = next(iter(evidence.values())).ages
-        temper = row_weights(self.left_out["temper"], own, self.reader.span)
+        temper = row_weights(self.left_out["temper"], own, self.model.context.span)
         temper /= np.maximum(misfit / self.left_out["misfit"], 1.0)
         posterior = Posterior.of(evidence, self.reader.lengths, self.length, able, temper)
         return _Answer(own, posterior.widened(self.left_out["shape"]), list(evidence))

@@ -41,7 +41,7 @@ def draw_futures(
     evidence = {
         each: reader.evidence(reader.blocks(running, each), unit) for each in np.unique(combo)
     }
-    whole = running.ages[unit] + left
+    whole = running.lives.elapsed[running.packed.starts[unit + 1] - 1] + left
     nearest = np.abs(np.log(reader.lengths[None] / whole[:, None])).argmin(axis=1)
     weight = 1 / model.curve.beta
     effects = np.stack(

@@ -36,13 +36,11 @@ class LifeLength:
         log, hidden = np.log(np.maximum(length, 0.5)), censored.astype(bool)
         ended = max(int((~hidden).sum()), 1)
         mean, spread = np.full(combinations, log.mean()), USUAL_SPREAD
-        filled, beyond = log.copy(), np.zeros(len(log))
-        for _ in range(ROUNDS if hidden.any() else 1):
-            if hidden.any():
-                bound = (log - mean[combo]) / spread
-                hazard = np.exp(norm.logpdf(bound) - norm.logsf(bound))
-                filled = np.where(hidden, mean[combo] + spread * hazard, log)
-                beyond = np.where(hidden, spread**2 * (1 - hazard * (hazard - bound)), 0.0)
+        for _ in range(ROUNDS):
+            bound = (log - mean[combo]) / spread
+            hazard = np.exp(norm.logpdf(bound) - norm.logsf(bound))
+            filled = np.where(hidden, mean[combo] + spread * hazard, log)
+            beyond = np.where(hidden, spread**2 * (1 - hazard * (hazard - bound)), 0.0)
             counts = np.bincount(combo, minlength=combinations)
             sums = np.bincount(combo, filled, minlength=combinations)
             mean = (sums + MODE_LIVES * filled.mean()) / (counts + MODE_LIVES)

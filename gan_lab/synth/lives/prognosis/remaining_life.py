@@ -113,11 +113,6 @@ class WearReader:
         ends = max(SHORTEST * float(seen.min()), 1.0), max(LONGEST * float(seen.max()), 3.0)
         return cls(table, context, drivers, curve, np.geomspace(*ends, LENGTHS))
 
-    @property
-    def span(self) -> float:
-        """A typical life, mean steps."""
-        return self.context.span
-
     def blocks(self, running: Running, combo: int) -> Blocks:
         """Average the rows of all units, under one combination of conditions."""
         packed, lives = running.packed, running.lives
@@ -306,6 +301,4 @@ def interpolate(values: Floats, lengths: Floats, wanted: Floats) -> Floats:
     """Return values (entries, lengths) at wanted lengths (entries, n) by a cubic spline over the
     logarithm of the length; beyond its ends as there."""
     log, at = np.log(lengths), np.log(wanted.clip(lengths[0], lengths[-1]))
-    piece = (np.searchsorted(log, at, side="right") - 1).clip(0, len(log) - 2)
-    coefficients = CubicSpline(log, values, axis=1).c[:, piece, np.arange(len(at))[:, None]]
-    return np.asarray(sum(c * (at - log[piece]) ** (3 - k) for k, c in enumerate(coefficients)))
+    return np.stack([CubicSpline(log, own)(each) for own, each in zip(values, at, strict=True)])

@@ -83,11 +83,6 @@ class Running:
         """Return those of some combinations that a unit may have; all, where it fits none."""
         return {c: share for c, share in shares.items() if self.possible[unit, c]} or shares
 
-    @property
-    def ages(self) -> Floats:
-        """The age of each unit at its last row, mean steps."""
-        return self.lives.elapsed[self.packed.starts[1:] - 1]
-
 
 def _check_units(table: LifeTable, frame: pd.DataFrame) -> None:
     """Raise `BadTable` where the column of units is absent, and the times are not those of one."""
