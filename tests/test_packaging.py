@@ -70,9 +70,10 @@ def test_import_is_light() -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["tasks", "--help"]])
 def test_help_is_light(arguments: list[str]) -> None:
+    heavy = [*HEAVY, "pydantic"] if arguments == ["--help"] else HEAVY
     code = (
         "import sys, atexit\n"
-        f"atexit.register(lambda: print([m for m in {HEAVY!r} if m in sys.modules]))\n"
+        f"atexit.register(lambda: print([m for m in {heavy!r} if m in sys.modules]))\n"
         f"from gan_lab.cli import main; main({arguments!r})"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -146,6 +146,3 @@ def what_next(row: Row) -> str:
         "Draw more lives": f"{_program()} generate {row.machine_id} --lives 200",
     }
     return "\n".join(f"{what + ':':<21}{where}" for what, where in steps.items() if where)
-
-
-COMMANDS = (fleet,)

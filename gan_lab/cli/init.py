@@ -54,6 +54,3 @@ def init(folder: str) -> None:
         "Next: `gan-lab fleet motor_siemens_001` does the main job for one machine, `gan-lab lab` "
         "opens the notebooks."
     )
-
-
-COMMANDS = (init,)

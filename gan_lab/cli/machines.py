@@ -149,6 +149,3 @@ def export_sdv(machine_id: str, file: Path, model_task_id: str | None) -> None:
         )
     model.export_sdv(file)
     click.echo(f"Written to {file}; load it with sdv.utils.load_synthesizer.")
-
-
-COMMANDS = (machines, import_, prognose, export, export_sdv)

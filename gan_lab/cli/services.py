@@ -127,6 +127,3 @@ def lab(jupyter_options: tuple[str, ...]) -> None:
         command.append("--allow-root")
     environment = {**os.environ, "GAN_LAB_HOME": str(settings.home)}
     os.execve(sys.executable, [*command, *jupyter_options], environment)
-
-
-COMMANDS = (up, down, status, dask_config, lab)

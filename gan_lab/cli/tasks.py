@@ -166,6 +166,3 @@ def resume(task_id: str | None, everything: bool, detach: bool, as_json: bool) -
     if not found and not as_json:
         click.echo("Nothing is lost.")
     return finish(found, detach, as_json, many=True)
-
-
-COMMANDS = (seed, train, generate, report, pipeline, tasks, task, watch, cancel, resume)

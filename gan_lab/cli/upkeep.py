@@ -94,6 +94,3 @@ def clean(older_than: float, yes: bool, as_json: bool) -> None:
         f"fleets, {decimal(room)}; in use: {len(sweep.kept)} (--json says why)."
         + ("" if yes or not named else " Again with --yes, it is done.")
     )
-
-
-COMMANDS = (logs, doctor, clean)

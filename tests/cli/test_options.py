@@ -12,16 +12,30 @@ from gan_lab.cli.options import given
 from gan_lab.schema import CONFIGS, Kind, configure
 
 
+def command_of(name: str) -> click.Command:
+    """The command of this name."""
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    return command
+
+
 def parsed(command: str, *arguments: str) -> dict[str, Any]:
     """The options that a command passes on."""
-    context = cli.commands[command].make_context(command, ["press", *arguments])
+    context = command_of(command).make_context(command, ["press", *arguments])
     others = ("machine_id", "file", "out", "report", "detach", "as_json")
     return given({name: value for name, value in context.params.items() if name not in others})
 
 
+def test_every_command_of_the_list_is_there_under_its_name() -> None:
+    names = cli.list_commands(click.Context(cli))
+    assert len(names) == len(set(names))
+    for name in names:
+        assert command_of(name).name == name and command_of(name).help
+
+
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_every_field_is_an_option_that_says_what_it_is(kind: str) -> None:
-    options = {option.name: option for option in cli.commands[kind].params}
+    options = {option.name: option for option in command_of(kind).params}
     for name in CONFIGS[kind].model_fields:
         option = options[name]
         assert isinstance(option, click.Option) and option.help
