@@ -94,17 +94,19 @@ def _log_file(path: Path) -> None:
 
 
 def _run_of(training: RunFolder) -> Any:
-    """Return the run of a training, found by its tag, else begun."""
+    """Return the run of a training, found by its tag, else begun; a report that ends at once is
+    told of beside it."""
     import mlflow
 
     spec = training.spec
-    found = mlflow.search_runs(
-        filter_string=f"tags.`{TASK}` = '{spec.task_id}'", output_format="list"
-    )
-    if found:
-        return mlflow.start_run(run_id=found[0].info.run_id)
-    tags = {TASK: spec.task_id, "machine_id": spec.machine_id}
-    return mlflow.start_run(run_name=f"{spec.machine_id} {spec.task_id[:8]}", tags=tags)
+    with training.lease.claim():
+        found = mlflow.search_runs(
+            filter_string=f"tags.`{TASK}` = '{spec.task_id}'", output_format="list"
+        )
+        if found:
+            return mlflow.start_run(run_id=found[0].info.run_id)
+        tags = {TASK: spec.task_id, "machine_id": spec.machine_id}
+        return mlflow.start_run(run_name=f"{spec.machine_id} {spec.task_id[:8]}", tags=tags)
 
 
 if __name__ == "__main__":
