@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -81,7 +82,9 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "", " ".join(facts["scheduler_trouble"])
     if facts["scheduler_answers"]:
         memory = f"{decimal(facts['memory_bytes'])} of memory"
-        yield "workers", f"{facts['workers']}, cores: {facts['cores']}, {memory}"
+        there = f"{facts['workers']}, cores: {facts['cores']}, {memory}"
+        starting = f"{facts['workers_starting']} starting" if facts["workers_starting"] else ""
+        yield "workers", ", ".join(filter(None, (there if facts["workers"] else "", starting)))
     running, lost = facts["running"], facts["lost"]
     hint = " (`gan-lab resume --all` continues them)" if lost else ""
     waiting = " waiting or lost" if lost is None else f" waiting, {lost} lost{hint}"
@@ -99,13 +102,19 @@ def _answer(address: str, answers: bool) -> str:
 
 
 @click.command("dask-config")
-def dask_config() -> None:
+@click.option(
+    "--certificate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Speak TLS by this file, which every host has at this path; made where there is none.",
+)
+def dask_config(certificate: Path | None) -> None:
     """Print what scheduler and workers of your own need, as a file for ~/.config/dask/."""
     import yaml
 
     from gan_lab.cluster.services.supervisor import config_of_cluster
 
-    click.echo(yaml.safe_dump(config_of_cluster()), nl=False)
+    path = certificate and certificate.absolute()
+    click.echo(yaml.safe_dump(config_of_cluster(path)), nl=False)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

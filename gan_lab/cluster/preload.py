@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 NICE = 10  # of a worker: a training takes what nobody else wants, and notebooks stay quick
@@ -18,8 +16,6 @@ NICE = 10  # of a worker: a training takes what nobody else wants, and notebooks
 def dask_setup(worker: Any) -> None:
     """Lower the worker's priority; begin the import in a thread, so that it is ready at once."""
     os.nice(NICE)
-    with suppress(OSError):  # where Linux groups processes by session, it is the group that counts
-        Path("/proc/self/autogroup").write_text(str(NICE))
     threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
 
 

@@ -279,7 +279,9 @@ def warn_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
 
 
 def _unserved(waited_for: Sequence[RunFolder], queue: Queue) -> set[str]:
-    """Say of what waits for a worker that is not there how to start one."""
+    """Say of what waits for a worker that is not there how to start one; the embedded ones come."""
+    if not load_settings().scheduler_address:
+        return set()
     waiting = [run for run in waited_for if queue.states.get(task_key(run)) in WAITING]
     client = services.find_client() if waiting else None
     if client is None or ((workers := workers_of(client)) and train_resource(client)):

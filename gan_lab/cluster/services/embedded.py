@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 from gan_lab.cluster.services.scheduler import listens
@@ -40,6 +41,7 @@ def start_supervisor(settings: Settings) -> ServiceRecord:
         end_supervisor(stale, settings)
         service_record.forget_services(settings.home)
     process, waiter, deadline = _spawn(settings), threading.Event(), time.monotonic() + START_S
+    import_module("distributed")  # meanwhile: whoever starts services connects to them next
     # A busy one leaves the workspace to a supervisor whose starter died before it was ready.
     while time.monotonic() < deadline and process.poll() in (None, BUSY):
         if record := find_supervisor(settings):

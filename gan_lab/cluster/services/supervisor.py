@@ -10,10 +10,12 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock, Timeout
 
+from gan_lab.cluster.preload import NICE
 from gan_lab.cluster.services.embedded import BUSY
 from gan_lab.cluster.services.scheduler import CERTIFICATE, make_security
 from gan_lab.cluster.services.valkey import ValkeyChild
@@ -83,6 +85,9 @@ async def _keep(settings: Settings) -> None:
                 cluster.scheduler.http_server.stop()
                 del cluster.scheduler.services["dashboard"]
             _record(settings, server, cluster)
+            with suppress(OSError):  # where Linux groups processes by session, the group counts
+                Path("/proc/self/autogroup").write_text(str(NICE))
+            cluster.scale(settings.workers)  # they take seconds; what is submitted waits for them
             await _until_unneeded(settings, server, cluster, stop)
             # Nobody is to join what is about to end.
             service_record.forget_services(settings.home)
@@ -137,8 +142,9 @@ def _in_use(scheduler: Scheduler) -> bool:
 # ---- Dask
 
 
-def config_of_cluster() -> dict[str, Any]:
-    """Return what Dask's own configuration is to say on every host of a cluster of somebody's."""
+def config_of_cluster(certificate: Path | None = None) -> dict[str, Any]:
+    """Return what Dask's own configuration is to say on every host of a cluster of somebody's; with
+    a certificate, which is made where there is none, that all speak TLS by it."""
     import dask
 
     needed: dict[str, Any] = {
@@ -146,6 +152,13 @@ def config_of_cluster() -> dict[str, Any]:
         "distributed.worker.preload": [PRELOAD],
         "distributed.worker.resources": TRAIN,
     }
+    if certificate is not None:
+        if not certificate.exists():
+            make_security(certificate)
+        roles = ("ca-file", "client.cert", "scheduler.cert", "worker.cert")
+        needed |= {f"distributed.comm.tls.{role}": str(certificate) for role in roles}
+        needed |= {"distributed.comm.require-encryption": True}
+        needed |= {"distributed.comm.default-scheme": "tls"}
     tree: dict[str, Any] = {}
     dask.config.set(DASK_CONFIG | needed, config=tree)
     return tree
@@ -158,7 +171,7 @@ def _make_cluster(settings: Settings, security: Security) -> LocalCluster:
     os.environ["GAN_LAB_HOME"] = str(settings.home)
     dask.config.set(DASK_CONFIG)
     return LocalCluster(
-        n_workers=settings.workers,
+        n_workers=0,
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",

@@ -33,9 +33,12 @@ def overview(settings: Settings) -> dict[str, Any]:
         "disk_free_bytes": shutil.disk_usage(disk_of(settings.home)).free,
         "cores": 0,
         "memory_bytes": 0,
+        "workers_starting": 0,
     }
     if client is not None:
         workers = queue.workers_of(client).values()
+        if facts["embedded"]:
+            facts["workers_starting"] = max(facts["workers"] - len(workers), 0)
         facts["workers"] = len(workers)
         facts["cores"] = sum(worker["nthreads"] for worker in workers)
         facts["memory_bytes"] = sum(worker["memory_limit"] for worker in workers)
