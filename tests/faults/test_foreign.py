@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 import yaml
 from distributed import Client, LocalCluster, Security
@@ -17,6 +21,7 @@ from distributed import Client, LocalCluster, Security
 import gan_lab as lab
 from gan_lab.cluster import queue, services
 from gan_lab.cluster.resume import resume
+from gan_lab.cluster.services.supervisor import config_of_cluster
 from gan_lab.cluster.upkeep.doctor import examine
 from gan_lab.errors import BadParameter, ServiceUnreachable, TaskFailed
 from gan_lab.settings import load_settings
@@ -73,7 +78,8 @@ def test_the_recipe_for_slurm_trains(
 ) -> None:
     """As the page has it, but that shells run its jobs, for here is no Slurm."""
     jobs = {
-        "sbatch": 'setsid sh "$1" >/dev/null 2>&1 & echo "Submitted batch job $!"',
+        "sbatch": 'cp "$1" "$0.job"; setsid sh "$0.job" >"$0.log" 2>&1 & '
+        'echo "Submitted batch job $!"',
         "scancel": 'for job in "$@"; do kill -TERM -- "-$job"; done',
     }
     for name, line in jobs.items():
@@ -93,6 +99,68 @@ def test_the_recipe_for_slurm_trains(
         assert worker["resources"] == {"TRAIN": 1}
         lab.use(None)
     assert load_settings().scheduler_address is None
+
+
+@pytest.fixture
+def ssh_port() -> Iterator[int]:
+    """The port of an SSH server on this host that lets everybody in and runs what they ask."""
+    import asyncssh
+
+    async def run(process: asyncssh.SSHServerProcess[str]) -> None:
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        shell = await asyncio.create_subprocess_shell(
+            process.command or "", start_new_session=True, **pipes
+        )
+        await process.redirect(stdin=shell.stdin, stdout=shell.stdout, stderr=shell.stderr)
+        ending = asyncio.ensure_future(shell.wait())
+        await asyncio.wait(
+            [ending, asyncio.ensure_future(process.wait_closed())], return_when="FIRST_COMPLETED"
+        )
+        if not ending.done():  # whoever asked has gone
+            os.killpg(shell.pid, signal.SIGTERM)
+        process.exit(await ending)
+
+    class Open(asyncssh.SSHServer):
+        def begin_auth(self, username: str) -> bool:
+            return False
+
+    async def serve() -> asyncssh.SSHAcceptor:
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        return await asyncssh.create_server(
+            Open, "127.0.0.1", 0, server_host_keys=[key], process_factory=run
+        )
+
+    loop = asyncio.new_event_loop()  # which outlives this: some of its pipes are still closing
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    server = asyncio.run_coroutine_threadsafe(serve(), loop).result(30)
+    yield server.get_port()
+    loop.call_soon_threadsafe(server.close)
+
+
+def test_the_recipe_for_ssh_trains(
+    lab_home: Path, seeded: str, tmp_path: Path, ssh_port: int
+) -> None:
+    """As the page has it, but that all hosts are this one."""
+    page = (ROOT / "docs" / "howto" / "cluster.md").read_text()
+    (recipe,) = re.findall(r"```python\n([^`]*SSHCluster\([^`]*)```", page)
+    recipe, train, _ = recipe.partition("lab.train")
+    assert train
+    recipe = re.sub(r'"host\d"', '"127.0.0.1"', recipe).replace(
+        "worker_options=", f"connect_options={{'port': {ssh_port}, 'known_hosts': None}},\n"
+        "    worker_options="
+    )  # fmt: skip
+    recipe = re.sub(r'"[^"]*/bin/python"', repr(sys.executable), recipe)
+    config = config_of_cluster(tmp_path / "dask.pem")
+    here: dict[str, Any] = {}
+    with dask.config.set(dask.config.merge(dask.config.config, config)):
+        exec(recipe.replace('"n_workers": 4', '"n_workers": 1'), here)
+        with here["cluster"]:
+            run = lab.train(seeded, **SMALL, model="tabular", epochs=3)
+            assert run.result(timeout=250)["epochs_completed"] == 3
+            workers = services.get_client().scheduler_info()["workers"]
+            assert all(worker["resources"] == {"TRAIN": 1} for worker in workers.values())
+            assert all(address.startswith("tls://") for address in workers)
+            lab.use(None)
 
 
 def test_what_workers_need_may_come_from_dasks_own_configuration(
