@@ -71,6 +71,7 @@ def look(run: RunFolder, losses: LossHistory | None = None) -> Snapshot:
     status, last, known = run.status(), run.last_event(), losses.columns
     now = datetime.fromisoformat(last.timestamp) if last else None
     elapsed_s = (now - _began(run.path)).total_seconds() if now else 0.0
+    elapsed_s = max(0.0, elapsed_s)  # clocks of two workers may differ by more
     share, left_s, facts = share_of(status), None, {}
     if not status.state.final and 0 < status.current < status.total:
         left_s = elapsed_s * (1 - share) / share

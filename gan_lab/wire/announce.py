@@ -91,7 +91,8 @@ class Announcer:
     def _publish(self, event: Event) -> None:
         import redis
 
-        if time.monotonic() < self._try_again and not event.final:
+        begun = time.monotonic()
+        if begun < self._try_again and not event.final:
             return
         try:
             fresh = self._client is None
@@ -116,7 +117,8 @@ class Announcer:
                 self._client = None  # it has been away without anybody noticing: all of it again
         except (redis.RedisError, OSError) as error:
             self._client = None
-            self._try_again = time.monotonic() + RECONNECT_S
+            now = time.monotonic()  # silence takes a timeout, a refusal nothing
+            self._try_again = now + max(RECONNECT_S, 10 * (now - begun))
             if not self._warned:
                 self._warned = True
                 log.warning("Redis does not answer (%s): the task and its record go on.", error)

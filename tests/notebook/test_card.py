@@ -82,6 +82,16 @@ def test_half_way_it_knows_the_time_left(new_run: Callable[..., RunFolder]) -> N
     }
 
 
+def test_a_worker_whose_clock_is_behind_the_last_ones_takes_no_time(
+    new_run: Callable[..., RunFolder],
+) -> None:
+    run = new_run()
+    first = Announcer(run, load_settings()).say("training", 1, 60, "Epoch 1/60")
+    earlier = {"seq": 2, "timestamp": "2026-01-01T00:00:00.000Z"}
+    run.append_event(first.model_copy(update=earlier))
+    assert card.look(run).facts["elapsed"] == "0:00"
+
+
 def test_a_card_reads_only_the_epochs_that_are_new(new_run: Callable[..., RunFolder]) -> None:
     run = new_run()
     history = LossHistory(run)

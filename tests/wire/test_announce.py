@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
+from contextlib import ExitStack
 
 import pytest
 
 from gan_lab.cluster.services.valkey import ValkeyChild
 from gan_lab.schema import Event
 from gan_lab.settings import Settings
+from gan_lab.wire import announce
 from gan_lab.wire.announce import Announcer
 from gan_lab.wire.connection import channel, connect, stream_key
 from gan_lab.wire.follow import follow
@@ -59,6 +63,24 @@ def test_redis_that_dies_costs_nothing_but_speed(
     # The stream of a Redis that came back empty has again what readers in any language look for.
     streamed = connect(server.url).xrange(stream_key(run.task_id))
     assert [name for name, _ in streamed] == [f"{seq}-1" for seq in range(1, 9)]
+
+
+def test_redis_that_a_network_hides_holds_a_task_up_now_and_then(
+    run: RunFolder, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announce, "RECONNECT_S", 0.0)
+    with ExitStack() as open_ones:
+        hidden = open_ones.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # then it lets in nobody more, and refuses nobody
+            one = open_ones.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(hidden.getsockname())
+        url = f"redis://127.0.0.1:{hidden.getsockname()[1]}"
+        announcer = Announcer(run, settings.model_copy(update={"redis_url": url}))
+        begun = time.monotonic()
+        say_some(announcer, 1, 9)
+        assert 1 < time.monotonic() - begun < 5  # one timeout, not nine
+    assert len(run.events()) == 9
 
 
 def test_a_stream_is_whole_again_after_a_restart_between_two_events(
