@@ -44,6 +44,9 @@ class Settings(BaseSettings):
         ge=1,
         description="Embedded worker processes, one thread each; by default one per core",
     )
+    worker_nice: int = Field(
+        10, ge=0, le=19, description="How far workers step back behind people's own processes"
+    )
     dashboard: Literal["on", "off"] = Field(
         "on", description="Whether the embedded cluster serves Dask's dashboard, on loopback"
     )

@@ -21,6 +21,8 @@ TOGETHER = ("tests/browser/", "tests/faults/", "tests/server/")
 # Threads of two processes of tests wait for each other's cores, spinning: a fit of a second took
 # fifty. Workers have one thread each for the same reason.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# And a worker that steps back behind tests gets a tenth of what they leave each other.
+os.environ.setdefault("GAN_LAB_WORKER_NICE", "0")
 
 
 class ByFile(LoadScopeScheduling):

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from typing import Any
 
-NICE = 10  # of a worker: a training takes what nobody else wants, and notebooks stay quick
+from gan_lab.errors import GanLabError
+from gan_lab.settings import load_settings
 
 
 def dask_setup(worker: Any) -> None:
     """Lower the worker's priority; begin the import in a thread, so that it is ready at once."""
-    os.nice(NICE)
+    with suppress(GanLabError):  # a worker without a workspace is refused with a sentence, later
+        os.nice(load_settings().worker_nice)
     threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
 
 

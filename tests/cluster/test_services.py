@@ -67,10 +67,15 @@ def test_services_are_joined_replaced_and_ended() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_worker")
-def test_a_dashboard_that_is_off_has_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dashboard_that_is_off_has_no_port_and_workers_step_back_as_far_as_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("GAN_LAB_DASHBOARD", "off")
+    monkeypatch.setenv("GAN_LAB_WORKER_NICE", "3")
     kept = psutil.Process(services.ensure_services().pid)
     try:
+        services.get_client().wait_for_workers(1)
+        assert list(services.get_client().run(os.nice, 0).values()) == [os.nice(0) + 3]
         facts = overview(load_settings())
         assert facts["scheduler_answers"] and facts["dashboard_link"] is None
         listening = {

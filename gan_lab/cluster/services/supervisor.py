@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock, Timeout
 
-from gan_lab.cluster.preload import NICE
 from gan_lab.cluster.services.embedded import BUSY
 from gan_lab.cluster.services.scheduler import CERTIFICATE, make_security
 from gan_lab.cluster.services.valkey import ValkeyChild
@@ -86,7 +85,7 @@ async def _keep(settings: Settings) -> None:
                 del cluster.scheduler.services["dashboard"]
             _record(settings, server, cluster)
             with suppress(OSError):  # where Linux groups processes by session, the group counts
-                Path("/proc/self/autogroup").write_text(str(NICE))
+                Path("/proc/self/autogroup").write_text(str(settings.worker_nice))
             cluster.scale(settings.workers)  # they take seconds; what is submitted waits for them
             await _until_unneeded(settings, server, cluster, stop)
             # Nobody is to join what is about to end.
