@@ -18,9 +18,9 @@ from gan_lab.synth.network.training import VALIDATION_ROWS, Objective, Trainer, 
 from gan_lab.synth.network.tvae_network import Batch, Network
 
 STEADY_STEPS = (1_500, 1_000)  # of each phase where no held-out lives decide
-PATIENCE_STEPS = (100, 40)  # of each phase
+PATIENCE_STEPS = (200, 40)  # of each phase
 MIN_DELTA = (0.002, 0.0003)  # nats a row and column, of each phase
-MIN_EPOCH_STEPS = 10  # few rows are seen several times in an epoch: random effects follow slowly
+MIN_EPOCH_STEPS = 4  # very few rows are seen several times in an epoch
 COMMON_STEPS = 100  # in which the curve learns conditions, before it learns how lives differ
 CURVE_RATE = 5e-3
 HELD_RATE = 0.5  # of the highest of one cycle: a phase holds its rate, a cycle only touches it

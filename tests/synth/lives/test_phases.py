@@ -38,6 +38,6 @@ def test_the_curve_learns_conditions_before_it_learns_how_lives_differ() -> None
 
 def test_a_phase_of_many_rows_takes_fewer_epochs() -> None:
     few, many = (early_stopping(0, 100, 0.1, steps, columns=5) for steps in (20, 2_000))
-    assert (few.steady, few.patience) == (75, 5)
+    assert (few.steady, few.patience) == (75, 10)
     assert (many.steady, many.patience) == (2, 2)
     assert many.min_delta == few.min_delta == 0.01
