@@ -82,7 +82,7 @@ class ColumnRoles:
 def sorted_lives(table: pd.DataFrame, roles: Roles) -> tuple[pd.DataFrame, Ints]:
     """Return the rows life by life in the order of time, and the rows of each life.
 
-    Raises `BadTable` naming the column where a life or a time is missing, or a number infinite.
+    Raises `BadTable` naming the column where a life or a time is missing.
     """
     for role, name in roles.model_dump().items():
         if name is not None and name not in table:
@@ -91,11 +91,6 @@ def sorted_lives(table: pd.DataFrame, roles: Roles) -> tuple[pd.DataFrame, Ints]
         if name is not None and table[name].isna().any():
             raise BadTable(
                 f"Column {name!r} is missing in {table[name].isna().sum():,} rows: drop these rows."
-            )
-    for name in table.select_dtypes(["number"], ["complex", "timedelta"]):
-        if np.isinf(table[name].to_numpy(np.float64, na_value=np.nan)).any():
-            raise BadTable(
-                f"Column {name!r} holds infinite values: make them missing or drop the rows."
             )
     if not len(table):
         raise BadTable("The table has no rows: there is nothing to learn from.")

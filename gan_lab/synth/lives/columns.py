@@ -126,14 +126,9 @@ class TimeColumn(NumericColumn):
         total = np.cumsum(steps) / self.mean_step
         return np.asarray(total - total[packed.starts[packed.life]])
 
-    @property
-    def is_date(self) -> bool:
-        """Whether the column holds dates, not numbers or durations."""
-        return self.dtype.startswith("datetime64")
-
     def write(self, values: Floats) -> pd.Series[Any]:
         """Return times in the column's unit as the column holds them."""
-        digits = 6 if self.is_date and self.digits is None else self.digits
+        digits = 6 if self.is_time and self.digits is None else self.digits
         return self.typed(values if digits is None else np.round(values, digits))
 
 

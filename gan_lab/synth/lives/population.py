@@ -12,7 +12,6 @@ from gan_lab.synth.lives.packed import Floats, Ints
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
-MAX_LIVES = 5_000  # that the mixture is fitted to
 PRIOR_LIVES = 3.0  # of a condition, presumed to be like all lives
 MAX_COMPONENTS = 3
 MIXTURE_LIVES = 20  # fewer are one component
@@ -79,8 +78,6 @@ def _mixture(scores: Floats) -> tuple[Floats, Floats, Floats]:
     lives, size = scores.shape
     if lives < 2:
         return np.ones(1), scores.mean(0)[None], np.zeros((1, size, size))
-    if lives > MAX_LIVES:
-        scores = np.random.default_rng(0).choice(scores, MAX_LIVES, replace=False)
     if lives >= MIXTURE_LIVES and scores.std(axis=0).max() > 1e-6:
         spread = scores.std(axis=0) + 1e-9
         found = _tied_mixture(scores / spread, 1)

@@ -44,7 +44,7 @@ class RowContext:
         span = float(max(np.median(lives.elapsed[ends]), 1.0))
         time = table.time
         self = cls(span, 0, [])
-        if time.is_date:
+        if time.is_time:
             seconds = self.seconds(lives, packed)
             seen = min(np.ptp(seconds), float(lives.steps.sum()))
             self.periods = sum(bool(seen >= 2 * period) for period in PERIODS_S)

@@ -44,7 +44,7 @@ def test_time_knows_its_steps_and_its_grid() -> None:
         pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-04"] + ["2024-01-01"] * 2)
     )
     column, seconds = TimeColumn.fit(pd.DataFrame({"day": dates}), "day", PACKED)
-    assert (column.step, column.is_date, column.varying) == (86400.0, True, False)
+    assert (column.step, column.is_time, column.varying) == (86400.0, True, False)
     assert column.steps == [0, 86400, 2 * 86400] and column.mean_step == 86400
     pd.testing.assert_series_equal(column.write(seconds), dates, check_names=False)
     assert column.on_grid(np.array([100_000.0]), 0.0) == 86400

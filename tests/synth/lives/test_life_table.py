@@ -144,7 +144,6 @@ def test_lives_of_numbers_alone_or_of_words_alone(table: pd.DataFrame, kept: lis
 @pytest.mark.parametrize(
     ("column", "values", "named"),
     [
-        ("heat", np.inf, "'heat' holds infinite"),
         ("machine", None, "'machine' is missing"),
         ("note", None, "'note' has no value"),
         ("rul", "rising", "'rul' does not fall evenly"),

@@ -5,17 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gan_lab.synth.lives import population
 from gan_lab.synth.lives.population import Population, shrunk_covariance
-
-
-def test_of_more_lives_than_are_needed_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(population, "MAX_LIVES", 500)
-    chance = np.random.default_rng(0)
-    traits = np.r_[np.zeros(500), np.ones(500)][:, None] + chance.normal(0, 0.1, (1000, 1))
-    none = np.zeros(1000, dtype=np.int64)
-    drawn = Population.fit(traits, none, 1, np.zeros(1)).draw(none, np.random.default_rng(0))
-    assert drawn.mean() == pytest.approx(0.5, abs=0.07)
 
 
 def test_a_number_that_tells_no_lives_apart_is_left_at_rest() -> None:

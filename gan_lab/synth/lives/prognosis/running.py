@@ -109,11 +109,11 @@ def answer_unit(table: LifeTable) -> tuple[str, float]:
     """Return the unit of ages and remaining lives, and how much of it a mean step is: that of the
     column of remaining life where there is one, else that of time."""
     rul, time = table.rul, table.time
-    passed = time.mean_step / (3600.0 if time.is_date else 1.0)
+    passed = time.mean_step / (3600.0 if time.is_time else 1.0)
     rate = passed if rul is None else rul.rate
     if not np.isclose(rate, passed, rtol=1e-3):
         return str(rul.name if rul is not None else time.name), rate
-    return ("hours" if time.is_date else str(time.name or "rows")), rate
+    return ("hours" if time.is_time else str(time.name or "rows")), rate
 
 
 def _seconds(table: LifeTable, frame: pd.DataFrame, packed: Packed) -> Floats:
@@ -134,7 +134,7 @@ def _first_ages(table: LifeTable, starts: Floats) -> Floats:
     """Return the age of each unit at its first row, mean steps: known where the time column counts
     the age of a unit (all training lives start alike, and not on a date), else 0."""
     seen = table.covariates[START].values
-    if table.time.is_date or (seen[-1] - seen[0]) / table.time.mean_step > SAME_START:
+    if table.time.is_time or (seen[-1] - seen[0]) / table.time.mean_step > SAME_START:
         return np.zeros(len(starts))
     return np.maximum((starts - seen[0]) / table.time.mean_step, 0.0)
 
