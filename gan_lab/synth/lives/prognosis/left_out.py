@@ -35,7 +35,7 @@ from gan_lab.synth.lives.prognosis.running import Running, answer_unit
 from gan_lab.synth.lives.prognosis.scores import scores
 from gan_lab.synth.lives.training_lives import TrainingLives
 
-STEPS, MORE_STEPS = 150, 250  # of a curve of some lives; of one that learns on, from all
+STEPS, MORE_STEPS = 150, 300  # of a curve of some lives; of one that learns on, from all
 SLOW_ROWS, MAX_PACE = 3_000, 5.0  # few rows are soon learned by heart, and many need long
 FOLDS, MANY_LIVES, FOLDS_OF_MANY = 3, 40, 2
 MAX_JUDGED = 40  # lives left out that are judged
