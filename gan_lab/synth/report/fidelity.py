@@ -76,16 +76,16 @@ def shape_scores(real: pd.DataFrame, drawn: pd.DataFrame, kinds: Kinds) -> dict[
 
     Kolmogorov and Smirnov's of numbers, half the sum of differences in share of categories.
     """
+    from scipy.stats import ks_2samp
+
     scores = {}
     for name, kind in kinds.items():
         sides = real[name].dropna(), drawn[name].dropna()
         if min(map(len, sides)) == 0:
             scores[name] = np.nan
         elif kind == "number":
-            values = [np.sort(np.round(side.to_numpy(np.float64), 14)) for side in sides]
-            both = np.concatenate(values)
-            below = [np.searchsorted(side, both, side="right") / len(side) for side in values]
-            scores[name] = 1 - float(np.abs(below[0] - below[1]).max())
+            values = (np.round(side.to_numpy(np.float64), 14) for side in sides)
+            scores[name] = 1 - float(ks_2samp(*values, method="asymp").statistic)
         else:
             count = pd.concat([side.value_counts() for side in sides], axis=1).fillna(0.0)
             seen, ours = count.to_numpy(np.float64).T

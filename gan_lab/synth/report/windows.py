@@ -110,14 +110,11 @@ def windows(
 def life_summary(table: pd.DataFrame, roles: Roles, columns: list[str]) -> Windows:
     """Return one line per life: mean of each quarter, spread around it, logarithm of its rows."""
     values, life, _ = ordered(table, roles, columns)
-    rows = np.bincount(life)
-    quarter = life * 4 + np.minimum(4 * _position(life) // rows[life], 3)
-    count = np.maximum(np.bincount(quarter, minlength=4 * len(rows)), 1)[:, None]
-    mean = _group_sums(values, quarter, 4 * len(rows)) / count
-    spread = _group_sums((values - mean[quarter]) ** 2, life, len(rows)) / rows[:, None]
-    features = np.concatenate(
-        [mean.reshape(len(rows), -1), np.sqrt(spread), np.log(rows)[:, None]], axis=1
-    )
+    frame, rows = pd.DataFrame(values), np.bincount(life)
+    quarters = frame.groupby([life, np.minimum(4 * _position(life) // rows[life], 3)])
+    mean = quarters.mean().unstack().fillna(0.0)
+    spread = (frame - quarters.transform("mean")).pow(2).groupby(life).mean().pow(0.5)
+    features = np.column_stack([mean, spread, np.log(rows)])
     return Windows(features.astype(np.float32), None, np.arange(len(rows)))
 
 
@@ -125,7 +122,3 @@ def _position(life: Units) -> Units:
     """Return each row's number within its life, from 0; rows of a life lie together."""
     starts = np.flatnonzero(np.r_[True, life[1:] != life[:-1]])
     return np.arange(len(life)) - np.repeat(starts, np.diff(np.r_[starts, len(life)]))
-
-
-def _group_sums(values: Array, group: Units, groups: int) -> Array:
-    return np.stack([np.bincount(group, column, minlength=groups) for column in values.T], axis=1)

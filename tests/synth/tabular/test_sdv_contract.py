@@ -51,7 +51,9 @@ def table() -> pd.DataFrame:
 def test_an_exported_file_draws_rows_without_this_package(
     table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    model = TabularTVAE.fit(table, Roles(), TrainConfig(epochs=30, batch_size=100))
+    model = TabularTVAE.fit(
+        table, Roles(), TrainConfig(decoder="network", epochs=30, batch_size=100)
+    )
     model.export_sdv(tmp_path / "model.pkl")
     command = [sys.executable, "-c", PLAIN_SDV, tmp_path / "model.pkl", tmp_path / "rows.parquet"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
