@@ -130,7 +130,7 @@ def column_kinds(table: pd.DataFrame, roles: Roles) -> dict[str, Kind]:
         known = column.dropna()
         if name in (roles.life, roles.time) or known.empty:
             continue
-        if pd.api.types.is_datetime64_any_dtype(column) or column.dtype.kind == "m":
+        if pd.api.types.is_datetime64_any_dtype(column):
             continue
         if pd.api.types.is_numeric_dtype(column) and column.dtype != bool:
             two = known.nunique() == 2 and (known == known.round()).all()

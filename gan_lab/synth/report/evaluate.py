@@ -26,7 +26,6 @@ class QualityReport(Message):
     format: int = 2
     machine_id: str | None = None
     created: str = Field(default_factory=utc_now)
-    split: str = Field(description="life or row: what was held out as a whole")
     rows: dict[str, int] = Field(description="Rows of the tables that were given")
     lives: dict[str, int] = Field(description="Lives of these tables; empty where there are none")
     sampling: list[str] = Field(description="Which tables were judged by a part of their rows")
@@ -100,7 +99,6 @@ def evaluate(
     found = _findings(sides, alike, tasks, memory, pairs, apart, units)
     return QualityReport(
         machine_id=profile.machine_id if profile else None,
-        split="life" if life else "row",
         rows={name: len(table) for name, table in tables.items()},
         lives={n: int(t[life].nunique()) for n, t in tables.items() if life in t} if life else {},
         sampling=sides.notes,

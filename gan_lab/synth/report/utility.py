@@ -4,7 +4,7 @@ ones."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,6 @@ CONTESTANTS = {
     "synthetic": "synthetic rows",
     "both": "real and synthetic rows together",
 }
-TargetKind = Literal["rul", "failure_mode", "failure", "column"]
 Rows = tuple[Points, Array | Points]  # features and target
 Examples = tuple[Points, Array | Points, Units]  # and the life of each
 Scored = tuple[dict[str, float], Array]  # scores, and the first of them in each resample
@@ -53,7 +52,6 @@ class Task(Message):
     """
 
     target: str
-    kind: TargetKind
     number: bool
     left_out: list[str]
     base: Figure
@@ -73,28 +71,23 @@ class Task(Message):
 
 def utility(sides: Sides) -> list[Task]:
     """Predict what the machine's data is for: remaining useful life, failure, else a column."""
-    return [_task(sides, target, kind) for target, kind in _targets(sides)]
+    return [_task(sides, target) for target in _targets(sides)]
 
 
-def _targets(sides: Sides) -> list[tuple[str, TargetKind]]:
+def _targets(sides: Sides) -> list[str]:
     """Declared targets, else a column named like a failure, else the number easiest to predict."""
-    roles = sides.roles
     varying = [name for name in sides.kinds if _varies(sides, name)]
-    known: list[tuple[str | None, TargetKind]] = [
-        (roles.rul, "rul"),
-        (roles.failure_mode, "failure_mode"),
-    ]
-    declared = [(name, kind) for name, kind in known if name in varying and name]
+    declared = [n for n in (sides.roles.rul, sides.roles.failure_mode) if n in varying]
     if declared:
         return declared
     for name in varying:
         if FAILURE_NAME.search(name) and sides.kinds[name] == "category":
-            return [(name, "failure")]
+            return [name]
     numbers = [name for name in varying if sides.kinds[name] == "number"]
     if len(numbers) < 2:
         return []
     ranks = sides.train[numbers].rank().corr().abs().fillna(0.0) - np.eye(len(numbers))
-    return [(str(ranks.max().idxmax()), "column")]
+    return [str(ranks.max().idxmax())]
 
 
 def _varies(sides: Sides, name: str) -> bool:
@@ -102,7 +95,7 @@ def _varies(sides: Sides, name: str) -> bool:
     return all(table[name].nunique() > 1 for table in (sides.train, sides.holdout))
 
 
-def _task(sides: Sides, target: str, kind: TargetKind) -> Task:
+def _task(sides: Sides, target: str) -> Task:
     number, left_out = sides.kinds[target] == "number", _part_of_the_answer(sides, target)
     names = list(sides.kinds)
     place = names.index(target)
@@ -117,7 +110,6 @@ def _task(sides: Sides, target: str, kind: TargetKind) -> Task:
     shares = np.sort(np.unique(held, return_counts=True)[1] / len(held))
     return Task(
         target=target,
-        kind=kind,
         number=number,
         left_out=left_out,
         base=None if number else shares[:-1].mean(),
@@ -138,7 +130,6 @@ def utility_of_windows(sides: Sides, views: Mapping[str, Windows]) -> list[Task]
     return [
         Task(
             target=str(sides.roles.rul),
-            kind="rul",
             number=True,
             left_out=[],
             base=None,

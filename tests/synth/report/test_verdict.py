@@ -172,7 +172,7 @@ def test_memory_is_held_against_rows_where_it_is_sure(
 
 def test_figures_of_use_come_with_their_unit_and_with_advice() -> None:
     scores = {"real": {"r2": 0.57, "mae": 9.0}, "synthetic": {"r2": -14.25, "mae": 5017.4}}
-    task = Task(target="rul", kind="rul", number=True, left_out=[], base=None, scores=scores)
+    task = Task(target="rul", number=True, left_out=[], base=None, scores=scores)
     scores = {"real": {"r2": 0.9}, "synthetic": {"r2": 0.7}, "both": {"r2": 0.93}}
     windows = task.model_copy(update={"width": 30, "scores": scores})
     told = [*told_apart(0.95, "rows"), *told_apart(0.97, "windows")]
@@ -209,7 +209,7 @@ def test_what_adding_rows_does_counts_beyond_chance(
 ) -> None:
     scores = {"real": {"ap": 0.7, "se": 0.04}, "synthetic": {"ap": 0.6, "se": 0.05}}
     scores["both"] = {"ap": both, "se": 0.04}
-    task = Task(target="failure", kind="failure", number=False, left_out=[], base=0.05,
+    task = Task(target="failure", number=False, left_out=[], base=0.05,
                 scores=scores, change_se=error)  # fmt: skip
     said = {each.kind: each.text for each in utility.lessons(task)}
     assert (
