@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from gan_lab.synth.report.compared_tables import Points, Sides, Units, some
 from gan_lab.synth.report.finding import Finding
 from gan_lab.synth.report.thresholds import AGAINST, THRESHOLDS
 from gan_lab.synth.report.windows import Windows
-
-if TYPE_CHECKING:
-    from sklearn.ensemble import HistGradientBoostingClassifier
 
 MAX_POINTS = 3_000  # points of each side that the classifier sees
 MAX_WINDOWS = 1_000  # of each side
@@ -52,35 +47,17 @@ def two_sample_test(
     other half test, then the other way round (Lopez-Paz and Oquab 2017). None where there are too
     few units for two halves.
     """
-    from sklearn.metrics import roc_auc_score
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_score
 
     rng = np.random.default_rng(seed)
     count = min(most, len(real[1]), len(other[1]))  # as many of both: no weights
-    points, labels, halves = [], [], []
-    for label, (each, unit) in enumerate((real, other)):
-        kept = some(len(unit), count, rng)
-        points.append(each[kept])
-        labels.append(np.full(count, label))
-        halves.append(_half_of_units(unit, rng)[kept])
-    x, y, half = map(np.concatenate, (points, labels, halves))
-    if any(len(np.unique(y[half == each])) < 2 for each in (False, True)):
+    kept = [some(len(unit), count, rng) for _, unit in (real, other)]
+    x = np.concatenate([real[0][kept[0]], other[0][kept[1]]])
+    units = real[1][kept[0]], -1 - other[1][kept[1]]
+    if min(len(np.unique(each)) for each in units) < 2:
         return None
-    areas = []
-    for taught in (False, True):
-        model = _trees(x[half == taught], y[half == taught], category)
-        chance = model.predict_proba(x[half != taught])[:, 1]
-        areas.append(roc_auc_score(y[half != taught], chance))
-    return float(max(np.mean(areas), 0.5))
-
-
-def _half_of_units(unit: Units, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    units = rng.permutation(np.unique(unit))
-    return np.isin(unit, units[: len(units) // 2])
-
-
-def _trees(x: Points, y: Units, category: Sequence[bool]) -> HistGradientBoostingClassifier:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
+    unit = np.concatenate(units)
     model = HistGradientBoostingClassifier(
         max_iter=60,
         max_bins=127,  # 255, and leaves without end, take twice the time and see no more
@@ -88,7 +65,13 @@ def _trees(x: Points, y: Units, category: Sequence[bool]) -> HistGradientBoostin
         random_state=0,
         categorical_features=list(category) or None,
     )
-    return model.fit(x, y)
+    label, alone = np.repeat([0, 1], count), len(np.unique(unit)) == len(unit)  # which is quicker
+    halves = (StratifiedKFold if alone else StratifiedGroupKFold)(
+        2, shuffle=True, random_state=seed
+    )
+    groups = None if alone else unit
+    areas = cross_val_score(model, x, label, groups=groups, cv=halves, scoring="roc_auc")
+    return float(max(areas.mean(), 0.5))
 
 
 def told_apart(auc: float | None, what: str) -> Iterator[Finding]:
