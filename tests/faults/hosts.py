@@ -61,8 +61,8 @@ class Hosts:
             raise NoHosts("only root may make network namespaces")
         try:
             _remove(lambda owner: not Path(f"/proc/{owner}").exists())  # of runs that were killed
-            ip("netns", "add", self._of("switch"))
             call(*ALONE, "true")
+            ip("netns", "add", self._of("switch"))
         except (OSError, subprocess.CalledProcessError) as error:
             said = getattr(error, "stderr", None) or error
             raise NoHosts(f"namespaces cannot be made here: {said}") from None

@@ -59,7 +59,6 @@ import os, pathlib, threading
 from gan_lab.workspace.run_folder import RunFolder
 
 def dask_setup(worker):
-    pathlib.Path("/proc/self/autogroup").write_text("0")  # a host has cores of its own
     append, hurry = RunFolder.append_epoch, pathlib.Path(os.environ["GAN_LAB_HOME"], "hurry")
     def append_and_rest(run, epoch):
         append(run, epoch)
@@ -154,7 +153,7 @@ def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
         with (
             hosts.made(),
             pytest.MonkeyPatch.context() as patch,
-            dask.config.set(configured(hosts, home)),
+            dask.config.set(dask.config.merge(dask.config.config, configured(hosts, home))),
             hosts.entered("client"),
         ):
             patch.setenv("GAN_LAB_HOME", str(home))
@@ -171,24 +170,16 @@ def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
 
 def configured(hosts: Hosts, home: Path) -> dict[str, Any]:
     """Write Dask's configuration of every host, with a certificate for all; returns it."""
-    # Valid since yesterday, as one that its operator made: a clock that is behind takes no other.
-    make = "from distributed import Security; it = Security.temporary();"
-    program = [sys.executable, "-c", f"{make} print(it.tls_client_key + it.tls_client_cert)"]
-    made = subprocess.run(program, capture_output=True, text=True, check=True,
-                          env=os.environ | hosts.with_clock(-86_400)).stdout  # fmt: skip
-    file = home / "tls.pem"
-    file.write_text(made)
-    tls = "distributed.comm.tls"
-    roles = {f"{tls}.{role}.cert": str(file) for role in ("client", "scheduler", "worker")}
-    required = {"distributed.comm.require-encryption": True, f"{tls}.ca-file": str(file)}
-    config = {**PATIENCE, **required, **roles}
-    nested: dict[str, Any] = {}
-    dask.config.set(config, config=nested)
-    ours = [sys.executable, "-c", "from gan_lab.cli import main; main()", "dask-config"]
-    said = subprocess.run(ours, capture_output=True, text=True, check=True).stdout
+    program = [sys.executable, "-c", "from gan_lab.cli import main; main()"]
+    # Made yesterday: a host whose clock is behind takes none that is of today.
+    said = subprocess.run(
+        [*program, "dask-config", "--certificate", home / "tls.pem"],
+        stdout=subprocess.PIPE, check=True, env=os.environ | hosts.with_clock(-86_400),
+    )  # fmt: skip
+    config: dict[str, Any] = yaml.safe_load(said.stdout)
+    dask.config.set(PATIENCE, config=config)
     (home / "dask").mkdir()
-    (home / "dask" / "lab.yaml").write_text(said)
-    (home / "dask" / "lan.yaml").write_text(yaml.dump(nested))
+    (home / "dask" / "lab.yaml").write_text(yaml.dump(config))
     return config
 
 
