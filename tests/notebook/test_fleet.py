@@ -342,7 +342,7 @@ def test_a_notebook_attaches_to_the_tasks_it_had_asked_for(lab_home: Path) -> No
     gate = lab_home / "gate"
     os.mkfifo(gate)
     machine_id = "motor_siemens_001"
-    settings = {"epochs": 40, "rows": 800, "model": "tabular", "gate": str(gate)}
+    settings = {"epochs": 40, "rows": 800, "model": "sequential", "gate": str(gate)}
     fleet = lab.run_fleet([machine_id], PIPELINE, settings)
     wait_until(fleet, lambda fleet: trains(fleet, machine_id))
     for _ in range(2):  # once while it trains, once while it waits to draw its pictures
