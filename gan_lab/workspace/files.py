@@ -130,5 +130,5 @@ def folder_bytes(folder: Path) -> int:
     for path, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):
-                total += (Path(path) / name).lstat().st_size
+                total += os.lstat(f"{path}/{name}").st_size  # a `Path` costs as much again
     return total

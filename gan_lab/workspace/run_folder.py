@@ -27,7 +27,7 @@ from gan_lab.errors import (
 from gan_lab.schema import CONFIGS, Epoch, Event, State, TaskSpec, TaskStatus, utc_now
 from gan_lab.workspace.checkpoints import Checkpoints
 from gan_lab.workspace.files import read_text, write_beside
-from gan_lab.workspace.lease import lease_of
+from gan_lab.workspace.lease import Lease, lease_of
 from gan_lab.workspace.line_log import LineLog, line_log
 
 if TYPE_CHECKING:
@@ -108,8 +108,6 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.task_id = path.name
-        self.lease = lease_of(path)
-        self.checkpoints = Checkpoints(path / CHECKPOINTS)
         self._events, self._losses = line_log(path / EVENTS), line_log(path / LOSSES)
         self._log = line_log(path / LOG, shared=True)
         self._gathers = False
@@ -130,6 +128,18 @@ class RunFolder:
             raise UnknownTask(
                 f"No task {self.task_id} under {self.path.parent}: see `gan-lab tasks`."
             ) from None
+
+    # Made when they are first asked for: a list of runs opens thousands of folders.
+
+    @cached_property
+    def lease(self) -> Lease:
+        """Who works on it."""
+        return lease_of(self.path)
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        """The states that a training can go on from."""
+        return Checkpoints(self.path / CHECKPOINTS)
 
     # ---- reading
 
