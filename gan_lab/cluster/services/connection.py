@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 log = logging.getLogger(__name__)
+LOOK_S = 2.0  # how long whoever only looks waits for a Redis
 
 
 def scheduler_address(settings: Settings) -> str | None:
@@ -81,11 +82,12 @@ def services_status(settings: Settings | None = None) -> dict[str, Any]:
     scheduler = record.scheduler_address if record else settings.scheduler_address
     redis_url = settings.redis_url or (record.redis_url if record else None)
     identity, trouble = _ask(scheduler, settings) if scheduler else ({}, None)
+    patience_s = min(settings.connect_timeout_s, LOOK_S)
     return {
         "home": str(settings.home),
         "embedded": not settings.scheduler_address,
         "redis_url": redis_url,
-        "redis_answers": redis_url is not None and answers(redis_url, settings.connect_timeout_s),
+        "redis_answers": redis_url is not None and answers(redis_url, patience_s),
         "scheduler_address": scheduler,
         "scheduler_answers": bool(identity),
         "scheduler_trouble": trouble,
