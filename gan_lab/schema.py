@@ -406,6 +406,10 @@ def configure(kind: str, options: dict[str, Any]) -> Config:
     return config
 
 
+# Options that there are no more, with what they were by default.
+RETIRED = {"kl_warmup": 0.1, "precision": "auto", "prior": "gmm"}
+
+
 class TaskSpec(Message):
     """What was asked for: the first file of a run folder, never changed afterwards."""
 
@@ -423,7 +427,13 @@ class TaskSpec(Message):
     def _of_this_version(self) -> Self:
         """Leave out options of earlier versions that asked for nothing; others are kept as said."""
         known = CONFIGS[self.kind].model_fields
-        self.config = {name: said for name, said in self.config.items() if said or name in known}
+        if self.config.get("embedding_dim", 0) is None:
+            del self.config["embedding_dim"]
+        self.config = {
+            name: said
+            for name, said in self.config.items()
+            if name in known or (said and said != RETIRED.get(name))
+        }
         return self
 
 

@@ -24,6 +24,8 @@ import gan_lab as lab
 from gan_lab.cli import cli
 from gan_lab.cluster import services
 from gan_lab.cluster.services.scheduler import listens
+from gan_lab.cluster.services.supervisor import config_of_cluster
+from gan_lab.errors import BadParameter
 from gan_lab.settings import load_settings
 from tests.conftest import ROOT
 from tests.faults.conftest import until
@@ -71,6 +73,15 @@ def test_what_is_mounted_and_set_is_there() -> None:
     wanted = re.findall(r"^COPY (.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
     for name in " ".join(wanted).split():
         assert (ROOT / name).exists(), name
+
+
+def test_a_certificate_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dask.pem").write_text("no certificate")
+    with pytest.raises(BadParameter, match="is no certificate"):
+        config_of_cluster(tmp_path / "dask.pem")
+    made = config_of_cluster(tmp_path / "made.pem")
+    assert made == config_of_cluster(tmp_path / "made.pem")
+    assert (tmp_path / "made.pem").stat().st_mode & 0o777 == 0o600
 
 
 def free_port() -> int:
@@ -128,7 +139,7 @@ def test_what_compose_starts_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         until(lambda: listens(str(settings.scheduler_address), settings), "no scheduler")
         assert services.services_status()["redis_answers"]
         lab.seed("motor_siemens_001", rows=300).result(timeout=200)
-        run = lab.train("motor_siemens_001", model="tabular", epochs=2)
+        run = lab.train("motor_siemens_001", model="tabular", decoder="network", epochs=2)
         assert run.result(timeout=200)["epochs_completed"] == 2
         (worker,) = services.get_client().scheduler_info()["workers"].values()
         assert worker["resources"] == {"TRAIN": 1}

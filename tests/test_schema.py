@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gan_lab.errors import BadParameter
-from gan_lab.schema import GenerateConfig, TrainConfig, configure
+from gan_lab.schema import GenerateConfig, TaskSpec, TrainConfig, configure
 
 
 def test_lives_are_shared_out_in_proportion_to_rows() -> None:
@@ -63,3 +63,13 @@ def test_what_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(BadParameter, match=sentence):
         configure(kind, options)
+
+
+def test_a_request_of_an_earlier_version_is_one_still() -> None:
+    gone: dict[str, Any] = {"kl_warmup": 0.1, "precision": "auto", "prior": "gmm"}
+    made = {**TrainConfig(epochs=7).model_dump(mode="json"), **gone, "embedding_dim": None}
+    spec = TaskSpec(task_id="a", kind="train", machine_id="press", config=made)
+    assert configure("train", spec.config) == TrainConfig(epochs=7)
+    asked = TaskSpec(task_id="a", kind="train", machine_id="press", config={"prior": "normal"})
+    with pytest.raises(BadParameter, match="prior"):
+        configure("train", asked.config)

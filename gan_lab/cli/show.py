@@ -58,7 +58,10 @@ def outcome(runs: Sequence[Any], as_json: bool) -> int:
         except (TaskFailed, TaskCancelled) as error:
             return refuse(str(error), error.exit_status)
         if not as_json:
-            print_facts({run.spec.kind: result or {}})
+            said = dict(result or {})
+            if not said.get("epochs_completed"):  # trees have none
+                said.pop("epochs_completed", None)
+            print_facts({run.spec.kind: said})
     return 0
 
 

@@ -29,7 +29,10 @@ def _starts(kind: Kind, about: str) -> click.Command:
 
 
 seed = _starts("seed", "Simulate run-to-failure lives of a machine from its profile.")
-train = _starts("train", "Train a TVAE on a machine's seed table.")
+train = _starts(
+    "train",
+    "Learn a machine's lives by a TVAE, or plain rows by trees, from its seed table or yours.",
+)
 report = _starts(
     "report", "Judge a machine's synthetic tables against held-out real ones; writes HTML and JSON."
 )

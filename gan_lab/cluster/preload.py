@@ -18,7 +18,7 @@ from gan_lab.settings import load_settings
 def dask_setup(worker: Any) -> None:
     """Lower the worker's priority; begin the import in a thread, so that it is ready at once."""
     with suppress(GanLabError):  # a worker without a workspace is refused with a sentence, later
-        os.nice(load_settings().worker_nice)
+        os.nice(max(0, load_settings().worker_nice - os.nice(0)))
     threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
 
 

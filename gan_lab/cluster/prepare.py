@@ -29,7 +29,10 @@ from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import open_run
 
 FLEET = "GAN_LAB_FLEET_ID"  # set by a fleet for the notebooks it runs
-OF_NETWORKS = ("epochs", "max_steps", "embedding_dim")  # options
+OF_NETWORKS = (  # options
+    *("epochs", "max_steps", "embedding_dim", "compress_dims", "decompress_dims", "l2scale"),
+    *("loss_factor", "learning_rate", "batch_size", "validation", "device"),
+)
 MIN_LIVES, MIN_ROWS = 4, 10  # below which a training of lives warns
 
 

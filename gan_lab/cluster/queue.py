@@ -15,10 +15,12 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gan_lab.cluster import services
+from gan_lab.cluster.services.embedded import log_path
 from gan_lab.cluster.task_names import lost_message, lost_sentences, lost_status, task_key
 from gan_lab.cluster.tasks import TASKS
 from gan_lab.cluster.work import (
@@ -36,6 +38,7 @@ from gan_lab.store import StorePath, of_each
 from gan_lab.wire.announce import Announcer
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import all_runs, open_run
+from gan_lab.workspace.service_record import read_services
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -46,6 +49,7 @@ log = logging.getLogger(__name__)
 PRIORITY = {"seed": 10, "generate": 10, "prognose": 10, "train": 0, "report": -10}
 KNOWN_FOR_S = 2.0  # how long one answer of the cluster about its queue is good
 LOOK_FOR_LOST_S = 5.0  # how often whoever waits asks whether what it waits for is still known
+STARTING = timedelta(minutes=1)  # in which embedded workers are there
 GIVEN_UP = ("worker_lost", "waited_in_vain")
 WAITING = ("queued", "no-worker")
 ENDED = ("memory", "erred", "forgotten")  # of Dask's states of a task
@@ -279,15 +283,22 @@ def warn_when_lost(waited_for: Sequence[RunFolder]) -> Iterator[None]:
 
 
 def _unserved(waited_for: Sequence[RunFolder], queue: Queue) -> set[str]:
-    """Say of what waits for a worker that is not there how to start one; the embedded ones come."""
-    if not load_settings().scheduler_address:
+    """Say of what waits for a worker that is not there how to start one, or why it does not come:
+    the embedded ones take a moment."""
+    settings = load_settings()
+    record = None if settings.scheduler_address else read_services(settings.home)
+    if record and datetime.now(UTC) - datetime.fromisoformat(record.started) < STARTING:
         return set()
     waiting = [run for run in waited_for if queue.states.get(task_key(run)) in WAITING]
     client = services.find_client() if waiting else None
     if client is None or ((workers := workers_of(client)) and train_resource(client)):
         return set()
     what = "has the resource TRAIN" if workers else "is connected"
-    start = START_ONE.format(services.scheduler_address(load_settings()))
+    start = (
+        f"{log_path(settings.home)} says why"
+        if record
+        else START_ONE.format(services.scheduler_address(settings))
+    )
     return {
         f"Task {run.task_id} waits, for no worker {what}: {start}."
         for run in waiting

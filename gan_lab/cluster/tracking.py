@@ -15,13 +15,16 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from gan_lab.cluster.models import FIGURES
-from gan_lab.settings import Settings
+from gan_lab.settings import Settings, load_settings
 from gan_lab.store import StorePath
 from gan_lab.workspace.files import scratch_folder
 from gan_lab.workspace.loss_history import LossHistory
 from gan_lab.workspace.run_folder import MODEL, REPORT_HTML, RunFolder
 from gan_lab.workspace.runs import open_run
+from gan_lab.workspace.service_record import services_folder
 
 URI, EXPERIMENT, TASK = "MLFLOW_TRACKING_URI", "gan_lab", "gan_lab.task_id"
 CURVES = ("loss", "reconstruction", "kl", "validation")
@@ -94,12 +97,12 @@ def _log_file(path: Path) -> None:
 
 
 def _run_of(training: RunFolder) -> Any:
-    """Return the run of a training, found by its tag, else begun; a report that ends at once is
-    told of beside it."""
+    """Return the run of a training, found by its tag, else begun: by one process of this host at a
+    time, for a report may end while its training is still told of."""
     import mlflow
 
     spec = training.spec
-    with training.lease.claim():
+    with FileLock(services_folder(load_settings().home) / "mlflow.lock"):
         found = mlflow.search_runs(
             filter_string=f"tags.`{TASK}` = '{spec.task_id}'", output_format="list"
         )

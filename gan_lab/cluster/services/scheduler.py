@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from gan_lab.errors import BadParameter
 from gan_lab.settings import Settings
 from gan_lab.workspace import service_record
 from gan_lab.workspace.files import write_beside
@@ -101,6 +103,21 @@ def make_security(certificate: Path) -> Security:
     made = Security.temporary()
     write_beside(certificate, f"{made.tls_client_key}{made.tls_client_cert}", mode=0o600)
     return read_security(certificate)
+
+
+def check_certificate(certificate: Path) -> None:
+    """Raise `BadParameter` where a file holds no certificate, or one that is no longer valid."""
+    from cryptography.x509 import load_pem_x509_certificate
+
+    try:
+        until = load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    except ValueError:
+        raise BadParameter(f"{certificate} is no certificate: name another file.") from None
+    if until < datetime.now(UTC):
+        raise BadParameter(
+            f"The certificate in {certificate} was valid until {until:%Y-%m-%d}: remove it, and a "
+            "new one is made. Then start scheduler and workers again."
+        )
 
 
 def read_security(certificate: Path) -> Security:

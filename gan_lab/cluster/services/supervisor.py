@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from filelock import FileLock, Timeout
 
 from gan_lab.cluster.services.embedded import BUSY
-from gan_lab.cluster.services.scheduler import CERTIFICATE, make_security
+from gan_lab.cluster.services.scheduler import CERTIFICATE, check_certificate, make_security
 from gan_lab.cluster.services.valkey import ValkeyChild
 from gan_lab.schema import ServiceRecord, utc_now
 from gan_lab.settings import Settings, load_settings, workspace_path
@@ -143,7 +143,8 @@ def _in_use(scheduler: Scheduler) -> bool:
 
 def config_of_cluster(certificate: Path | None = None) -> dict[str, Any]:
     """Return what Dask's own configuration is to say on every host of a cluster of somebody's; with
-    a certificate, which is made where there is none, that all speak TLS by it."""
+    a certificate, which is made where there is none, that all speak TLS by it. Raises
+    `BadParameter`."""
     import dask
 
     needed: dict[str, Any] = {
@@ -152,7 +153,9 @@ def config_of_cluster(certificate: Path | None = None) -> dict[str, Any]:
         "distributed.worker.resources": TRAIN,
     }
     if certificate is not None:
-        if not certificate.exists():
+        if certificate.exists():
+            check_certificate(certificate)
+        else:
             make_security(certificate)
         roles = ("ca-file", "client.cert", "scheduler.cert", "worker.cert")
         needed |= {f"distributed.comm.tls.{role}": str(certificate) for role in roles}

@@ -323,5 +323,7 @@ def _decoded(encoding: Encoding, codes: NDArray[np.int16]) -> pd.DataFrame:
 
 def _counting_dtype(dtype: Any) -> str:
     """Return the type that drawn lives are numbered in: the table's own, where it can count."""
+    if dtype.kind in "iu" and dtype.itemsize < 4:
+        return "int64"
     counts = dtype.kind in "iuf" and dtype.itemsize >= 4
     return str(dtype) if counts or isinstance(dtype, pd.StringDtype) else "object"

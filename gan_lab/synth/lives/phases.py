@@ -23,7 +23,7 @@ MIN_DELTA = (0.002, 0.0003)  # nats a row and column, of each phase
 MIN_EPOCH_STEPS = 4  # very few rows are seen several times in an epoch
 COMMON_STEPS = 100  # in which the curve learns conditions, before it learns how lives differ
 CURVE_RATE = 5e-3
-HELD_RATE = 0.5  # of the highest of one cycle: a phase holds its rate, a cycle only touches it
+HELD_RATE = 0.5  # of the highest: a phase holds its rate
 ELBO_SHARE = 0.5  # of `loss_factor`: SDV's default is then the evidence lower bound itself
 
 

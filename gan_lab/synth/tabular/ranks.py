@@ -151,6 +151,8 @@ def _series(variable: Variable, column: Column, places: Places) -> pd.Series[Any
         if column.missing_cell is not None:
             cells[missing] = column.missing_cell
         return column.decode(cells, np.zeros(0, dtype=np.float32))
+    if not len(variable.values):  # so few are known that none was among the rows to learn from
+        return column.write(np.full(len(places), np.nan))
     numbers = np.interp(places, np.arange(len(variable.values)), variable.values)
     numbers[missing] = np.nan
     return column.write(numbers)

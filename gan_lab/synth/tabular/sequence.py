@@ -72,11 +72,11 @@ class Sequence:
         """Return the places of so many rows, (rows, variables), each of which meets the `spans`,
         and how likely that is; no rows and 0 where not one leads there."""
         plenty = self._plenty(spans)
-        most = MOST_ROWS // plenty
-        parts = [
-            self._draw(min(most, rows - start), plenty, rng, spans)
-            for start in range(0, max(rows, 1), most)
-        ]
+        if not plenty:
+            return np.empty((0, len(self.variables)), dtype=np.float32), 0.0
+        count = max(1, -(-rows * plenty // MOST_ROWS))
+        sizes = [len(part) for part in np.array_split(np.arange(rows), count)]
+        parts = [self._draw(size, plenty, rng, spans) for size in sizes]
         chances = [chance for _, chance in parts]
         places = np.concatenate([found for found, _ in parts])
         return (places, float(np.mean(chances))) if all(chances) else (places[:0], 0.0)
@@ -105,12 +105,15 @@ class Sequence:
         return places, chance
 
     def _plenty(self, spans: Spans) -> int:
-        """Return how many rows to draw for each that is kept, by how often spans are met."""
+        """Return how many rows to draw for each that is kept, by how often spans are met; 0 where
+        one of them never is."""
         chance = 1.0
         for number, (low, high) in spans.items():
             shown = self.trees[number].values
             chance *= ((shown >= low) & (shown <= high)).mean() if len(shown) else 0.0
-        return int(np.clip(4 / max(chance, 1e-9), 4, PLENTY)) if chance < 1 else 1
+        if not chance:
+            return 0
+        return int(np.clip(4 / chance, 4, PLENTY)) if chance < 1 else 1
 
 
 def _linear(known: Places, scores: Places) -> Places:

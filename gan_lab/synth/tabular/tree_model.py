@@ -23,6 +23,7 @@ from gan_lab.synth.tabular.trees import Ints, Tree
 OnColumn = Callable[[int, int, str], None]
 
 MAX_ROWS = 50_000  # that trees learn from; more of them are no better
+PILOT_ROWS = 500  # of each class, that say how often it meets conditions
 CLASS_ROWS = 20  # a class with fewer has no trees of its own
 CLASSES = 10  # a target with more of them is a variable like others, drawn last
 
@@ -71,17 +72,18 @@ class TreeModel:
         """Return the places of so many rows, which meet the spans, class by class; None where not
         one can."""
         shares = self.class_rows / self.class_rows.sum()
-        drawn: list[Places] = []
-        if spans:  # of each class as many as all, until it is known how often it meets them
-            found = [each.draw(rows, rng, spans) for each in self.sequences]
+        drawn = [np.empty((0, len(self.ranks.variables)), dtype=np.float32)] * len(self.sequences)
+        if spans:  # some rows of each class, to see how often it meets them
+            found = [each.draw(PILOT_ROWS, rng, spans) for each in self.sequences]
             shares *= [chance for _, chance in found]
             if not shares.any():
                 return None
             drawn, shares = [places for places, _ in found], shares / shares.sum()
         sizes = rng.multinomial(rows, shares)
-        if not spans:
-            pairs = zip(self.sequences, sizes, strict=True)
-            drawn = [each.draw(int(size), rng, spans)[0] for each, size in pairs]
+        for number, (sequence, size) in enumerate(zip(self.sequences, sizes, strict=True)):
+            while len(drawn[number]) < size:
+                more = sequence.draw(int(size) - len(drawn[number]), rng, spans)[0]
+                drawn[number] = np.concatenate([drawn[number], more])
         return np.concatenate([places[:n] for places, n in zip(drawn, sizes, strict=True)])
 
     @cached_property

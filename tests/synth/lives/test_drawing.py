@@ -52,6 +52,7 @@ def test_lives_go_on_counting_from_the_first_life(dtype: str) -> None:
     train, test = draw(model, rows=6000), draw(model, lives=38, first_life=151)
     assert train["unit"].nunique() == 150 and test["unit"].nunique() == 38
     assert not set(train["unit"]) & set(test["unit"])
+    assert (dtype == "int8") == pd.api.types.is_integer_dtype(train["unit"])
 
 
 def test_a_single_life(table: pd.DataFrame) -> None:

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from gan_lab.errors import BadParameter, TaskCancelled
 from gan_lab.schema import GenerateConfig, Roles, TrainConfig
+from gan_lab.synth.tabular import tree_model
 from gan_lab.synth.tabular.model import TabularTVAE
 
 ALONE = TrainConfig()
@@ -142,6 +143,28 @@ def test_it_says_each_column_and_stops_between_two(table: pd.DataFrame) -> None:
 
     with pytest.raises(TaskCancelled):
         TabularTVAE.fit(table, Roles(), ALONE, on_column=stop)
+
+
+def test_a_number_that_none_of_the_rows_to_learn_from_knows_is_drawn_as_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tree_model, "MAX_ROWS", 100)
+    table = pd.DataFrame({"heat": np.linspace(20, 90, 2_000), "wear": np.nan})
+    table.loc[7, "wear"] = 1.0
+    drawn = draw(TabularTVAE.fit(table, Roles(), ALONE), rows=50)
+    assert drawn["wear"].isna().all() and drawn["heat"].between(20, 90).all()
+
+
+def test_a_condition_that_most_classes_never_meet_draws_rows_of_those_that_do() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"mode": rng.choice(list("abcdefgh"), 4_000), "heat": rng.normal(size=4_000)}
+    )
+    table["heat"] += 10.0 * (table["mode"] == "c")
+    model = TabularTVAE.fit(table, Roles(failure_mode="mode"), ALONE)
+    assert len(draw(model, rows=700, mode="c")) == 700
+    hot = draw(model, rows=700, heat=(8.0, 12.0))
+    assert len(hot) == 700 and set(hot["mode"]) == {"c"} and hot["heat"].between(8, 12).all()
 
 
 def test_conditions_are_met_exactly(model: TabularTVAE) -> None:
