@@ -20,6 +20,7 @@ BENCHES = (
     "server",
     "growth",
     "store",
+    "scale",
 )
 
 
