@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +83,8 @@ def simulate(
 def work_of(run: Run) -> Task:
     """Return what a task took, from the first word that it said to the last."""
     events = run.events()
-    return Task(run.spec.kind, seconds_between(events[0].timestamp, events[-1].timestamp))
-
-
-def seconds_between(first: str, last: str) -> float:
-    """Return the seconds between two moments."""
-    from datetime import datetime
-
-    return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
+    first, last = (datetime.fromisoformat(events[place].timestamp) for place in (0, -1))
+    return Task(run.spec.kind, (last - first).total_seconds())
 
 
 def run_chains(names: Sequence[str]) -> dict[str, Any]:

@@ -406,8 +406,8 @@ def configure(kind: str, options: dict[str, Any]) -> Config:
     return config
 
 
-# Options that there are no more, with what they were by default.
-RETIRED = {"kl_warmup": 0.1, "precision": "auto", "prior": "gmm"}
+# What options were by default that there are no more, or that had another default.
+RETIRED = {"kl_warmup": 0.1, "precision": "auto", "prior": "gmm", "embedding_dim": None}
 
 
 class TaskSpec(Message):
@@ -427,12 +427,10 @@ class TaskSpec(Message):
     def _of_this_version(self) -> Self:
         """Leave out options of earlier versions that asked for nothing; others are kept as said."""
         known = CONFIGS[self.kind].model_fields
-        if self.config.get("embedding_dim", 0) is None:
-            del self.config["embedding_dim"]
         self.config = {
             name: said
             for name, said in self.config.items()
-            if name in known or (said and said != RETIRED.get(name))
+            if (said or name in known) and not (name in RETIRED and said == RETIRED[name])
         }
         return self
 
