@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,12 @@ def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         services.ensure_services()
         yield home
         services.stop_services()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def make_workspace(home: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from gan_lab.cluster.services.scheduler import listens
 from gan_lab.cluster.services.supervisor import config_of_cluster
 from gan_lab.errors import BadParameter
 from gan_lab.settings import load_settings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, free_port
 from tests.faults.conftest import until
 
 DEPLOY = ROOT / "docs" / "deploy"
@@ -82,11 +81,6 @@ def test_a_certificate_that_is_none_is_refused(tmp_path: Path) -> None:
     made = config_of_cluster(tmp_path / "made.pem")
     assert made == config_of_cluster(tmp_path / "made.pem")
     assert (tmp_path / "made.pem").stat().st_mode & 0o777 == 0o600
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 @pytest.mark.slow

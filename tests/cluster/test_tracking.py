@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -21,7 +20,7 @@ from gan_lab.schema import Kind
 from gan_lab.settings import load_settings
 from gan_lab.workspace.run_folder import RunFolder
 from tests.cluster.conftest import Record, request
-from tests.conftest import ROOT
+from tests.conftest import ROOT, free_port
 
 MLFLOW = "mlflow==3.17.2"
 DO = """
@@ -56,8 +55,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
     (own / "ours.pth").write_text(sysconfig.get_path("purelib"))
     pip = [python, "-m", "pip", "install", "-qq", "--no-compile", "--disable-pip-version-check"]
     subprocess.run([*pip, MLFLOW], check=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{home}/db", "--workers", "1"]
     command += ["--artifacts-destination", str(home / "kept")]
