@@ -11,7 +11,9 @@ PIP := $(BIN)/pip install $(QUIET) --no-compile --disable-pip-version-check --co
 # Two files of tests at a time (tests/conftest.py says which stay together), the longest first.
 TWO := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test check lab lint docs wheel format bench bench-quick soak clean help
+WHEEL := $(CURDIR)/test-output/wheel
+
+.PHONY: demo test check check-wheel lab lint docs wheel format bench bench-quick soak clean help
 
 help:            ## list these commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -21,7 +23,7 @@ demo: .venv/.ready   ## the main job for one machine on embedded services: seed,
 	@echo 'Here, JupyterLab is: make lab'
 
 test: .venv/.ready-test   ## lint and every test; installs Chromium where there is none
-	@$(MAKE) --no-print-directory lint check
+	@$(MAKE) --no-print-directory lint check-wheel
 	@if $(BIN)/python -m tests.browser.chromium; then \
 		$(BIN)/python -m pytest -m slow $(TWO); \
 	else \
@@ -31,6 +33,17 @@ test: .venv/.ready-test   ## lint and every test; installs Chromium where there 
 
 check: .venv/.ready-test  ## what one runs while coding: the quick tests, two at a time
 	$(BIN)/python -m pytest -m "not slow" $(TWO)
+
+check-wheel: .venv/.ready-test  ## the same, of what `make wheel` builds, in an environment that does not know this folder
+	@rm -rf $(WHEEL) && mkdir -p $(WHEEL)/clone
+	@$(BIN)/python -m build --no-isolation --outdir $(WHEEL) . > $(WHEEL)/build.log || { cat $(WHEEL)/build.log; exit 1; }
+	@tar -xzf $(WHEEL)/*.tar.gz --strip-components 1 -C $(WHEEL)/clone && rm -r $(WHEEL)/clone/gan_lab
+	@$(BIN)/python -m venv --without-pip $(WHEEL)/.venv
+	@$(BIN)/python -m pip --python $(WHEEL)/.venv/bin/python install -qq --no-deps --no-index $(WHEEL)/*.whl
+	@cd $(WHEEL)/.venv/lib/python3*/site-packages && ln -s $$PWD/gan_lab $(WHEEL)/clone/gan_lab \
+		&& $(CURDIR)/$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > dependencies.pth
+	cd $(WHEEL)/clone && GAN_LAB_TEST_DATA=$${GAN_LAB_TEST_DATA:-$(CURDIR)/../shared/data} \
+		PATH=$(WHEEL)/.venv/bin:$(CURDIR)/$(BIN):$$PATH $(WHEEL)/.venv/bin/python -m pytest -m "not slow" $(TWO)
 
 lab: .venv/.ready     ## JupyterLab on the notebooks
 	$(BIN)/gan-lab lab

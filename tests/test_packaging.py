@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -113,20 +112,3 @@ def test_the_package_says_that_it_is_typed() -> None:
     assert (ROOT / "gan_lab" / "py.typed").exists()
     ignored = (ROOT / ".gitignore").read_text()
     assert "typed" not in ignored, "hatch leaves out of the wheel what git ignores"
-
-
-@pytest.mark.slow
-def test_the_wheel_makes_a_workspace_without_a_clone(tmp_path: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT], check=True)
-    (wheel,) = tmp_path.glob("gan_lab-*.whl")
-    installed = tmp_path / "installed"
-    subprocess.run([*pip, "install", "--no-deps", "--target", installed, wheel], check=True)
-    home = tmp_path / "home"
-    script = f"from gan_lab.cli import main; main(['init', {str(home)!r}])"
-    environment = os.environ | {"PYTHONPATH": str(installed)}
-    command = [sys.executable, "-c", script]
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
-    notebooks = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert {path.name for path in (home / "notebooks").iterdir()} == notebooks
-    assert (home / "data" / "machines" / "motor_siemens_001.yaml").exists()

@@ -11,6 +11,7 @@ from gan_lab.cli import cli
 from gan_lab.errors import BadParameter
 from gan_lab.settings import find_workspace
 from gan_lab.workspace.profiles import profile_ids
+from tests.conftest import ROOT
 
 
 def test_an_empty_folder_becomes_a_workspace(
@@ -23,7 +24,8 @@ def test_an_empty_folder_becomes_a_workspace(
     assert CliRunner().invoke(cli, ["init"]).exit_code == 0
     assert find_workspace() == tmp_path
     assert "motor_siemens_001" in profile_ids()
-    assert (tmp_path / "notebooks" / "machine.ipynb").exists()
+    ours = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert {path.name for path in (tmp_path / "notebooks").iterdir()} == ours
     assert "/runs/" in (tmp_path / ".gitignore").read_text().splitlines()
 
 
