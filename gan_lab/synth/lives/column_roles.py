@@ -16,6 +16,8 @@ from gan_lab.synth.lives.packed import Floats, Ints, Packed
 from gan_lab.synth.network.columns import decimals, numbers_of
 from gan_lab.synth.network.encoding import FEW_VALUES, no_value
 
+USUAL_GAPS = 0.5  # of a column's rows in other lives: a life without any value lacks nothing
+
 
 class ColumnRoles:
     """Each column put where it belongs.
@@ -23,13 +25,15 @@ class ColumnRoles:
     `sensors` are the columns of numbers and counters, with their `numbers` and what is `missing`,
     both (rows, sensors); `life_columns` numbers of a life, with its `life_numbers` and those of
     starts of counters; `words` all others that a row decides, `conditions` those that a life
-    decides, a row each life.
+    decides, a row each life. Which lives are `lacking` (lives,) a column as a whole is kept by its
+    name; their gaps and words are those of other lives, so that the rest is as where there is one.
     """
 
     def __init__(self, table: pd.DataFrame, roles: Roles, packed: Packed) -> None:
         self.sensors: list[SensorColumn] = []
         self.life_columns: list[SensorColumn] = []
         self.life_numbers: dict[str, Floats] = {}
+        self.lacking: dict[str, NDArray[np.bool_]] = {}
         self._packed, self._starts = packed, packed.starts[:-1]
         self._words: dict[str, pd.Series[Any]] = {}
         self._conditions: dict[str, pd.Series[Any]] = {}
@@ -47,9 +51,10 @@ class ColumnRoles:
                 continue
             kind = "category" if values is None else classify(values, packed)
             if values is None or state or kind == "category":
-                self._words[series.name] = series
+                whole = series if state else series.iloc[self._lenders(series)]
+                self._words[series.name] = whole.set_axis(series.index)
                 continue
-            missing.append(np.isnan(values))
+            missing.append(np.isnan(values)[self._lenders(series)])
             columns.append(self._add_sensor(series, values, kind))
         self.words = pd.DataFrame(self._words, index=table.index)
         self.conditions = pd.DataFrame(self._conditions, index=range(len(self._starts)))
@@ -61,10 +66,20 @@ class ColumnRoles:
             self._conditions[series.name] = series.iloc[self._starts].reset_index(drop=True)
             return
         self.life_columns.append(SensorColumn.of(series, values))
-        own = values[self._starts]
-        gone = np.isnan(own)  # of a life that lacks it, that of another
-        own[gone] = np.random.default_rng(0).choice(own[~gone], size=int(gone.sum()))
-        self.life_numbers[series.name] = own
+        self.life_numbers[series.name] = values[self._lenders(series)[self._starts]]
+
+    def _lenders(self, series: pd.Series[Any]) -> Ints:
+        """Return the row that stands for each row: its own or, of a life that lacks the column,
+        one of another life, as far from its end."""
+        packed, gaps = self._packed, series.isna().to_numpy()
+        gone, lives = packed.sums(gaps) == packed.rows, np.arange(len(packed.rows))
+        if gone.any() and gaps[~gone[packed.life]].mean() < USUAL_GAPS:
+            self.lacking[series.name] = gone
+            others = np.random.default_rng(0).choice(lives[~gone], size=int(gone.sum()))
+            lives[gone] = others
+        first, last = packed.starts[lives], packed.starts[lives + 1] - 1
+        left = packed.rows[packed.life] - 1 - packed.age
+        return np.maximum(last[packed.life] - left, first[packed.life])
 
     def _add_sensor(self, series: pd.Series[Any], values: Floats, kind: str) -> Floats:
         """Return the numbers that are modelled: readings, or rises of a counter."""
@@ -75,6 +90,9 @@ class ColumnRoles:
             filled = pd.Series(values).groupby(self._packed.life).bfill().to_numpy()[self._starts]
             self.life_numbers[series.name] = np.nan_to_num(filled, nan=np.nanmin(values))
             values = increments(values, self._packed)
+            lacking = self.lacking.get(series.name)
+            if lacking is not None:
+                values[lacking[self._packed.life]] = np.nan
         self.sensors.append(SensorColumn.of(series, values, counter=counter, floor=floor))
         return values
 

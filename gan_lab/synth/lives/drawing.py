@@ -90,6 +90,7 @@ class Drawing:
         lives.numbers = self._with_gaps(self._numbers(drawn, features, of_rows, noise), drawn)
         codes = self._codes(lives.regime, cells)
         lives.codes = self.table.cells(codes, lives, packed, rng)
+        lives.lacking = self.table.draw_lacking(combo, rng)
         return drawn
 
     def _draw_lives(

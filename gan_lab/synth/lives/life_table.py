@@ -3,7 +3,7 @@ table."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class Lives:
     codes: NDArray[np.int16]  # (rows, categories)
     steps: Floats  # since the row before, in the time column's unit; 0 in a life's first row
     missing: NDArray[np.bool_]  # (rows, sensors)
+    lacking: dict[str, NDArray[np.bool_]] = field(default_factory=dict)  # columns, by life
 
 
 @dataclass
@@ -74,6 +75,8 @@ class LifeTable:
     fixed: list[list[float | None]]  # the only value a column takes in a regime
     given: list[list[int]]  # the only cell a category takes in a regime, -1: several
     flags: list[FailureFlag | None]  # of categories
+    # The columns that each life lacks, by combination; none where no life lacks any.
+    lacking: list[list[list[str]]] = field(default_factory=list)
 
     @classmethod
     def fit(
@@ -145,6 +148,7 @@ class LifeTable:
             fixed=[[None if np.isnan(v) else float(v) for v in line] for line in fixed],
             given=_given(codes, regime, sets_regime),
             flags=[None if sets else f for f, sets in zip(flags, sets_regime, strict=True)],
+            lacking=_lacking_by_combination(parts.lacking, combo),
         )
         return learned, Lives(
             rows, combo, covariates, elapsed, remaining, regime, numbers, codes, steps,
@@ -194,6 +198,15 @@ class LifeTable:
             found[:, number] = column.scale.transform(written.to_numpy(np.float64))
         return found
 
+    def draw_lacking(self, combo: Ints, rng: np.random.Generator) -> dict[str, NDArray[np.bool_]]:
+        """Draw which lives lack a column as a whole: what a training life of their conditions
+        does."""
+        if not self.lacking:
+            return {}
+        drawn = [self.lacking[c][rng.integers(len(self.lacking[c]))] for c in combo]
+        names = sorted(set().union(*drawn))
+        return {name: np.array([name in own for own in drawn]) for name in names}
+
     def cells(
         self, cells: NDArray[np.int16], lives: Lives, packed: Packed, rng: np.random.Generator
     ) -> NDArray[np.int16]:
@@ -229,6 +242,8 @@ class LifeTable:
             series[self.time.name] = self.time.write(seconds)
         if self.rul is not None:
             series[self.rul.name] = self.rul.at(lives.remaining)
+        for name, gone in lives.lacking.items():
+            series[name] = series[name].mask(gone[packed.life])
         ordered = [series[str(name)].reset_index(drop=True) for name in self.columns]
         result = pd.concat(ordered, axis=1)
         result.columns = pd.Index(self.columns)
@@ -313,6 +328,15 @@ def _given(codes: NDArray[np.int16], regime: Ints, settings: list[bool]) -> list
         ]
         lines.append([int(c.argmax()) if s else -1 for c, s in zip(counts, sure, strict=True)])
     return lines
+
+
+def _lacking_by_combination(
+    lacking: dict[str, NDArray[np.bool_]], combo: Ints
+) -> list[list[list[str]]]:
+    if not lacking:
+        return []
+    each = [[name for name, gone in lacking.items() if gone[life]] for life in range(len(combo))]
+    return [[each[k] for k in np.flatnonzero(combo == c)] for c in range(combo.max() + 1)]
 
 
 def _decoded(encoding: Encoding, codes: NDArray[np.int16]) -> pd.DataFrame:

@@ -82,7 +82,7 @@ class TrainingLives:
 
     def _drivers(self, wanted: str) -> Drivers:
         numbers = self.arrays.numbers
-        candidates = self.table.may_drive & ~self.arrays.missing.any(axis=0)
+        candidates = self.table.may_drive & np.isfinite(numbers).all(axis=0)
         if wanted == "auto":
             features = self.features[:, WEAR_FEATURES:]
             found = find_drivers(candidates, numbers, features, self.packed)

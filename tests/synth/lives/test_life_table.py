@@ -63,9 +63,25 @@ def test_a_column_may_be_called_anything(odd: pd.DataFrame, drawn: pd.DataFrame)
         assert drawn[name].between(odd[name].min(), odd[name].max()).all()
 
 
-def test_a_number_of_a_life_is_one_number(drawn: pd.DataFrame) -> None:
+def test_a_number_of_a_life_is_one_number_or_none(drawn: pd.DataFrame) -> None:
     each = drawn.groupby("unit")[["built", "offset"]]
-    assert (each.nunique() == 1).all(axis=None)
+    assert (each.nunique(dropna=False) == 1).all(axis=None)
+    assert each.first().isna().mean().tolist() == pytest.approx([1 / 3, 1 / 3], abs=0.1)
+
+
+def test_a_sensor_that_is_not_fitted_to_some_units_has_no_other_gaps_in_the_rest() -> None:
+    table, rng = simple_lives(40), np.random.default_rng(1)
+    gone = {name: rng.random(len(table)) < 0.1 for name in ("flow", "grade")}
+    table["flow"] = np.where(gone["flow"], np.nan, rng.normal(5, 1, len(table)))
+    table["grade"] = np.where(gone["grade"], None, rng.choice(["a", "b"], len(table)))
+    table["site"] = of_each(table, np.array(["old", "new", "new", "new"] * 10))
+    table.loc[table["site"] == "old", ["flow", "grade"]] = None
+    drawn = draw(fit(table, epochs=12), lives=80)
+    lacking = drawn[["flow", "grade"]].isna().groupby(drawn["unit"]).all()
+    assert (lacking["flow"] == lacking["grade"]).all()
+    assert (lacking["flow"] == (drawn.groupby("unit")["site"].first() == "old")).all()
+    rest = drawn[drawn["site"] == "new"]
+    assert rest[["flow", "grade"]].isna().mean().tolist() == pytest.approx([0.1, 0.1], abs=0.05)
 
 
 def test_what_is_used_up_only_falls(
