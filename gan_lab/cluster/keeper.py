@@ -107,6 +107,7 @@ class Keeper(threading.Thread):
 
     def _end_worker(self) -> None:
         """End this process, which its nanny starts anew: a thread cannot be ended."""
+        self.work.announcer.close()
         if not self.work.lost.is_set():
             self.work.run.lease.drop(self.work.token)
         os._exit(ENDED_BY_US)

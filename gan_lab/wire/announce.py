@@ -11,7 +11,6 @@ import logging
 import os
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from gan_lab.schema import Event, Stage, State
@@ -48,9 +47,7 @@ class Announcer:
         self.lock = threading.RLock()  # one event after another, whichever thread says it
         last = run.last_event()
         self._seq = last.seq if last else 0
-        self._client: redis.Redis | None = None
-        self._try_again = 0.0
-        self._warned = False
+        self._publisher = Publisher(run, settings)
 
     def say(self, stage: Stage, current: int, total: int, message: str, **fields: Any) -> Event:
         """Record and publish one event; `fields` are further fields of `Event`."""
@@ -72,7 +69,7 @@ class Announcer:
             self.run.append_event(event)
             self._seq = event.seq  # not before it is recorded: a full disk leaves no gap
             self._log_change(event)
-            self._publish(event)
+            self._publisher.put(event)
         return event
 
     def _log_change(self, event: Event) -> None:
@@ -88,43 +85,91 @@ class Announcer:
             fields["traceback"] = failure["traceback"]
         self.run.append_log(worker=self.worker, **fields)
 
-    def _publish(self, event: Event) -> None:
-        import redis
+    def close(self) -> None:
+        """Publish what waits, and give the connection back."""
+        self._publisher.close()
 
-        begun = time.monotonic()
-        if begun < self._try_again and not event.final:
-            return
-        try:
-            fresh = self._client is None
-            if self._client is None:
-                url = redis_url(self.settings)
-                if url is None:
-                    raise redis.ConnectionError("no Redis is known to this workspace")
-                self._client = connect(url)
-            stream, text = stream_key(event.task_id), ""
-            pipeline = self._client.pipeline(transaction=False)
-            if fresh:  # whatever it has, a stream grows at its end only
-                pipeline.delete(stream)
-            for line in self.run.events() if fresh else [event]:  # the last of which is this one
-                text = line.model_dump_json(exclude_none=True)
-                pipeline.xadd(stream, {"event": text}, id=f"{line.seq}-1")
-            # A task that dies says nothing more: a day is the longest it can lie there unfinished.
-            ttl_s = self.settings.event_ttl_s
-            pipeline.expire(stream, ttl_s if event.final else max(ttl_s, 86_400))
-            pipeline.publish(channel(event.task_id), text)
-            pipeline.xlen(stream)
-            if pipeline.execute(raise_on_error=False)[-1] != event.seq:
-                self._client = None  # it has been away without anybody noticing: all of it again
-        except (redis.RedisError, OSError) as error:
-            self._client = None
-            now = time.monotonic()  # silence takes a timeout, a refusal nothing
-            self._try_again = now + max(RECONNECT_S, 10 * (now - begun))
-            if not self._warned:
-                self._warned = True
-                log.warning("Redis does not answer (%s): the task and its record go on.", error)
+
+class Publisher(threading.Thread):
+    """Publishes beside the work what is said: of what came in a moment, all at once."""
+
+    def __init__(self, run: RunFolder, settings: Settings) -> None:
+        super().__init__(name=f"publisher-{run.task_id[:8]}", daemon=True)
+        self._run, self._settings = run, settings
+        self._waiting: list[Event] = []
+        self._closed = self._warned = False
+        self._changed = threading.Condition()
+        self._client: redis.Redis | None = None
+
+    def put(self, event: Event) -> None:
+        """Take in one event; whoever says it does not wait for Redis."""
+        with self._changed:
+            self._waiting.append(event)
+            self._changed.notify()
+        if self.ident is None:
+            self.start()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Return when what waits was published, or could not be."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self.ident is not None:
+            self.join()
+
+    def run(self) -> None:
+        """Publish until closed."""
+        import redis
+
+        while events := self._next():
+            try:
+                self._publish(events)
+            except (redis.RedisError, OSError) as error:
+                self._client = None
+                if not self._warned:
+                    self._warned = True
+                    log.warning("Redis does not answer (%s): the task and its record go on.", error)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed, RECONNECT_S)
         if self._client is not None:
             self._client.close()
-            self._client = None
+
+    def _next(self) -> list[Event]:
+        """Wait for events and return them; none where it was closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            events, self._waiting = self._waiting, []
+        return events
+
+    def _publish(self, events: list[Event]) -> None:
+        import redis
+
+        last, fresh = events[-1], self._client is None
+        if self._client is None:
+            url = redis_url(self._settings)
+            if url is None:
+                raise redis.ConnectionError("no Redis is known to this workspace")
+            self._client = connect(url)
+        stream = stream_key(last.task_id)
+        pipeline = self._client.pipeline(transaction=False)
+        if fresh:  # whatever it has, a stream grows at its end only
+            pipeline.delete(stream)
+            for event in self._run.events():
+                if event.seq < events[0].seq:
+                    self._add(pipeline, stream, event)
+        for event in events:
+            pipeline.publish(channel(event.task_id), self._add(pipeline, stream, event))
+        # A task that dies says nothing more: a day is the longest it can lie there unfinished.
+        ttl_s = self._settings.event_ttl_s
+        pipeline.expire(stream, ttl_s if last.final else max(ttl_s, 86_400))
+        pipeline.xlen(stream)
+        if pipeline.execute(raise_on_error=False)[-1] != last.seq:
+            self._client = None  # it has been away without anybody noticing: all of it again
+            if not fresh:
+                self._publish(events)
+
+    @staticmethod
+    def _add(pipeline: Any, stream: str, event: Event) -> str:
+        text = event.model_dump_json(exclude_none=True)
+        pipeline.xadd(stream, {"event": text}, id=f"{event.seq}-1")
+        return text

@@ -102,5 +102,6 @@ def _work(run: RunFolder, state: str, settings: Settings) -> None:
         says.say("failed", message=SENTENCE, **work.reached(run))
     elif state == "revoked":
         work.record_cancelled(run, says)
+    says.close()
     if state != "running":
         run.lease.drop(owner)

@@ -45,3 +45,4 @@ def say_some(announcer: Announcer, first: int, last: int) -> None:
 def end(run: RunFolder, announcer: Announcer) -> None:
     run.finish({"done": True})
     announcer.say("completed", 10, 10, "Done")
+    announcer.close()
