@@ -46,19 +46,20 @@ print(seconds)
 """
 
 
-def make_machines(number: int) -> list[str]:
-    """Make so many motors, each with its own seed table, and return their ids."""
+def make_machines(number: int, first: int = 0, rows: int = ROWS) -> list[str]:
+    """Make so many motors, each with a seed table of so many rows or none, and return their ids."""
     from gan_lab.schema import SeedConfig
     from gan_lab.synth.simulator.simulate import simulate
     from gan_lab.workspace.profiles import load_profile, write_profile
     from gan_lab.workspace.tables import write_seed
 
     profile = load_profile("motor_siemens_001")
-    names = [f"bench_motor_{place:03d}" for place in range(number)]
+    names = [f"bench_motor_{place:03d}" for place in range(first, first + number)]
     for place, name in enumerate(names):
         mine = profile.model_copy(update={"machine_id": name})
         write_profile(mine)
-        write_seed(name, simulate(mine, SeedConfig(rows=ROWS, seed=place)).head(ROWS))
+        if rows:
+            write_seed(name, simulate(mine, SeedConfig(rows=rows, seed=place)).head(rows))
     return names
 
 

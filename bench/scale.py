@@ -13,9 +13,9 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections import Counter
@@ -29,18 +29,28 @@ from typing import Any
 import psutil
 
 import gan_lab as lab
+from bench.fleet import make_machines
 from gan_lab.cluster import services
 from gan_lab.cluster.queue import PRIORITY
 from gan_lab.cluster.submit import Run
 from gan_lab.schema import TaskSpec
 from gan_lab.settings import load_settings
 from gan_lab.wire.announce import Announcer
-from gan_lab.wire.follow import follow
 from gan_lab.workspace.runs import create_run
 from gan_lab.workspace.service_record import read_services
+from tests.conftest import store_at
 
 ROOT = Path(__file__).parents[1]
-PROFILE = (ROOT / "data" / "machines" / "motor_siemens_001.yaml").read_text()
+PROFILE = ROOT / "data" / "machines" / "motor_siemens_001.yaml"
+ONE = "bench_motor_000"  # of the machines that are made
+FOLLOW = """
+import sys
+from gan_lab.wire.follow import follow
+from gan_lab.workspace.runs import open_run
+for event in follow(open_run(sys.argv[1])):
+    if event.seq == 1:
+        print("follows", flush=True)
+"""
 WORKERS = 2
 SMALL: dict[str, Any] = {"seed": {"rows": 1_000}, "model": "tabular", "report": False}
 LARGE_MACHINES, LARGE_WORKERS, LARGE_ROWS = 10_000, 100, 50_000
@@ -117,36 +127,23 @@ def fitted_overhead(measured: dict[str, Any]) -> float:
     return low
 
 
-def make_machines(folder: Path, first: int, number: int) -> list[str]:
-    """Add machines of the catalogue's motor under names of their own."""
-    names = [f"motor_{place:05d}" for place in range(first, first + number)]
-    for name in names:
-        text = PROFILE.replace("motor_siemens_001", name)
-        (folder / "data" / "machines" / f"{name}.yaml").write_text(text)
-    return names
-
-
 def events_a_second(number: int) -> float:
-    """Return how many events a second go from a task over Redis and disk to who follows it."""
+    """Return how many events a second go from a task over Redis and disk to another process, which
+    follows it."""
     settings = load_settings()
-    run = create_run(
-        TaskSpec(task_id=str(uuid.uuid4()), kind="train", machine_id="motor_00000", config={})
-    )
-    seen = threading.Event()
-
-    def read() -> None:
-        for _ in follow(run):
-            pass
-        seen.set()
-
-    threading.Thread(target=read, daemon=True).start()
-    announcer, started = Announcer(run, settings), time.perf_counter()
+    run = create_run(TaskSpec(task_id=str(uuid.uuid4()), kind="train", machine_id=ONE, config={}))
+    reader = subprocess.Popen([sys.executable, "-c", FOLLOW, run.task_id], stdout=subprocess.PIPE)
+    assert reader.stdout is not None
+    announcer = Announcer(run, settings)
+    announcer.say("initializing", current=0, total=number, message="Begun")
+    reader.stdout.readline()
+    started = time.perf_counter()
     for place in range(number):
         announcer.say("training", current=place, total=number, message="an epoch")
     run.finish({})
     announcer.say("completed", current=number, total=number, message="Done")
     announcer.close()
-    seen.wait(600)
+    reader.wait(600)
     return number / (time.perf_counter() - started)
 
 
@@ -163,9 +160,7 @@ def counted_store() -> Iterator[Counter[str]]:
     )
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=True)
     server.start()
-    host, port = server.get_host_and_port()
-    os.environ |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "bench")
-    os.environ |= {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ |= store_at(server.get_host_and_port()[1])
     boto3.client("s3").create_bucket(Bucket="bench")
     before = os.environ["GAN_LAB_HOME"]
     os.environ["GAN_LAB_HOME"] = "s3://bench/lab"
@@ -186,17 +181,15 @@ def requests_of_a_chain() -> dict[str, int]:
     with counted_store() as asked:
         settings = load_settings()
         home = settings.home
-        write_beside(home / "data" / "machines" / "motor_00000.yaml",
-                     PROFILE.replace("motor_siemens_001", "motor_00000").encode())  # fmt: skip
+        text = PROFILE.read_text().replace(PROFILE.stem, ONE)
+        write_beside(home / "data" / "machines" / f"{ONE}.yaml", text)
         asked.clear()
         wanted: dict[Any, dict[str, Any]] = {
             "seed": SMALL["seed"], "train": {"model": "tabular"}, "generate": {}
         }  # fmt: skip
         for kind, options in wanted.items():
             config = configure(kind, options).model_dump(mode="json")
-            spec = TaskSpec(
-                task_id=str(uuid.uuid4()), kind=kind, machine_id="motor_00000", config=config
-            )
+            spec = TaskSpec(task_id=str(uuid.uuid4()), kind=kind, machine_id=ONE, config=config)
             create_run(spec, home)
             TASKS[kind](spec.task_id, settings)
         return dict(asked)
@@ -204,7 +197,7 @@ def requests_of_a_chain() -> dict[str, int]:
 
 def large() -> tuple[list[Task], int, int]:
     """Run a whole chain of one large machine; return its tasks, its files and their bytes."""
-    runs = lab.pipeline("motor_00000", seed={"rows": LARGE_ROWS})
+    runs = lab.pipeline(ONE, seed={"rows": LARGE_ROWS})
     runs[-1].result()
     files = [path for run in runs for path in run.path.rglob("*") if path.is_file()]
     return [work_of(run) for run in runs], len(files), sum(path.stat().st_size for path in files)
@@ -216,19 +209,20 @@ def bench(quick: bool = False) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp())
     for name in ("data/machines", "runs", "notebooks"):
         (folder / name).mkdir(parents=True)
+    shutil.copy(PROFILE, folder / "data" / "machines")
     os.environ |= {"GAN_LAB_HOME": str(folder), "GAN_LAB_WORKERS": str(WORKERS)}
     os.environ["GAN_LAB_WORKER_NICE"] = "0"  # they and the client share two cores
     try:
         services.get_client().wait_for_workers(WORKERS)
-        run_chains(make_machines(folder, 0, WORKERS))  # the first imports
-        first = run_chains(make_machines(folder, 100, some))
+        run_chains(make_machines(WORKERS, rows=0))  # the first imports
+        first = run_chains(make_machines(some, 100, rows=0))
         task_s = fitted_overhead(first)
         typical = [
             Task(kind, statistics.mean(task.work_s for task in tasks))
             for kind, tasks in by_kind(first["chains"]).items()
         ]
         predicted = simulate([typical] * many, WORKERS, task_s, first["submit_s"])
-        second = run_chains(make_machines(folder, 1_000, many))
+        second = run_chains(make_machines(many, 1_000, rows=0))
         print(
             f"{many} machines: predicted {predicted:.1f} s, took {second['wall_s']:.1f} s",
             flush=True,

@@ -21,6 +21,7 @@ from distributed import LocalCluster
 import gan_lab as lab
 from gan_lab.settings import find_workspace
 from gan_lab.workspace.files import write_beside
+from tests.conftest import store_at
 
 MACHINE = "motor_siemens_001"
 PROFILE = Path(__file__).parents[1] / "data" / "machines" / f"{MACHINE}.yaml"
@@ -39,11 +40,7 @@ def seconds(home: str, epochs: int) -> float:
 
 def bench(quick: bool = False) -> list[dict[str, object]]:
     """Measure and return the figures with their bound."""
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{PORT}",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    os.environ |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "bench")
+    os.environ |= store_at(PORT)
     folder, epochs = tempfile.mkdtemp(), 30 if quick else 100
     homes = {"files": folder, "store": "s3://bench/lab"}
     server = subprocess.Popen(SERVER, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

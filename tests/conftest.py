@@ -39,6 +39,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return ByFile(config, log)
 
 
+def store_at(port: int) -> dict[str, str]:
+    """The environment that names a store on loopback to all who ask."""
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    where = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+    return where | dict.fromkeys(names, "tests")
+
+
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[None]:
     """A server of S3's protocol on loopback, which the environment names to all who ask."""
@@ -46,12 +53,9 @@ def object_store() -> Iterator[None]:
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "tests")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        for name, value in store_at(server.get_host_and_port()[1]).items():
+            patch.setenv(name, value)
         yield
     server.stop()
 
