@@ -31,6 +31,7 @@ from gan_lab.task_states import AMBER, GREEN
 from gan_lab.workspace.fleet_folder import FleetFolder, FleetPlan, NotebookRecord, find_fleet
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import create_run
+from gan_lab.workspace.service_record import read_services
 
 ROOT = Path(__file__).parent.parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -364,6 +365,21 @@ def test_a_notebook_attaches_to_the_tasks_it_had_asked_for(lab_home: Path) -> No
     row = fleet.status().iloc[0]
     assert math.isfinite(row["final_loss"]) and row["train_seconds"] > 0
     assert number(row["final_loss"]) in fleet.report.read_text()
+
+
+@pytest.mark.slow
+def test_services_that_are_killed_over_night_are_started_again(lab_home: Path) -> None:
+    machine_id = "motor_abb_m3bp_002"
+    settings = {"epochs": 40, "rows": 800, "model": "sequential"}
+    fleet = lab.run_fleet([machine_id], PIPELINE, settings)
+    wait_until(fleet, lambda fleet: trains(fleet, machine_id))
+    before = read_services()
+    assert before is not None
+    os.kill(before.pid, signal.SIGKILL)
+    fleet.wait(PATIENCE_S)
+    assert fleet.counts() == {"machines": 1, "done": 1}, fleet.status().to_dict("records")
+    after = read_services()
+    assert after is not None and after.pid != before.pid
 
 
 @pytest.mark.slow

@@ -34,6 +34,12 @@ def find_supervisor(settings: Settings) -> ServiceRecord | None:
     return record if listens(record.scheduler_address, settings) else None
 
 
+def services_have_died(settings: Settings) -> bool:
+    """Whether there are embedded services that nobody ended: killed, they leave their record."""
+    there = not settings.scheduler_address and service_record.read_services(settings.home)
+    return bool(there) and find_supervisor(settings) is None
+
+
 def start_supervisor(settings: Settings) -> ServiceRecord:
     """Start a supervisor and wait for its record; the lock of the services is held."""
     stale = service_record.read_services(settings.home)

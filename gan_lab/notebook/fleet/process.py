@@ -16,6 +16,7 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
+from gan_lab.cluster.services.embedded import services_have_died
 from gan_lab.notebook.fleet.execute import execute_machine
 from gan_lab.notebook.fleet.fleet import Fleet, cancel_tasks
 from gan_lab.notify import LONG_S, notify
@@ -27,6 +28,7 @@ from gan_lab.workspace.fleet_folder import FleetFolder, NotebookRecord
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5  # how late a flag may be seen
+SERVICES_S, MAX_RESTARTS = 5.0, 5  # how often dead services are looked for, and started anew
 TERMINATE_S = 8.0  # what a notebook's process has to put its kernel away
 
 
@@ -55,12 +57,14 @@ def run_notebooks(folder: FleetFolder, at_once: int) -> None:
     log.info("fleet %s: %d notebooks, %d at once", folder.fleet_id, len(waiting), at_once)
     running: dict[str, ForkProcess] = {}
     deadline = None  # by which notebooks must have ended, once cancelled (monotonic seconds)
+    services = Services()
     while running or (waiting and not folder.cancelling):
         while waiting and len(running) < at_once and not folder.cancelling:
             machine_id = waiting.popleft()
             running[machine_id] = _fork(execute_machine, folder, machine_id, notebook, os.getpid())
             log.info("%s: started as process %s", machine_id, running[machine_id].pid)
         wait([process.sentinel for process in running.values()], timeout=LOOK_S)
+        services.look()
         if folder.cancelling and deadline is None:
             deadline = time.monotonic() + load_settings().cancel_grace_s
             in_child(cancel_tasks, folder)
@@ -76,6 +80,29 @@ def run_notebooks(folder: FleetFolder, at_once: int) -> None:
         in_child(cancel_tasks, folder)  # what a notebook has asked for since
         for machine_id in waiting:
             folder.write_end(machine_id, NotebookRecord(), "It had not begun.")
+
+
+class Services:
+    """The services that notebooks wait for: killed, they are started again, at most so often."""
+
+    def __init__(self) -> None:
+        self._looked_at, self._restarts = time.monotonic(), 0
+
+    def look(self) -> None:
+        """Start them where they have died, and hand them over what they had."""
+        if time.monotonic() - self._looked_at < SERVICES_S or self._restarts == MAX_RESTARTS:
+            return
+        self._looked_at = time.monotonic()
+        if services_have_died(load_settings()):
+            self._restarts += 1
+            log.warning("The services have died and are started again (%d).", self._restarts)
+            in_child(_resume)
+
+
+def _resume() -> None:
+    from gan_lab.cluster.resume import resume
+
+    resume()
 
 
 def _fork(function: Callable[..., None], *arguments: Any) -> ForkProcess:
