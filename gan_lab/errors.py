@@ -83,6 +83,10 @@ class TooMuchMemory(RequestError):
     """A task needs more memory than any worker may use."""
 
 
+class TooLittleDisk(RequestError):
+    """A task would write more than the workspace's disk has room for."""
+
+
 class UnknownMachine(RequestError):
     """No profile has this machine id."""
 

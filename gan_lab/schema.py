@@ -508,3 +508,4 @@ class ServiceRecord(Message):
     scheduler_address: str
     dashboard_link: str
     workers: int
+    worker_memory: str = "auto"

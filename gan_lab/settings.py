@@ -44,6 +44,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Embedded worker processes, one thread each; by default one per core",
     )
+    worker_memory: str = Field(
+        "auto",
+        pattern=r"^(auto|\d+(\.\d+)? ?[kMGT]i?B)$",
+        description="What each embedded worker may use, such as 4GB; by default an equal share",
+    )
     worker_nice: int = Field(
         10, ge=0, le=19, description="How far workers step back behind people's own processes"
     )

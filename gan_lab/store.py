@@ -31,9 +31,9 @@ class Conflict(FileExistsError):
     """Somebody else has written this object meanwhile; nothing was written."""
 
 
-def of_each(ask: Callable[[Any], Any], several: Sequence[Any], in_store: bool) -> list[Any]:
-    """Return the answers of several, asked at once where it is a store that takes its time."""
-    if not in_store or not several:
+def of_each(ask: Callable[[Any], Any], several: Sequence[Any]) -> list[Any]:
+    """Return the answers of paths, or of what has a `path`; at once in a store, which is slow."""
+    if not several or not isinstance(getattr(several[0], "path", several[0]), StorePath):
         return [ask(one) for one in several]
     with ThreadPoolExecutor(CONNECTIONS) as threads:
         return list(threads.map(ask, several))

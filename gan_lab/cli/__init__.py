@@ -40,7 +40,7 @@ COMMANDS = {
         "tasks": ("tasks.tasks", "List the tasks, newest first"),
         "task": ("tasks.task", "Say where a task stands"),
         "watch": ("tasks.watch", "Follow a task or a fleet to its end"),
-        "cancel": ("tasks.cancel", "Stop a task or a fleet"),
+        "cancel": ("tasks.cancel", "Stop tasks or fleets, those of a machine, or all"),
         "resume": ("tasks.resume", "Go on with what is lost, failed or cancelled"),
     },
     "Services": {

@@ -19,21 +19,33 @@ LAYOUT = "gan-lab"  # among JupyterLab's workspaces; our server extension puts i
 
 
 @click.command()
+@click.option("--workers", help="How many.  [default: GAN_LAB_WORKERS, else one per core]")
+@click.option("--memory", help="What each may use, such as 4GB.  [default: GAN_LAB_WORKER_MEMORY]")
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
-def up(as_json: bool) -> None:
+def up(workers: str | None, memory: str | None, as_json: bool) -> None:
     """Start the embedded services, or join those that run."""
     from gan_lab.cluster import services
 
+    given = {"GAN_LAB_WORKERS": workers, "GAN_LAB_WORKER_MEMORY": memory}
+    os.environ |= {name: value for name, value in given.items() if value}
     services.ensure_services()
+    if differs := services.started_otherwise(load_settings()):
+        click.echo(" ".join(differs), err=True)
     _show_services(as_json)
     _say_what_is_lost()
 
 
 @click.command()
-def down() -> None:
-    """End the embedded services of this workspace."""
+@click.option("--yes", is_flag=True, help="Do not ask, also where tasks are running.")
+def down(yes: bool) -> None:
+    """End the embedded services of this workspace; on a terminal it asks where tasks run."""
     from gan_lab.cluster import services
+    from gan_lab.workspace.runs import all_runs
 
+    asks = not yes and sys.stdin.isatty() and services.find_client() is not None
+    if asks and (running := sum(not run.final and run.lease.held for run in all_runs())):
+        words = f"{running} {'tasks are' if running > 1 else 'task is'} running"
+        click.confirm(f"{words}: `gan-lab resume --all` goes on later. End now?", abort=True)
     ended = services.stop_services()
     words = "The embedded services have ended." if ended else "No embedded services were running."
     click.echo(words)
@@ -70,6 +82,8 @@ def _show_services(as_json: bool) -> None:
 def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     from rich.filesize import decimal
 
+    from gan_lab.cluster.services.scheduler import open_door
+
     yield "workspace", facts["home"]
     kept = f", since {facts['started'][:19]} (process {facts['pid']})" if facts["pid"] else ""
     yield "services", ("embedded" if facts["embedded"] else "of somebody else") + kept
@@ -80,6 +94,8 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "scheduler", _answer(address, facts["scheduler_answers"]) if address else without
     if facts["scheduler_trouble"]:
         yield "", " ".join(facts["scheduler_trouble"])
+    elif address and (door := open_door(address)):
+        yield "", door
     if facts["scheduler_answers"]:
         memory = f"{decimal(facts['memory_bytes'])} of memory"
         there = f"{facts['workers']}, cores: {facts['cores']}, {memory}"

@@ -131,26 +131,46 @@ def watch(task_id: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("task_id")
+@click.argument("task_ids", nargs=-1)
+@click.option("--machine", metavar="ID", help="Every task of this machine that has not ended.")
+@click.option("--all", "everything", is_flag=True, help="Every task and fleet that has not ended.")
 @task_options
-def cancel(task_id: str, detach: bool, as_json: bool) -> int:
-    """Stop a task or a fleet; what it had written before stays."""
+def cancel(
+    task_ids: tuple[str, ...], machine: str | None, everything: bool, detach: bool, as_json: bool
+) -> int:
+    """Stop tasks and fleets; what they had written before stays."""
     import gan_lab as lab
+    from gan_lab.cluster.submit import Run
+    from gan_lab.workspace.fleet_folder import fleet_folders
+    from gan_lab.workspace.runs import all_runs
 
-    if (fleet := find(task_id)) is not None:
-        fleet.cancel()
-        if not detach:
-            show_fleet(fleet, as_json)
-        return 0
-    run = lab.task(task_id)
-    run.cancel()
+    if not (task_ids or machine or everything):
+        raise BadParameter("Name tasks or fleets to stop, a --machine, or give --all.")
+    at_work = [one.fleet_id for one in fleet_folders() if one.alive] if everything else []
+    fleets = {name: found for name in (*task_ids, *at_work) if (found := find(name))}
+    runs = [lab.task(name) for name in task_ids if name not in fleets]
+    runs += [
+        Run.of(run)
+        for run in (all_runs() if machine or everything else [])
+        if (everything or run.spec.machine_id == machine)
+        and not run.final
+        and run.spec.kind in CONFIGS  # else it is damaged
+    ]
+    for one in (*fleets.values(), *runs):
+        one.cancel()
     if not detach:
-        run.wait()
-    now = run.status()
-    if as_json:
-        print_json(now.model_dump(mode="json"))
-    else:
+        for fleet in fleets.values():
+            fleet.wait() if as_json and runs else show_fleet(fleet, as_json)
+        for run in runs:
+            run.wait()
+    if as_json and (runs or not fleets):
+        told = [run.status().model_dump(mode="json") for run in runs]
+        print_json(told[0] if len(task_ids) == len(told) == 1 else told)
+    for run in () if as_json else runs:
+        now = run.status()
         click.echo(f"{run.spec.kind} of {run.spec.machine_id} is {now.status}: {now.message}")
+    if not fleets and not runs and not as_json:
+        click.echo("Nothing is at work.")
     return 0
 
 

@@ -7,8 +7,8 @@ from itertools import islice
 from statistics import median
 
 from gan_lab.cluster.catalogue import Machine
-from gan_lab.errors import TooMuchMemory
-from gan_lab.schema import SeedConfig, TaskSpec
+from gan_lab.errors import TooLittleDisk, TooMuchMemory
+from gan_lab.schema import GenerateConfig, SeedConfig, TaskSpec, configure
 from gan_lab.workspace.profiles import Profile
 from gan_lab.workspace.runs import all_runs
 
@@ -18,6 +18,7 @@ REMEMBERED_RUNS = 20
 # columns, which need most. A run records its own peak (`peak_memory_mb`).
 MEMORY_SHARE = 0.9  # of a worker's limit; Dask holds new tasks back at 0.8 of it
 PROCESS_B = 500e6  # a worker with all it imports
+DISK_CELL_B = 5  # of a cell in Parquet, packed: 3 to 8
 CELL_B = {"seed": 50, "train": 120}  # other tasks pass over a table in parts
 
 
@@ -56,6 +57,24 @@ def refuse_what_does_not_fit(
                 f"{allowed / 1e9:.1f} GB. Use fewer rows, or fewer and larger workers "
                 "(GAN_LAB_WORKERS)."
             )
+
+
+def refuse_what_no_disk_holds(machine: Machine, specs: Sequence[TaskSpec], free: float) -> None:
+    """Raise `TooLittleDisk` where the tables of a chain need more than is free (bytes)."""
+    shape, needed = None, 0.0
+    for spec in specs:
+        config = configure(spec.kind, spec.config)
+        if isinstance(config, SeedConfig):
+            shape = _simulated(machine.profile, config)
+            needed += DISK_CELL_B * shape[0] * shape[1]
+        elif isinstance(config, GenerateConfig) and not config.lives:
+            shape = shape or machine.seed_shape or (0, 0)
+            needed += DISK_CELL_B * sum(config.splits.values()) * shape[1]
+    if needed > free:
+        raise TooLittleDisk(
+            f"{machine.machine_id}: the tables would take about {needed / 1e9:,.1f} GB, and "
+            f"{free / 1e9:,.1f} GB are free. Ask for fewer rows, or make room."
+        )
 
 
 def _simulated(profile: Profile, config: SeedConfig) -> tuple[int, int]:

@@ -22,9 +22,17 @@ NO_SENSOR = "Nor the rows that the model learned from: a simulator made them. "
 def seen_and_held_out(machine_id: str) -> tuple[RunFolder, pd.DataFrame, pd.DataFrame]:
     """Return the training behind the synthetic tables, the rows it saw, and those it did not.
 
-    Raises `BadTable` where the seed table is another one by now.
+    Raises `BadTable` where the seed table or a synthetic one is another by now.
     """
-    trained = training_run(machine_id, (tables.manifest(machine_id) or {}).get("model"))
+    drawn = tables.manifest(machine_id) or {}
+    for split, sha256 in drawn.get("sha256", {}).items():
+        path = tables.synthetic_folder(machine_id) / f"{split}.parquet"
+        if path.exists() and tables.table_sha256(path) != sha256:
+            raise BadTable(
+                f"{path} is not the table that was drawn (its hash is another than the "
+                f"manifest's): run `gan-lab generate {machine_id}` again."
+            )
+    trained = training_run(machine_id, drawn.get("model"))
     options = TrainConfig.model_validate(trained.spec.config)
     seed = tables.read_seed(machine_id)
     sha256 = tables.table_sha256(tables.seed_path(machine_id))

@@ -34,7 +34,7 @@ from gan_lab.cluster.work import (
 from gan_lab.errors import GanLabError, ServiceUnreachable, TaskFailed, UnknownTask
 from gan_lab.schema import State, TaskStatus
 from gan_lab.settings import Settings, load_settings
-from gan_lab.store import StorePath, of_each
+from gan_lab.store import of_each
 from gan_lab.wire.announce import Announcer
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import all_runs, open_run
@@ -210,15 +210,15 @@ def lost(found: Sequence[RunFolder] | None = None, queue: Queue | None = None) -
 def _unheld(found: Sequence[RunFolder]) -> list[RunFolder]:
     """Return the runs that have not ended and nobody works on; one that is damaged is neither."""
 
+    embedded = not load_settings().scheduler_address
+
     def waits(run: RunFolder) -> bool:
-        return not run.final and not run.lease.held and run.spec.kind in TASKS
+        if run.final or run.lease.held or run.spec.kind not in TASKS:
+            return False
+        # Each user's embedded services have a queue of their own, which nobody else can ask.
+        return not (embedded and run.another_users)
 
-    each = of_each(waits, found, _in_store(found))
-    return [run for run, silent in zip(found, each, strict=True) if silent]
-
-
-def _in_store(found: Sequence[RunFolder]) -> bool:
-    return bool(found) and isinstance(found[0].path, StorePath)
+    return [run for run, silent in zip(found, of_each(waits, found), strict=True) if silent]
 
 
 def _given_up(run: RunFolder, queue: Queue) -> TaskFailed | None:
@@ -312,7 +312,7 @@ def statuses(found: Sequence[RunFolder]) -> list[TaskStatus]:
     if waiting := _unheld(found):
         queue = _queue_lately(address, int(time.monotonic() / KNOWN_FOR_S))
     gone = {run.task_id for run in lost(waiting, queue) if not run.just_made} if queue else {}
-    told = of_each(RunFolder.status, found, _in_store(found))
+    told = of_each(RunFolder.status, found)
     silent = [now.task_id in gone and now.state is not State.UNKNOWN for now in told]
     return [lost_status(now) if lost else now for now, lost in zip(told, silent, strict=True)]
 

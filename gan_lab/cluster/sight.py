@@ -17,6 +17,7 @@ from gan_lab.cluster.work import this_worker
 from gan_lab.errors import ServiceUnreachable
 from gan_lab.settings import Settings, workspace_path
 from gan_lab.store import StorePath
+from gan_lab.wire.connection import answers
 from gan_lab.workspace.files import can_write
 from gan_lab.workspace.runs import disk_of, runs_folder, workspace_mark
 
@@ -67,8 +68,8 @@ def committed_code(package: Path = PACKAGE) -> str | None:
     return None
 
 
-def look_around(asked: str) -> Sight:
-    """Return what this worker has; executed there."""
+def look_around(asked: str, redis_url: str = "") -> Sight:
+    """Return what this worker has, and whether it reaches that Redis; executed there."""
     home, free = own_home() or workspace_path(asked), 0
     with suppress(OSError):  # not there, or no right to see it
         free = shutil.disk_usage(disk_of(home)).free
@@ -81,28 +82,37 @@ def look_around(asked: str) -> Sight:
         "code": committed_code(),
         "time": time.time(),
         "free": free,
+        "load": os.getloadavg()[0] / (os.cpu_count() or 1),
+        "redis": not redis_url or answers(redis_url),
     }
 
 
 def sights(
-    client: Client, home: Path, workers: list[str], patience_s: float = 4.0
+    client: Client,
+    home: Path,
+    workers: list[str],
+    patience_s: float = 4.0,
+    redis_url: str = "",
 ) -> dict[str, Sight]:
     """Return what workers have, by their addresses; an `error` where one cannot say it.
 
-    One that is stopped or busy for longer than `patience_s` is a `TimeoutError`.
+    One that is stopped or busy for longer than `patience_s` is a `TimeoutError`. `redis_url`: each
+    tries to reach it.
     """
     workspace_mark(home, make=True)
 
     # By value: a worker may not have this package, and says so.
-    def look(asked: str) -> Sight:
+    def look(asked: str, redis_url: str) -> Sight:
         from gan_lab.cluster.sight import look_around
 
-        return look_around(asked)
+        return look_around(asked, redis_url)
 
     async def ask(who: str) -> Sight:
         try:
             async with asyncio.timeout(patience_s):
-                said = await client.run(look, str(home), workers=[who], on_error="return")
+                said = await client.run(
+                    look, str(home), redis_url, workers=[who], on_error="return"
+                )
         except TimeoutError as error:
             return {"error": error}
         return said[who] if isinstance(said[who], dict) else {"error": said[who]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gan_lab.cluster import services
 from gan_lab.cluster.catalogue import Machine
-from gan_lab.cluster.estimate import refuse_what_does_not_fit
+from gan_lab.cluster.estimate import refuse_what_does_not_fit, refuse_what_no_disk_holds
 from gan_lab.cluster.prepare import attach, prepare
 from gan_lab.cluster.queue import (
     cancel_run,
@@ -23,12 +24,21 @@ from gan_lab.cluster.queue import (
     workers_of,
 )
 from gan_lab.cluster.sight import refuse_unfit_workers
+from gan_lab.cluster.work import sentence
+from gan_lab.errors import GanLabError
 from gan_lab.schema import CONFIGS, Kind, TaskStatus
 from gan_lab.settings import Settings, load_settings
 from gan_lab.terminal import in_headless_notebook, now_and_then
 from gan_lab.wire.follow import follow
 from gan_lab.workspace.run_folder import RunFolder
-from gan_lab.workspace.runs import all_runs, create_run, open_run, runs_folder
+from gan_lab.workspace.runs import (
+    all_runs,
+    create_run,
+    discard_run,
+    disk_of,
+    open_run,
+    runs_folder,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,7 +194,7 @@ def start(
     """Check a chain, make its run folders and hand it to the cluster.
 
     `furnish` writes what a task is to work on into its folder, before anybody sees it as one.
-    Raises what `prepare` raises, `TooMuchMemory` and `ServiceUnreachable`.
+    Raises what `prepare` raises, `TooMuchMemory`, `TooLittleDisk` and `ServiceUnreachable`.
     """
     specs = prepare(machine, wanted)
     settings = load_settings()
@@ -194,14 +204,21 @@ def start(
     refuse_unfit_workers(client, list(workers), settings)
     limits = [worker["memory_limit"] for worker in workers.values()]
     refuse_what_does_not_fit(machine, new, limits)
+    refuse_what_no_disk_holds(machine, new, shutil.disk_usage(disk_of(settings.home)).free)
     chain = [Run.of(run) for run in attached]
     missing = lost(attached)
     known = [run for run in attached if not run.final and run not in missing]
-    for spec in new:
-        if furnish:
-            furnish(runs_folder(settings.home) / spec.task_id)
-        after = chain[-1].task_id if chain else None
-        chain.append(Run.of(create_run(spec.model_copy(update={"after": after}), settings.home)))
+    try:
+        for spec in new:
+            if furnish:
+                furnish(runs_folder(settings.home) / spec.task_id)
+            after = chain[-1].task_id if chain else None
+            made = create_run(spec.model_copy(update={"after": after}), settings.home)
+            chain.append(Run.of(made))
+    except OSError as error:
+        for spec in new:
+            discard_run(spec.task_id, settings.home)
+        raise GanLabError(f"Nothing was started. {sentence(error)}") from None
     hand_over(client, [*missing, *chain[len(attached) :]], settings, known[-1:])
     return chain
 

@@ -6,6 +6,7 @@ A run folder has one writer at a time, the holder of its lease, and any number o
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
@@ -25,6 +26,7 @@ from gan_lab.errors import (
     UnknownTask,
 )
 from gan_lab.schema import CONFIGS, Epoch, Event, State, TaskSpec, TaskStatus, utc_now
+from gan_lab.store import StorePath
 from gan_lab.workspace.checkpoints import Checkpoints
 from gan_lab.workspace.files import read_text, write_beside
 from gan_lab.workspace.lease import Lease, lease_of
@@ -198,6 +200,14 @@ class RunFolder:
     def cancelling(self) -> bool:
         """Whether somebody asked this run to stop."""
         return (self.path / CANCEL).exists()
+
+    @property
+    def another_users(self) -> bool:
+        """Whether somebody else on a common disk has asked for it; of a store that is not known."""
+        with suppress(FileNotFoundError):  # removed meanwhile
+            if not isinstance(self.path, StorePath):
+                return (self.path / SPEC).stat().st_uid != os.getuid()
+        return False
 
     @property
     def just_made(self) -> bool:

@@ -81,6 +81,15 @@ def create_run(spec: TaskSpec, home: Path | None = None) -> RunFolder:
     return run
 
 
+def discard_run(task_id: str, home: Path) -> None:
+    """Remove what was made of a run that nobody knows of yet."""
+    path = runs_folder(home) / task_id
+    if isinstance(path, StorePath):
+        path.remove_below()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def open_run(task_id: str, home: Path | None = None) -> RunFolder:
     """Take hold of a task by its id or an unambiguous beginning of it (8 characters or more)."""
     folder = runs_folder(home)
@@ -126,7 +135,7 @@ def all_runs(home: Path | None = None) -> list[RunFolder]:
     One whose request is damaged is of no machine and of the kind `damaged`; its status says more.
     """
     folder = runs_folder(home)
-    found = of_each(run_in, run_paths(folder), isinstance(folder, StorePath))
+    found = of_each(run_in, run_paths(folder))
     return sorted(
         (run for run in found if run is not None), key=lambda run: run.spec.created, reverse=True
     )

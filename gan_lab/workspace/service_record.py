@@ -19,14 +19,18 @@ SERVICES = ".services"
 
 def services_folder(home: Path | None = None) -> Path:
     """Return the folder, for its owner's eyes only, of this user's services on this host."""
-    folder = local_folder(home) / SERVICES / f"{os.getuid()}@{socket.gethostname()}"
+    folder = _place(home)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 
 
+def _place(home: Path | None) -> Path:
+    return local_folder(home) / SERVICES / f"{os.getuid()}@{socket.gethostname()}"
+
+
 def read_services(home: Path | None = None) -> ServiceRecord | None:
     """Return what the supervisor recorded, whether or not it is still alive."""
-    text = read_text(services_folder(home) / "record.json")
+    text = read_text(_place(home) / "record.json")  # nothing is made: a disk may be read-only
     return None if text is None else ServiceRecord.model_validate_json(text)
 
 
@@ -36,8 +40,8 @@ def write_services(record: ServiceRecord, home: Path | None = None) -> None:
 
 
 def forget_services(home: Path | None = None) -> None:
-    """Remove the record of services that have ended."""
-    (services_folder(home) / "record.json").unlink(missing_ok=True)
+    """Remove the record of services that have ended, perhaps because the workspace is gone."""
+    (_place(home) / "record.json").unlink(missing_ok=True)
 
 
 @contextmanager

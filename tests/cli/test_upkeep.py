@@ -126,6 +126,25 @@ def test_status_tells_of_queue_and_room_without_services(home: Path, gan_lab: Co
     assert "4 tasks are lost" in troubles(gan_lab)["tasks"]
 
 
+def test_several_tasks_those_of_a_machine_or_all_are_cancelled(
+    home: Path, gan_lab: Command
+) -> None:
+    make_history(home, 24, ("lost", "success"))
+    waiting = [run for run in all_runs() if not run.final]
+    first, second, third = (run.task_id for run in waiting[:3])
+    assert gan_lab("cancel")[0] == 2
+    status, text = gan_lab("cancel", first, second, "--json")
+    assert status == 0 and [one["task_id"] for one in json.loads(text)] == [first, second]
+    assert {one["status"] for one in json.loads(text)} == {"revoked"}
+    assert json.loads(gan_lab("cancel", third, "--json")[1])["task_id"] == third
+    machine_id = next(run for run in waiting if not run.final).spec.machine_id
+    assert gan_lab("cancel", "--machine", machine_id)[0] == 0
+    left = [run for run in waiting if not run.final]
+    assert left and all(run.spec.machine_id != machine_id for run in left)
+    assert gan_lab("cancel", "--all")[1].count("is revoked: Cancelled") == len(left)
+    assert "Nothing is at work." in gan_lab("cancel", "--all")[1]
+
+
 def test_a_workspace_that_is_not_there_is_not_made(
     tmp_path: Path, gan_lab: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +210,10 @@ def test_what_is_no_scheduler_and_no_redis_is_told_soon(
 
 
 def test_only_what_is_there_is_linked_and_only_what_is_wrong_is_blamed(
-    home: Path, gan_lab: Command, monkeypatch: pytest.MonkeyPatch
+    home: Path,
+    gan_lab: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("GAN_LAB_REDIS_URL", "redis://127.0.0.1:9")
     address: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
@@ -201,7 +223,9 @@ def test_only_what_is_there_is_linked_and_only_what_is_wrong_is_blamed(
         facts, found = json.loads(text), troubles(gan_lab)
         assert status == 0 and facts["scheduler_answers"] and not facts["redis_answers"]
         assert facts["links"].keys() - {"jupyter"} == {"dashboard"}
-        assert "scheduler" not in found and "127.0.0.1:9" in found["redis"]
+        assert "127.0.0.1:9" in found["redis"]
+        door = "runs code as you"  # of a scheduler without a certificate, wherever it is named
+        assert door in found["scheduler"] and door in gan_lab("status")[1] and door in caplog.text
         services.forget_client()
 
 

@@ -9,8 +9,12 @@ import pandas as pd
 import pytest
 
 from gan_lab.cluster.catalogue import Machine
-from gan_lab.cluster.estimate import estimate_minutes, refuse_what_does_not_fit
-from gan_lab.errors import TooMuchMemory
+from gan_lab.cluster.estimate import (
+    estimate_minutes,
+    refuse_what_does_not_fit,
+    refuse_what_no_disk_holds,
+)
+from gan_lab.errors import TooLittleDisk, TooMuchMemory
 from gan_lab.workspace.tables import seed_path, write_seed
 
 from .conftest import MACHINE, Record, request
@@ -47,6 +51,16 @@ def test_a_seed_table_that_exists_is_what_counts(bare: Path) -> None:
     seed_path(MACHINE).write_bytes(b"PAR1 and no more")  # may be simulated anew
     both = [request("seed", rows=100), request("train")]
     refuse_what_does_not_fit(Machine(MACHINE), both, [0.8 * GB])
+
+
+def test_what_no_disk_holds_is_refused_with_the_figure(bare: Path) -> None:
+    write_seed(MACHINE, pd.DataFrame({f"x{i}": range(10) for i in range(3)}))
+    chain = [request("generate", rows=1_000_000_000)]
+    with pytest.raises(TooLittleDisk, match="about 15.0 GB, and 10.0 GB are free"):
+        refuse_what_no_disk_holds(Machine(MACHINE), chain, 10e9)
+    refuse_what_no_disk_holds(Machine(MACHINE), chain, 20e9)
+    with pytest.raises(TooLittleDisk, match="GB are free"):
+        refuse_what_no_disk_holds(Machine(MACHINE), [request("seed", rows=90_000_000)], 1e9)
 
 
 def test_a_task_takes_what_others_of_its_kind_took(record: Record) -> None:

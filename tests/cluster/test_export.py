@@ -94,6 +94,15 @@ def test_simulated_rows_are_not_called_real(press: RunFolder, tmp_path: Path) ->
     assert (tmp_path / "README.md").read_text() == "ours"
 
 
+def test_a_table_that_was_changed_since_it_was_drawn_is_refused(
+    press: RunFolder, tmp_path: Path
+) -> None:
+    path = tables.synthetic_folder("press") / "train.parquet"
+    tables.write_table(path, tables.read_synthetic("press").head(100))
+    with pytest.raises(BadTable, match=r"train\.parquet is not the table that was drawn"):
+        export("press", "csv", tmp_path)  # and so says a report, which asks the same
+
+
 def test_what_cannot_be_exported_is_a_sentence(press: RunFolder, tmp_path: Path) -> None:
     if not pytest.importorskip("importlib.util").find_spec("openpyxl"):
         with pytest.raises(BadParameter, match="pip install openpyxl"):

@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from gan_lab.cli import main
 from gan_lab.cluster import services
 from gan_lab.cluster.services.scheduler import CERTIFICATE
 from gan_lab.cluster.upkeep import doctor
@@ -101,6 +102,31 @@ def test_services_nobody_needs_end_by_themselves(monkeypatch: pytest.MonkeyPatch
     assert joined.pid is not None
     psutil.Process(joined.pid).wait(timeout=60)
     assert read_services() is None
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_worker")
+def test_services_have_what_they_began_with_and_end_with_their_workspace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["up", "--workers", "1", "--memory", "700MB"])
+    record = read_services()
+    assert record is not None and "began with" not in capsys.readouterr().err
+    services.get_client().wait_for_workers(1)
+    (worker,) = services.get_client().scheduler_info()["workers"].values()
+    assert worker["memory_limit"] == 700e6
+    monkeypatch.setenv("GAN_LAB_DASHBOARD", "off")
+    with pytest.raises(SystemExit):
+        main(["up", "--workers", "2"])
+    late = capsys.readouterr().err
+    assert "GAN_LAB_WORKERS is 2, and they began with 1" in late
+    assert "GAN_LAB_DASHBOARD is off, and they began with on" in late
+    services.forget_client()
+    supervisor = psutil.Process(record.pid)
+    tmp_path.rename(tmp_path.with_name("moved"))
+    supervisor.wait(timeout=60)
+    assert not tmp_path.exists()
 
 
 @pytest.mark.slow

@@ -72,8 +72,10 @@ def test_a_worker_that_fails_to_look_says_why(
     ):
         monkeypatch.setattr(shutil, "disk_usage", fail)
         workers = list(cluster.scheduler.workers)
-        (seen,) = sight.sights(client, tmp_path, workers).values()
+        silent = "redis://127.0.0.1:9"
+        (seen,) = sight.sights(client, tmp_path, workers, redis_url=silent).values()
         assert seen["free"] == 0 and sight.trouble(seen, tmp_path) is None
+        assert not seen["redis"]
         monkeypatch.setattr(sight, "runs_folder", fail)
         (seen,) = sight.sights(client, tmp_path, workers).values()
         assert "PermissionError" in str(sight.trouble(seen, tmp_path))

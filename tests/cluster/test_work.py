@@ -18,7 +18,7 @@ from gan_lab.errors import BadParameter, BadTable, TaskCancelled, TaskFailed
 from gan_lab.schema import SeedConfig, State
 from gan_lab.settings import Settings, load_settings
 from gan_lab.workspace import lease
-from gan_lab.workspace.run_folder import RunFolder
+from gan_lab.workspace.run_folder import SPEC, RunFolder
 
 
 @pytest.fixture
@@ -161,3 +161,15 @@ def test_what_went_wrong_is_one_sentence() -> None:
     )
     assert sentence(ValueError()) == "ValueError"
     assert "used 1.5 GB, and a worker may use 1.2 GB" in out_of_memory(1.5e9, 1.2e9)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to another user")
+def test_what_waits_for_another_users_services_is_not_lost(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.run.lease.drop("worker")
+    assert lost([work.run], Queue({}, {})) == [work.run]
+    os.chown(work.run.path / SPEC, 65534, 65534)
+    assert lost([work.run], Queue({}, {})) == []
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tls://everybodys:8786")
+    assert lost([work.run], Queue({}, {})) == [work.run]

@@ -9,20 +9,23 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from distributed import LocalCluster
 
+import gan_lab as lab
+from gan_lab.cli import main
 from gan_lab.cluster.recipe import Body, perform
 from gan_lab.cluster.submit import Run
 from gan_lab.cluster.tasks import train_tvae_task
 from gan_lab.cluster.work import Work
-from gan_lab.errors import TaskFailed
+from gan_lab.errors import GanLabError, TaskFailed
 from gan_lab.schema import SeedConfig, State, TaskSpec, configure
-from gan_lab.settings import Settings, load_settings
+from gan_lab.settings import WORKSPACE_FOLDERS, Settings, load_settings
 from gan_lab.synth.simulator.simulate import simulate
 from gan_lab.workspace.files import write_beside
 from gan_lab.workspace.profiles import load_profile
@@ -60,6 +63,38 @@ def small(tmp_path: Path, mount: Mount, monkeypatch: pytest.MonkeyPatch) -> Path
     mount(tmp_path, "size=1m")
     monkeypatch.setenv("GAN_LAB_HOME", str(tmp_path))
     return tmp_path
+
+
+def test_a_submit_on_a_full_disk_leaves_nothing(small: Path) -> None:
+    make_workspace(small)
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+        lab.use(cluster)
+        try:
+            lab.seed(MACHINE, rows=100).result(timeout=60)
+            before = sorted(small.rglob("*"))
+            ballast = small / "ballast"
+            with suppress(OSError):
+                ballast.write_bytes(bytes(2_000_000))
+            with pytest.raises(GanLabError, match=r"Nothing was started\. .*No space left"):
+                lab.train(MACHINE)
+            ballast.unlink()
+            assert sorted(small.rglob("*")) == before
+        finally:
+            lab.use(None)
+
+
+def test_lists_answer_on_a_disk_that_is_read_only(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in WORKSPACE_FOLDERS:
+        (small / name).mkdir()
+    spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config={})
+    create_run(spec, small)
+    subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+    for command, said in (("status", "1 lost"), ("tasks", "pending"), ("doctor", "written")):
+        with pytest.raises(SystemExit):
+            main([command])
+        assert said in capsys.readouterr().out
 
 
 @pytest.fixture

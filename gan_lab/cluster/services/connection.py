@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gan_lab.cluster.services.embedded import end_supervisor, find_supervisor, start_supervisor
-from gan_lab.cluster.services.scheduler import ask_scheduler, dashboard_link, security_of
+from gan_lab.cluster.services.scheduler import (
+    ask_scheduler,
+    dashboard_link,
+    open_door,
+    security_of,
+)
 from gan_lab.errors import BadParameter, ServiceUnreachable
 from gan_lab.schema import ServiceRecord
 from gan_lab.settings import Settings, load_settings
@@ -23,7 +28,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 log = logging.getLogger(__name__)
-LOOK_S = 2.0  # how long whoever only looks waits for a Redis
 
 
 def scheduler_address(settings: Settings) -> str | None:
@@ -64,6 +68,22 @@ def worker_count(settings: Settings) -> int:
     return record.workers if record else sum(get_client(settings).nthreads().values())
 
 
+def started_otherwise(settings: Settings) -> tuple[str, str] | None:
+    """Say which settings came too late for the embedded services that run, and what to do."""
+    record = None if settings.scheduler_address else service_record.read_services(settings.home)
+    if record is None:
+        return None
+    dashboard = "on" if record.dashboard_link else "off"
+    began = {"workers": record.workers, "worker_memory": record.worker_memory}
+    late = [
+        f"GAN_LAB_{name.upper()} is {getattr(settings, name)}, and they began with {value}"
+        for name, value in (began | {"dashboard": dashboard}).items()
+        if name in settings.model_fields_set and getattr(settings, name) != value
+    ]
+    says = f"The services that run are others: {'; '.join(late)}."
+    return (says, "`gan-lab down`, then `gan-lab up`, once no task runs.") if late else None
+
+
 def stop_services(settings: Settings | None = None) -> bool:
     """End the embedded services of the workspace; returns whether there were any."""
     settings = settings or load_settings()
@@ -82,12 +102,11 @@ def services_status(settings: Settings | None = None) -> dict[str, Any]:
     scheduler = record.scheduler_address if record else settings.scheduler_address
     redis_url = settings.redis_url or (record.redis_url if record else None)
     identity, trouble = _ask(scheduler, settings) if scheduler else ({}, None)
-    patience_s = min(settings.connect_timeout_s, LOOK_S)
     return {
         "home": str(settings.home),
         "embedded": not settings.scheduler_address,
         "redis_url": redis_url,
-        "redis_answers": redis_url is not None and answers(redis_url, patience_s),
+        "redis_answers": redis_url is not None and answers(redis_url),
         "scheduler_address": scheduler,
         "scheduler_answers": bool(identity),
         "scheduler_trouble": trouble,
@@ -174,6 +193,8 @@ def _client_to(address: str, settings: Settings) -> Client:
             return known
         forget_client()
         _client, _client_key = connect(address, settings), (os.getpid(), address)
+        if door := open_door(address):
+            log.warning("Dask's scheduler at %s: %s", address, door)
         return _client
 
 

@@ -30,6 +30,16 @@ def listens(address: str, settings: Settings) -> bool:
         return False
 
 
+def open_door(address: str) -> str | None:
+    """Say that who reaches a scheduler may do anything; None where it wants a certificate."""
+    if "//" in address and not address.startswith("tcp://"):
+        return None
+    return (
+        "Whoever reaches that port runs code as you, for tcp:// asks for no certificate: "
+        "`gan-lab dask-config --certificate FILE` makes it tls://."
+    )
+
+
 def _place(address: str) -> tuple[str, int]:
     """Host and port of a Dask address."""
     where = urlsplit(address if "//" in address else f"tcp://{address}")

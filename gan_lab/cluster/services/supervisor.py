@@ -87,7 +87,7 @@ async def _keep(settings: Settings) -> None:
             with suppress(OSError):  # where Linux groups processes by session, the group counts
                 Path("/proc/self/autogroup").write_text(str(settings.worker_nice))
             cluster.scale(settings.workers)  # they take seconds; what is submitted waits for them
-            await _until_unneeded(settings, server, cluster, stop)
+            await _until_unneeded(settings, server, cluster, stop, folder)
             # Nobody is to join what is about to end.
             service_record.forget_services(settings.home)
     finally:
@@ -106,19 +106,28 @@ def _record(settings: Settings, server: ValkeyChild, cluster: LocalCluster) -> N
         scheduler_address=cluster.scheduler_address,
         dashboard_link=cluster.dashboard_link if settings.dashboard == "on" else "",
         workers=settings.workers,
+        worker_memory=settings.worker_memory,
     )
     service_record.write_services(record, settings.home)
 
 
 async def _until_unneeded(
-    settings: Settings, server: ValkeyChild, cluster: LocalCluster, stop: asyncio.Event
+    settings: Settings,
+    server: ValkeyChild,
+    cluster: LocalCluster,
+    stop: asyncio.Event,
+    folder: Path,
 ) -> None:
-    """Return when told to stop or after the idle time; start the server anew when it died."""
+    """Return when told to stop, after the idle time, or when the workspace is gone; start the
+    server anew when it died."""
     needed, recorded = time.monotonic(), True
     while not stop.is_set() and time.monotonic() - needed < settings.idle_timeout_s:
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), CHECK_S)
         try:
+            if not folder.exists():
+                log.info("The workspace %s is gone.", settings.home)
+                return
             if server.died():
                 log.warning("The Valkey server has died and is started again.")
                 recorded = False
@@ -175,6 +184,7 @@ def _make_cluster(settings: Settings, security: Security) -> LocalCluster:
     return LocalCluster(
         n_workers=0,
         threads_per_worker=1,
+        memory_limit=settings.worker_memory,
         processes=True,
         host="127.0.0.1",
         protocol="tls://",

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from gan_lab.cluster import queue, services, task_names
 from gan_lab.cluster.provenance import package_versions
 from gan_lab.cluster.services.embedded import log_path
-from gan_lab.cluster.sight import sights, trouble
+from gan_lab.cluster.services.scheduler import open_door
+from gan_lab.cluster.sight import Sight, sights, trouble
 from gan_lab.errors import GanLabError
 from gan_lab.settings import WORKSPACE_FOLDERS, Settings
 from gan_lab.workspace import service_record
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MIN_FREE_BYTES, MIN_FREE_SHARE = 2e9, 0.05
 MIN_WORKER_BYTES = 1e9
 MAX_SKEW_S = 2.0
+MAX_LOAD = 2.0  # processes that want a core, for each core of a host
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _disk(settings)
     facts = services.services_status(settings)
     yield _scheduler(facts, settings)
+    if late := services.started_otherwise(settings):
+        yield Finding("services", *late)
     yield _redis(facts, settings)
     if facts["scheduler_trouble"]:
         return
@@ -56,7 +60,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding("scheduler", str(error), "Ask again: it answered a moment ago.")
         return
     if client is not None:
-        yield from _cluster(client, settings)
+        yield from _cluster(client, settings, facts["redis_url"] if facts["redis_answers"] else "")
     if lost:
         yield Finding("tasks", *task_names.lost_sentences(len(lost)))
 
@@ -87,7 +91,8 @@ def _disk(settings: Settings) -> Finding:
 
 def _scheduler(facts: dict[str, Any], settings: Settings) -> Finding:
     if facts["scheduler_answers"]:
-        return Finding("scheduler", f"It answers at {facts['scheduler_address']}.")
+        door = open_door(facts["scheduler_address"]) or ""
+        return Finding("scheduler", f"It answers at {facts['scheduler_address']}.", door)
     if facts["scheduler_address"]:
         return Finding("scheduler", *facts["scheduler_trouble"])
     record = service_record.read_services(settings.home)
@@ -112,18 +117,23 @@ def _redis(facts: dict[str, Any], settings: Settings) -> Finding:
             f"The supervisor (process {facts['pid']}) starts it again within seconds; if it does "
             "not: `gan-lab down`, then `gan-lab up`"
         )
-    where = urlsplit(url)  # without the password
-    says = f"No Redis answers at {where.hostname}:{where.port or 6379}, or it refuses the password."
+    says = f"No Redis answers at {_without_password(url)}, or it refuses the password."
     return Finding("redis", says, f"{advice}. Without it bars stop, nothing else.")
+
+
+def _without_password(url: str) -> str:
+    where = urlsplit(url)
+    return f"{where.hostname}:{where.port or 6379}"
 
 
 # ---- the cluster
 
 
-def _cluster(client: Client, settings: Settings) -> Iterator[Finding]:
+def _cluster(client: Client, settings: Settings, redis_url: str) -> Iterator[Finding]:
     workers = queue.workers_of(client)
     if workers:
-        before, seen = time.time(), sights(client, settings.home, list(workers))
+        before = time.time()
+        seen = sights(client, settings.home, list(workers), redis_url=redis_url)
         times = [sight["time"] for sight in seen.values() if "time" in sight] or [before]
         yield _clock(before, max(times, key=lambda there: abs(there - time.time())))
         for address, sight in seen.items():
@@ -132,6 +142,11 @@ def _cluster(client: Client, settings: Settings) -> Iterator[Finding]:
             elif sight["free"] < MIN_FREE_BYTES:
                 says = f"{address} has {sight['free'] / 1e9:.1f} GB free at {sight['home']}."
                 yield Finding("worker", says, "Make room there.")
+            elif not sight["redis"]:
+                says = f"{address} does not reach Redis at {_without_password(redis_url)}."
+                advice = "Open that port to it, or name Redis as all hosts reach it: its bars stop."
+                yield Finding("worker", says, advice)
+        yield from _busy_hosts(seen)
         yield _versions([sight["versions"] for sight in seen.values() if "versions" in sight])
     least = min((worker["memory_limit"] for worker in workers.values()), default=0)
     says = f"Workers: {len(workers)}, with at least {least / 1e9:.1f} GB of memory each."
@@ -141,6 +156,17 @@ def _cluster(client: Client, settings: Settings) -> Iterator[Finding]:
         start = queue.START_ONE.format(services.scheduler_address(settings))
         says = "No worker has the resource TRAIN: trainings run as many at once as it has threads."
         yield Finding("workers", says, start[0].upper() + start[1:] + ".")
+
+
+def _busy_hosts(seen: dict[str, Sight]) -> Iterator[Finding]:
+    loads = {urlsplit(address).hostname: sight.get("load", 0) for address, sight in seen.items()}
+    for host, load in loads.items():
+        if load > MAX_LOAD:
+            yield Finding(
+                "load",
+                f"{load:.1f} processes want each core of {host}, where workers step back.",
+                "Trainings wait for the others: end these, or set GAN_LAB_WORKER_NICE=0.",
+            )
 
 
 def _versions(theirs: list[dict[str, str]]) -> Finding:

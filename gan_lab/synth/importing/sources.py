@@ -130,7 +130,8 @@ def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         footer = pq.read_metadata(path)  # a few kilobytes can claim gigabytes of equal rows
-        _check_size(path, CELL_BYTES * footer.num_rows * footer.num_columns)
+        pages = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
+        _check_size(path, max(CELL_BYTES * footer.num_rows * footer.num_columns, pages))
         table = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise BadTable(

@@ -391,3 +391,7 @@ def test_what_does_not_fit_in_memory_is_refused(
     memory.available = 20_000_000
     with pytest.raises(TooMuchMemory, match="a.parquet holds 0.0 GB"):
         import_table("mine_1", [tmp_path / "a.parquet"])
+    cell = pd.DataFrame({"a": ["x" * 50_000_000]})  # one of them, and as small a file
+    cell.to_parquet(tmp_path / "b.parquet", compression="zstd")
+    with pytest.raises(TooMuchMemory, match="b.parquet holds 0.1 GB"):
+        import_table("mine_1", [tmp_path / "b.parquet"])
