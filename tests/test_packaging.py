@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
-from importlib.metadata import distributions
+from importlib.metadata import distributions, metadata, requires
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,27 @@ def test_every_pin_is_a_name_and_a_version() -> None:
 def test_everything_declared_is_pinned() -> None:
     declared = sum(PROJECT["optional-dependencies"].values(), PROJECT["dependencies"])
     assert {name_of(line) for line in declared} - pins().keys() == set()
+
+
+def test_every_licence_is_one_that_was_looked_at() -> None:
+    found: dict[str, str] = {}
+
+    def look(name: str) -> None:
+        if (key := name_of(name)) in found:
+            return
+        facts = metadata(name)
+        classes = [line for line in facts.get_all("Classifier") or () if line.startswith("License")]
+        said = facts.get("License-Expression") or facts.get("License") or ""
+        found[key] = " ".join(classes) or said.partition("\n")[0]
+        for line in requires(name) or ():
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                look(needed.name)
+
+    look("gan-lab")
+    free = re.compile("MIT|BSD|Apache|ISC|Python Software|PSF|MPL|Mozilla", re.IGNORECASE)
+    others = {name for name, text in found.items() if not free.search(text)}
+    assert others - {"gan-lab"} == {"sdv", "ctgan", "rdt", "copulas", "deepecho"}
 
 
 def test_every_pin_can_be_had_for_the_lowest_python() -> None:
