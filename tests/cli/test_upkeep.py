@@ -264,7 +264,7 @@ def test_clean_names_what_would_go_and_removes_it_only_when_told(
     status, text = gan_lab("clean", *old, "--yes")
     assert status == 0 and f"Removed {len(named)} of 24" in text
     assert left() == [number for number, run in enumerate(past) if run.task_id not in named]
-    assert sorted(path.name for path in home.glob("runs/.*")) == [".services"]
+    assert sorted(path.name for path in home.glob("runs/.*")) == []
 
 
 def test_clean_says_why_the_rest_stays(home: Path, gan_lab: Command, past: list[RunFolder]) -> None:
@@ -314,7 +314,7 @@ def test_clean_takes_old_fleets_that_have_ended(
     assert fleets(clean("--older-than", "1")) == []  # one of its runs has not ended
     run.cancelled()
     assert len(fleets(json.loads(gan_lab("clean", "--older-than", "1", "--json")[1]))) == 1
-    assert sorted(path.name for path in home.glob("runs/.*")) == [".services"]
+    assert sorted(path.name for path in home.glob("runs/.*")) == []
 
 
 def test_a_task_that_waits_says_so_where_there_is_no_terminal(
