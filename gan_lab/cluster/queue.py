@@ -117,16 +117,23 @@ def _asked_workers(client: Client, _second: int) -> dict[str, dict[str, Any]]:
 
 
 def _await_arrival(client: Client, keys: list[str], patience_s: float) -> None:
-    """Return when the scheduler has the tasks, so that whoever asked may end at once."""
+    """Return when the scheduler has the tasks, so that whoever asked may end at once.
+
+    That nobody need wait for them (`fire_and_forget`) it hears a moment later, and of a process that
+    was ended in between it would forget them.
+    """
 
     async def missing(keys: list[str], patience_s: float, dask_scheduler: Any) -> list[str]:
         import asyncio
         import time
 
+        def is_kept(key: str) -> bool:
+            task = dask_scheduler.tasks.get(key)
+            wanted = {client.client_key for client in task.who_wants or ()} if task else set()
+            return "fire-and-forget" in wanted or bool(task and task.state in ("memory", "erred"))
+
         until = time.monotonic() + patience_s
-        while (left := [key for key in keys if key not in dask_scheduler.tasks]) and (
-            time.monotonic() < until
-        ):
+        while (left := [key for key in keys if not is_kept(key)]) and time.monotonic() < until:
             await asyncio.sleep(0.002)
         return left
 
