@@ -122,7 +122,7 @@ def out_of_memory(used: float, limit: float) -> str:
 
 
 class RunLog(logging.Handler):
-    """Adds what is logged in the task's thread to the task's own log."""
+    """Adds what is logged in the task's thread, and in its publisher's, to the task's own log."""
 
     def __init__(self, work: Work) -> None:
         super().__init__(logging.INFO)
@@ -130,7 +130,7 @@ class RunLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Add one line."""
-        if record.thread != self.thread:
+        if record.thread not in (self.thread, self.work.announcer.publisher.ident):
             return
         fields = {"level": record.levelname, "logger": record.name, "message": record.getMessage()}
         self.work.run.append_log(worker=self.work.announcer.worker, **fields)

@@ -119,7 +119,7 @@ def _asked_workers(client: Client, _second: int) -> dict[str, dict[str, Any]]:
 def _await_arrival(client: Client, keys: list[str], patience_s: float) -> None:
     """Return when the scheduler has the tasks, so that whoever asked may end at once.
 
-    That nobody need wait for them (`fire_and_forget`) it hears a moment later, and of a process that
+    That nobody need wait for them (`fire_and_forget`) it hears a moment later; of a process that
     was ended in between it would forget them.
     """
 

@@ -129,9 +129,9 @@ def _hold_and_work(work: Work, waits_for: Sequence[Outcome], body: Body) -> None
         except LeaseLost:
             log.warning("Task %s was taken over by somebody else.", work.run.task_id)
     finally:
-        logging.getLogger().removeHandler(log_of_run)
         keeper.finish()
         work.announcer.close()
+        logging.getLogger().removeHandler(log_of_run)
         if not work.lost.is_set():
             with suppress(OSError):
                 work.run.flush()

@@ -47,7 +47,7 @@ class Announcer:
         self.lock = threading.RLock()  # one event after another, whichever thread says it
         last = run.last_event()
         self._seq = last.seq if last else 0
-        self._publisher = Publisher(run, settings)
+        self.publisher = Publisher(run, settings)
 
     def say(self, stage: Stage, current: int, total: int, message: str, **fields: Any) -> Event:
         """Record and publish one event; `fields` are further fields of `Event`."""
@@ -69,7 +69,7 @@ class Announcer:
             self.run.append_event(event)
             self._seq = event.seq  # not before it is recorded: a full disk leaves no gap
             self._log_change(event)
-            self._publisher.put(event)
+            self.publisher.put(event)
         return event
 
     def _log_change(self, event: Event) -> None:
@@ -87,7 +87,7 @@ class Announcer:
 
     def close(self) -> None:
         """Publish what waits, and give the connection back."""
-        self._publisher.close()
+        self.publisher.close()
 
 
 class Publisher(threading.Thread):
