@@ -68,6 +68,12 @@ def _events(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return `unit`, `end` and `kind` ("": maintenance) of the events, in the order of time."""
     on, at = str(config.on or config.life), str(config.event_time or config.time)
+    if at not in log and config.event_time is None:
+        alike = (name for name, column in log.items() if column.kind == times.kind)
+        raise BadTable(
+            f"There is no column {at!r} in the log of events: name the time of an event, such as "
+            f"--event-time {next(alike, 'when')!r}."
+        )
     for name in filter(None, (on, at, config.event_kind)):
         must_have(name, log, "the log of events")
     said = log[at]

@@ -12,6 +12,8 @@ RUNS_ON = (
     "", "0", "0.0", "false", "no", "none", "nan", "<na>", "ok", "running", "censored", "nein",
 )  # fmt: skip
 """What a failure column says of a life that did not fail."""
+JUDGED_LIVES = 10  # of fewer a report can tell nothing
+LONG_STEP = 20  # times as long as most, and a step in time is a gap
 
 
 def settle_lives(
@@ -28,8 +30,10 @@ def settle_lives(
         notes.append("The rows were not in the order of life and time: they are now.")
     table = _once(in_order, roles, notes)
     if roles.rul is None and ends_in_failure and roles.life:
-        last = ~table[roles.life].duplicated(keep="last")
-        table, roles = _with_rul(table, roles, last, failure, notes)
+        failed = ~table[roles.life].duplicated(keep="last")
+        if failure:  # a unit may have failed before its last row, too
+            failed |= _failed(table[failure])
+        table, roles = _with_rul(table, roles, failed, failure, notes)
     elif roles.rul is None and failure and (roles.life or roles.time):
         table, roles = _with_rul(table, roles, _failed(table[failure]), failure, notes)
     unit, names = pd.factorize(table[roles.life] if roles.life else np.zeros(len(table)))
@@ -46,6 +50,10 @@ def settle_lives(
             roles = roles.model_copy(update={"failure_mode": None})
     if roles.life and roles.rul:
         notes += _notes_on_ends(table[roles.rul], unit, names)
+    if roles.life and len(names) < JUDGED_LIVES:
+        notes.append(f"Lives: {len(names)}. A report needs {JUDGED_LIVES}, three of them held out.")
+    if roles.time:
+        notes += _notes_on_gaps(table[roles.time], unit, names)
     return table, roles, notes
 
 
@@ -108,6 +116,20 @@ def _notes_on_ends(rul: pd.Series, unit: np.ndarray, names: pd.Index) -> list[st
     return notes
 
 
+def _notes_on_gaps(time: pd.Series, unit: np.ndarray, names: pd.Index) -> list[str]:
+    steps = in_hours(time.groupby(unit).diff())
+    usual = steps[steps > 0].median()
+    gaps = steps[steps > LONG_STEP * usual]
+    if gaps.empty:
+        return []
+    what = "hours" if time.dtype.kind == "M" else f"in {time.name}"
+    of_life = f" of {names[unit[gaps.idxmax()]]}" if len(names) > 1 else ""
+    return [
+        f"Gaps in time: {len(gaps):,}, the longest{of_life} ({gaps.max():,.4g} {what}, most steps "
+        f"are {usual:.4g}). They count as life."
+    ]
+
+
 def _cut_at_failures(life: pd.Series, failed: pd.Series, notes: list[str]) -> pd.Series:
     """Return the life of each row where a unit ran on behind a failure: another one begins there.
 
@@ -141,9 +163,13 @@ def in_hours(span: pd.Series) -> pd.Series:
     return span / pd.Timedelta(hours=1) if span.dtype.kind == "m" else span
 
 
+def _flagged(flag: pd.Series) -> pd.Series:
+    return ~flag.astype(str).str.strip().str.lower().isin(RUNS_ON)
+
+
 def _failed(flag: pd.Series) -> pd.Series:
     """Return in which rows a column says that the machine failed."""
-    failed = ~flag.astype(str).str.strip().str.lower().isin(RUNS_ON)
+    failed = _flagged(flag)
     if not failed.any():
         raise BadTable(f"{flag.name!r} says of no life that it failed.")
     if flag.dtype.kind == "f" and (flag.dropna() % 1 != 0).any():
@@ -181,7 +207,7 @@ def _with_rul(
     unit_of_rul = "hours" if hours else roles.time or "rows"
     notes.append(f"The new column 'rul' is the remaining life in {unit_of_rul}.")
     if failure and roles.failure_mode == failure:
-        codes = table[failure].where(failed).groupby(unit).transform("last")
+        codes = table[failure].where(failed & _flagged(table[failure])).groupby(unit).transform("last")
         changes = (table[failure].groupby(unit).nunique(dropna=False) > 1).any()
         if changes and codes.nunique() > 1 and "failure_mode" not in table:
             table["failure_mode"] = codes

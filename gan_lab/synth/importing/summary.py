@@ -36,7 +36,8 @@ class ImportSummary(Message):
     notes: list[str] = Field(default_factory=list)
 
     def __str__(self) -> str:
-        lives = f" in {self.lives} lives" if self.lives is not None else ""
+        many = "life" if self.lives == 1 else "lives"
+        lives = f" in {self.lives} {many}" if self.lives is not None else ""
         lines = [f"{self.machine_id}: {self.rows} rows{lives}, {len(self.columns)} columns."]
         table = pd.DataFrame([column.model_dump(exclude_defaults=True) for column in self.columns])
         lines.append(

@@ -127,6 +127,7 @@ def test_a_zone_on_one_side_only_is_refused_and_a_silent_end_is_said() -> None:
         ({"events": 3}, BadParameter, "3 is no table: name a file, or give a data frame"),
         ({"failure": "volt"}, BadParameter, "says when lives end: leave failure out"),
         ({"event_time": "day"}, BadTable, "no column 'day' in the log of events"),
+        ({"event_time": None}, BadTable, "name the time of an event, such as --event-time 'when'"),
         ({"maintenance": "oil"}, BadParameter, "no 'oil'; it has comp1, comp2, service"),
         ({"time": "hour"}, BadTable, "are not alike"),
         ({"events": log((7, 3, "comp1"))}, BadTable, "No unit of the log .* '3', in the log '7'"),

@@ -93,6 +93,27 @@ def test_a_unit_that_runs_on_behind_a_failure_is_cut_there(brought: Any) -> None
     assert any("ran on behind a failure: 2" in note for note in summary.notes)
 
 
+def test_every_unit_ends_in_failure_and_a_flag_says_where_it_failed_before(brought: Any) -> None:
+    table = lives(3).drop(columns="rul")
+    age = table.groupby("unit").cumcount()
+    table["failed"] = np.where((table["unit"] == table["unit"].iloc[0]) & (age == 9), "seal", "")
+    brought(table, failure="failed", ends_in_failure=True)
+    seed = read_seed("mine_1")
+    assert seed["unit"].nunique() == 4 and seed["rul"].notna().all()
+    assert "failure_mode" not in seed  # of the ends of the record nobody knows how
+
+
+def test_few_lives_and_gaps_in_their_time_are_said(brought: Any) -> None:
+    table = lives(3)
+    assert "Lives: 3. A report needs 10, three of them held out." in brought(table).notes
+    many = lives(12)
+    assert not any(note.startswith(("Lives:", "Gaps")) for note in brought(many).notes)
+    later = many.groupby("unit").cumcount() >= 10
+    many["cycle"] += np.where(later & (many["unit"] == many["unit"].iloc[0]), 500, 0)
+    (said,) = [note for note in brought(many).notes if note.startswith("Gaps")]
+    assert f"Gaps in time: 1, the longest of {many['unit'].iloc[0]} (501 " in said
+
+
 def test_a_sensor_is_no_failure(brought: Any) -> None:
     with pytest.raises(BadTable, match="'heat' holds numbers with decimals"):
         brought(lives(6).drop(columns="rul").assign(heat=0.5), failure="heat")
