@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,13 @@ from gan_lab.workspace.files import write_beside
 from gan_lab.workspace.profiles import Profile, load_profile
 from gan_lab.workspace.run_folder import RunFolder
 
-CARD = "DATA-CARD.md"
+CARD, CROISSANT = "DATA-CARD.md", "croissant.json"
+SYNTHETIC = "The synthetic rows were drawn from a model; no sensor has measured them."
+FORMATS = {"csv": "text/csv", "parquet": "application/x-parquet"}  # Croissant has no Excel
+TYPES = {
+    "yes or no": "BOOL", "whole number": "INTEGER", "number": "FLOAT", "date": "DATETIME",
+    "text": "TEXT",
+}  # fmt: skip
 NO_SENSOR = "Nor the rows that the model learned from: a simulator made them. "
 
 
@@ -49,8 +57,10 @@ def export(machine_id: str, to: str, folder: Path) -> list[Path]:
     """Write a machine's synthetic tables, the rows held out from its model, and a data card.
 
     Where a simulator made the seed table, file and card call what was held out simulated.
-    `to`: csv, xlsx or parquet. Raises `UnknownMachine`, `BadTable` where there are no synthetic
-    tables, `BadParameter` where a table cannot be written so.
+    `to`: csv, xlsx or parquet. Where `mlcroissant` is installed, `croissant.json` describes CSV
+    and Parquet files for programs (Akhtar et al. 2024). Raises `UnknownMachine`,
+    `BadTable` where there are no synthetic tables, `BadParameter` where a table cannot be written
+    so.
     """
     profile = load_profile(machine_id)
     drawn = tables.manifest(machine_id) or {"rows": ["train"]}
@@ -63,11 +73,30 @@ def export(machine_id: str, to: str, folder: Path) -> list[Path]:
     written[f"{held}-holdout.{to}"] = holdout
     for name, table in written.items():
         tables.write_table(folder / name, table, made if table is holdout else about)
-    write_beside(folder / CARD, _card(profile, trained, written, held))
-    return [*(folder / name for name in written), folder / CARD]
+    before = {path.name for like in ("synthetic-*", "*-holdout.*") for path in folder.glob(like)}
+    earlier = sorted(before - written.keys())
+    write_beside(folder / CARD, _card(profile, trained, written, held, earlier))
+    files = {folder / name: table for name, table in written.items()}
+    about_all = f"{machine_id}: {SYNTHETIC} Beside them {held} rows kept from the model."
+    if to in FORMATS and find_spec("mlcroissant"):
+        described = _croissant(machine_id, about_all, files, _units(profile))
+        write_beside(folder / CROISSANT, json.dumps(described, indent=2, default=str))
+        return [*files, folder / CROISSANT, folder / CARD]
+    return [*files, folder / CARD]
 
 
-def _card(profile: Profile, trained: RunFolder, written: dict[str, pd.DataFrame], held: str) -> str:
+def _units(profile: Profile) -> dict[str, str]:
+    units = {name: sensor.unit for name, sensor in profile.sensors.items()}
+    return units | {str(profile.roles.rul): profile.rul_unit}
+
+
+def _card(
+    profile: Profile,
+    trained: RunFolder,
+    written: dict[str, pd.DataFrame],
+    held: str,
+    earlier: list[str],
+) -> str:
     """Return in Markdown what the tables are, how they were made and how far to trust them."""
     life, played = profile.roles.life, {v: k for k, v in profile.roles.model_dump().items() if v}
     drawn, made = tables.manifest(profile.machine_id) or {}, trained.result_data() or {}
@@ -76,8 +105,7 @@ def _card(profile: Profile, trained: RunFolder, written: dict[str, pd.DataFrame]
         f"| {table[life].nunique() if life in table else ''} |"
         for name, table in written.items()
     ]
-    units = {name: sensor.unit for name, sensor in profile.sensors.items()}
-    units |= {str(profile.roles.rul): profile.rul_unit}
+    units = _units(profile)
     last = next(iter(written.values()))
     columns = [
         f"| {name} | {_kind(kind)} | {units.get(name, '')} "
@@ -95,24 +123,53 @@ def _card(profile: Profile, trained: RunFolder, written: dict[str, pd.DataFrame]
         for name, meaning in FIGURES.items()
         if report.get(name) is not None
     ]
+    epochs = made.get("epochs_completed")
+    learned = f"{epochs} epochs" if epochs else "decision trees"
     lines = [
         f"# {profile.machine_id}: synthetic tables and held-out {held} ones",
         " ".join(filter(None, (what and f"{what}.", profile.description))),
-        "The synthetic rows were drawn from a model; no sensor has measured them. "
-        f"{NO_SENSOR if held == 'simulated' else ''}The {held} rows in `{held}-holdout` were kept "
-        "from the model: test on them what was learned from synthetic rows.",
+        f"{SYNTHETIC} {NO_SENSOR if held == 'simulated' else ''}The {held} rows in "
+        f"`{held}-holdout` were kept from the model: test on them what was learned from synthetic "
+        "rows.",
         "| file | rows are | rows | lives |\n| --- | --- | --- | --- |\n" + "\n".join(files),
+        earlier and f"Of earlier exports, which this card does not describe: {', '.join(earlier)}.",
         "## Columns",
         "| column | type | unit | part |\n| --- | --- | --- | --- |\n" + "\n".join(columns),
         "## How they were made",
-        f"gan_lab, model `{kind}` of training `{trained.task_id}`: {made.get('epochs_completed')} "
-        f"epochs. Drawn {drawn.get('created')} by task `{drawn.get('task_id')}`; conditions: "
-        f"{conditions}.",
+        f"gan_lab, model `{kind}` of training `{trained.task_id}`: {learned}. Drawn "
+        f"{drawn.get('created')} by task `{drawn.get('task_id')}`; conditions: {conditions}.",
         "## How far to trust them",
         str(verdict),
         "\n".join(figures),
     ]
     return "\n\n".join(filter(None, lines)) + "\n"
+
+
+def _croissant(
+    name: str, about: str, files: dict[Path, pd.DataFrame], units: dict[str, str]
+) -> dict[str, Any]:
+    """Return the tables of files that lie side by side as Croissant's JSON-LD."""
+    import mlcroissant as mlc
+
+    objects, sets = [], []
+    for file, table in files.items():
+        objects.append(
+            mlc.FileObject(
+                id=file.name, name=file.name, content_url=file.name,
+                encoding_formats=[FORMATS[file.suffix[1:]]], sha256=tables.table_sha256(file),
+            )
+        )  # fmt: skip
+        fields = [
+            mlc.Field(
+                id=f"{file.stem}/{'_'.join(column.split())}", name=column,
+                description=units.get(column), data_types=[getattr(mlc.DataType, TYPES[kind])],
+                source=mlc.Source(file_object=file.name, extract=mlc.Extract(column=column)),
+            )
+            for column, kind in ((str(name), _kind(kind)) for name, kind in table.dtypes.items())
+        ]  # fmt: skip
+        sets.append(mlc.RecordSet(id=file.stem, name=file.stem, fields=fields))
+    found = mlc.Metadata(name=name, description=about, distribution=objects, record_sets=sets)
+    return dict(found.to_json())
 
 
 def _kind(kind: Any) -> str:

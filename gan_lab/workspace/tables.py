@@ -78,7 +78,7 @@ def write_table(path: Path, table: pd.DataFrame, synthetic: dict[str, Any] | Non
     """Write a table as its file is called (.parquet, .xlsx, else CSV), whole or not at all.
 
     What is known of `synthetic` rows stands in a Parquet file's metadata. Returns the path; raises
-    `BadParameter` for what Excel cannot hold, or where the package that writes it is missing.
+    `BadParameter` for what Excel cannot hold.
     """
     with written_beside(path) as beside:
         if path.suffix == ".parquet":
@@ -89,10 +89,6 @@ def write_table(path: Path, table: pd.DataFrame, synthetic: dict[str, Any] | Non
             try:
                 with beside.open("wb") as file:
                     table.to_excel(file, index=False, engine="openpyxl")
-            except ImportError:
-                raise BadParameter(
-                    "Excel needs the package openpyxl: pip install openpyxl."
-                ) from None
             except ValueError as error:  # more rows than a sheet has, times with a zone
                 raise BadParameter(f"Excel cannot hold {path.name}: {error}") from None
         else:

@@ -207,7 +207,9 @@ def _with_rul(
     unit_of_rul = "hours" if hours else roles.time or "rows"
     notes.append(f"The new column 'rul' is the remaining life in {unit_of_rul}.")
     if failure and roles.failure_mode == failure:
-        codes = table[failure].where(failed & _flagged(table[failure])).groupby(unit).transform("last")
+        codes = (
+            table[failure].where(failed & _flagged(table[failure])).groupby(unit).transform("last")
+        )
         changes = (table[failure].groupby(unit).nunique(dropna=False) > 1).any()
         if changes and codes.nunique() > 1 and "failure_mode" not in table:
             table["failure_mode"] = codes
