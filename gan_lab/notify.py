@@ -6,6 +6,7 @@ import logging
 
 from gan_lab.schema import TaskStatus
 from gan_lab.settings import Settings
+from gan_lab.task_states import state_of
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def tell_task_ended(status: TaskStatus, seconds: float, settings: Settings) -> b
     if seconds < LONG_S or status.metadata.get("fleet_id"):
         return False
     what = f"{status.metadata['kind']} of {status.metadata['machine_id']}"
-    title = f"gan_lab: {what} is {status.status}"
+    title = f"gan_lab: {what} is {state_of(status).word}"
     return notify(
         title, f"{status.message} ({seconds / 60:.0f} min, task {status.task_id})", settings
     )

@@ -74,16 +74,20 @@ def _label(run: RunFolder) -> str:
     return f"{run.spec.kind} {run.spec.machine_id}"
 
 
+def kernel() -> Any:
+    """Return the IPython kernel we run in, None outside of one."""
+    ipython = sys.modules.get("IPython")
+    return getattr(ipython.get_ipython(), "kernel", None) if ipython else None
+
+
 def in_headless_notebook() -> bool:
     """Whether this is a notebook's kernel that nobody watches, as under papermill and nbconvert.
 
     These execute without a standard input; Voilà does too, but it shows widgets.
     """
-    ipython = sys.modules.get("IPython")
-    kernel = getattr(ipython.get_ipython(), "kernel", None) if ipython else None
-    if kernel is None or os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):
+    if kernel() is None or os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):
         return False
-    return not kernel._allow_stdin
+    return not kernel()._allow_stdin
 
 
 def show_table(rows: Iterable[dict[str, Any]]) -> None:
@@ -103,13 +107,20 @@ def show_table(rows: Iterable[dict[str, Any]]) -> None:
     screen.print(table)
 
 
-def _cell(name: str, value: Any) -> str:
+def figure(value: Any) -> str:
+    """Return a value as people read it."""
     if value is None or value != value:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-    text = str(value).replace("[", r"\[")
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _cell(name: str, value: Any) -> str:
+    text = figure(value).replace("[", r"\[")
     state = BY_NAME.get(text) if name in ("status", "state") else None
     return f"[{state.terminal}]{text}[/]" if state else text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import click
@@ -28,14 +30,15 @@ def finish(runs: Sequence[Any], detach: bool, as_json: bool, many: bool = False)
     """Wait for the tasks unless told not to, print where they stand, return the exit status."""
     from gan_lab import terminal
     from gan_lab.cluster.queue import warn_when_lost
+    from gan_lab.wire.follow import follow
 
     try:
-        if not detach and as_json:
-            for run in runs:
-                run.wait()
-        elif not detach:
+        if not detach:
             with warn_when_lost(runs):
-                terminal.watch(runs)
+                if as_json:  # and nothing else
+                    deque(chain.from_iterable(map(follow, runs)), maxlen=0)
+                else:
+                    terminal.watch(runs)
     except KeyboardInterrupt:
         ids = " and ".join(f"`gan-lab watch {run.task_id}`" for run in runs if not run.final)
         click.echo(f"\nThe work goes on without you. Come back with {ids}.", err=True)
@@ -67,10 +70,11 @@ def outcome(runs: Sequence[Any], as_json: bool) -> int:
 
 def print_facts(facts: dict[str, Any], indent: str = "") -> None:
     """Print names and values for people, a line each; what is not known is left out."""
+    from gan_lab.terminal import figure
+
     for name, value in facts.items():
         if isinstance(value, dict):
             click.echo(f"{indent}{name.replace('_', ' ')}")
             print_facts(value, indent + "  ")
         elif value is not None:
-            text = ", ".join(map(str, value)) if isinstance(value, list) else value
-            click.echo(f"{indent}{name.replace('_', ' '):<{26 - len(indent)}} {text}")
+            click.echo(f"{indent}{name.replace('_', ' '):<{26 - len(indent)}} {figure(value)}")

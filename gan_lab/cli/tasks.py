@@ -11,6 +11,7 @@ from gan_lab.cli.options import config_options, given, task_options
 from gan_lab.cli.show import finish, outcome, print_facts, print_json
 from gan_lab.errors import BadParameter
 from gan_lab.schema import CONFIGS, Kind, TrainConfig
+from gan_lab.task_states import state_of
 
 
 def _starts(kind: Kind, about: str) -> click.Command:
@@ -84,13 +85,17 @@ def tasks(as_json: bool, most: int) -> None:
             "task_id": now.task_id,
             "kind": now.metadata["kind"],
             "machine": now.metadata["machine_id"],
-            "status": now.status,
+            "status": state_of(now).word,
             "progress": f"{now.progress}%",
-            "created": now.metadata["created"][:19].replace("T", " "),
+            "created": _moment(now.metadata["created"]),
             "message": now.message,
         }
         for now in statuses(found[:most])
     )
+
+
+def _moment(stamp: str) -> str:
+    return stamp[:19].replace("T", " ")
 
 
 @click.command()
@@ -104,8 +109,10 @@ def task(task_id: str, as_json: bool) -> int:
     if as_json:
         print_json(now.model_dump(mode="json"))
     else:
-        names = ("task_id", "status", "progress", "message")
-        about = {name: getattr(now, name) for name in names} | now.metadata
+        about = {"task_id": now.task_id, "status": state_of(now).word}
+        about |= {"progress": f"{now.progress} %", "message": now.message, **now.metadata}
+        about |= {name: _moment(about[name]) for name in ("created", "updated") if about.get(name)}
+        about["cancelling"] = now.metadata["cancelling"] or None
         print_facts(about | ({"result": now.result} if now.result else {}))
     return 1 if now.state in ("FAILURE", "REVOKED") else 0
 
@@ -168,7 +175,7 @@ def cancel(
         print_json(told[0] if len(task_ids) == len(told) == 1 else told)
     for run in () if as_json else runs:
         now = run.status()
-        click.echo(f"{run.spec.kind} of {run.spec.machine_id} is {now.status}: {now.message}")
+        click.echo(f"{run.spec.kind} of {run.spec.machine_id} is {state_of(now).word}: {now.message}")
     if not fleets and not runs and not as_json:
         click.echo("Nothing is at work.")
     return 0

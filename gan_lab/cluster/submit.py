@@ -28,7 +28,8 @@ from gan_lab.cluster.work import sentence
 from gan_lab.errors import GanLabError
 from gan_lab.schema import CONFIGS, Kind, TaskStatus
 from gan_lab.settings import Settings, load_settings
-from gan_lab.terminal import in_headless_notebook, now_and_then
+from gan_lab.task_states import state_of
+from gan_lab.terminal import in_headless_notebook, kernel, now_and_then
 from gan_lab.wire.follow import follow
 from gan_lab.workspace.run_folder import RunFolder
 from gan_lab.workspace.runs import (
@@ -56,13 +57,17 @@ class Run(RunFolder):
         return cls(run.path)
 
     def wait(self, timeout: float | None = None) -> Self:
-        """Wait until the task has ended, well or not; raises `TimeoutError` after `timeout` s."""
+        """Wait until the task has ended, well or not; raises `TimeoutError` after `timeout` s.
+
+        Outside of notebooks a line now and then on standard error says how far it is.
+        """
         stop = threading.Event()
         timer = threading.Timer(threading.TIMEOUT_MAX if timeout is None else timeout, stop.set)
         timer.start()
         try:
             last = self.last_event()
-            show = now_and_then(self, sys.stdout) if in_headless_notebook() else None
+            file = sys.stdout if in_headless_notebook() else None if kernel() else sys.stderr
+            show = now_and_then(self, file) if file else None
             with warn_when_lost([self]):
                 for event in follow(self, after=max(0, last.seq - 1) if last else 0, stop=stop):
                     if show:
@@ -93,8 +98,8 @@ class Run(RunFolder):
 
     def __repr__(self) -> str:
         spec, now = self.spec, self.status()
-        text = f"{spec.kind} {spec.machine_id} {self.task_id[:8]}: {now.status} {now.progress}%"
-        return f"<Run {text}, {now.message}>"
+        text = f"{spec.kind} {spec.machine_id} {self.task_id[:8]}: {state_of(now).word}"
+        return f"<Run {text} {now.progress}%, {now.message}>"
 
 
 # ---- starting tasks

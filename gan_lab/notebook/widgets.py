@@ -16,7 +16,7 @@ from typing import Any
 
 from gan_lab.errors import BadParameter, GanLabError
 from gan_lab.notebook import card
-from gan_lab.terminal import in_headless_notebook
+from gan_lab.terminal import in_headless_notebook, kernel
 from gan_lab.wire.follow import Doorbell
 from gan_lab.workspace.loss_history import LossHistory
 from gan_lab.workspace.run_folder import RunFolder
@@ -227,9 +227,8 @@ class View:
                         bell.wait()
         finally:
             self._draw()
-            kernel = _kernel()
-            if self._published and kernel is not None:
-                kernel.io_loop.add_callback(self.refresh)  # by its main thread, once it is free
+            if self._published and kernel() is not None:
+                kernel().io_loop.add_callback(self.refresh)  # by its main thread, once it is free
 
 
 def _close(widget: Any) -> None:
@@ -244,18 +243,9 @@ def _close(widget: Any) -> None:
 # ---- the kernel around us
 
 
-def _kernel() -> Any:
-    """Return the IPython kernel we run in, None outside of one."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return None
-    return getattr(get_ipython(), "kernel", None)
-
-
 def has_front_end() -> bool:
     """Whether somebody can see widgets move."""
-    return _kernel() is not None and not in_headless_notebook()
+    return kernel() is not None and not in_headless_notebook()
 
 
 def _refresh_after_cells(view: View) -> None:
@@ -263,7 +253,7 @@ def _refresh_after_cells(view: View) -> None:
     from IPython import get_ipython
 
     shell = get_ipython()
-    if _kernel() is None:
+    if kernel() is None:
         return  # a terminal cannot take back what it has printed
 
     def refresh(*_: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import gan_lab as lab
+from gan_lab.cli import main
 from gan_lab.cluster import queue as handover
 from gan_lab.cluster import submit, task_names
 from gan_lab.cluster.provenance import package_versions
@@ -40,6 +41,7 @@ from gan_lab.workspace import run_folder
 from gan_lab.workspace.profiles import load_profile
 from gan_lab.workspace.run_folder import MODEL, RunFolder
 from gan_lab.workspace.runs import all_runs, create_run
+from tests.cluster.conftest import Record, request
 from tests.synth.lives.tables import fit
 
 SMALL = {
@@ -107,12 +109,30 @@ def test_conditions_that_the_model_cannot_meet_are_refused_before_anything_start
     assert not (bare / "runs" / ".services").exists()
 
 
+@pytest.mark.parametrize("command", ["task", "tasks"])
+def test_a_task_is_said_in_words_and_in_figures_of_few_digits(
+    record: Record, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    run = record(request("train"), {"final_loss": -14.167865534313023})
+    with pytest.raises(SystemExit) as left:
+        main([command, *([run.task_id] if command == "task" else [])])
+    assert left.value.code == 0
+    said = capsys.readouterr().out.split()
+    assert "done" in said and "success" not in said
+    assert command == "tasks" or "-14.17" in said
+
+
 @pytest.mark.slow
-def test_a_chain_runs_to_its_end_and_is_reported_on(lab_home: Path) -> None:
+def test_a_chain_runs_to_its_end_and_is_reported_on(
+    lab_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = {**SMALL, "epochs": 3}
     wanted = {"train": 200, "val": 50, "test": 50}
     runs = lab.pipeline(MACHINE, seed={"rows": 600}, train=options, generate=wanted, report=False)
     results = [run.result(timeout=250) for run in runs]
+    said = capsys.readouterr()  # as a script shows it
+    assert not said.out
+    assert all(f"{run.spec.kind} {MACHINE}: 100%" in said.err for run in runs)
     assert results[0]["samples_generated"] == 600
     assert results[1]["epochs_completed"] == 3
     rows = {name: facts["rows"] for name, facts in results[2]["file_statistics"].items()}
