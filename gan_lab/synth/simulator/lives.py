@@ -24,8 +24,8 @@ MIN_LIFE_ROWS = 5
 class Rows:
     """When each row was taken: lives lie one after another, each from its start to its failure.
 
-    `starts`, `lengths` and `life_h` (hours from start to failure) have an entry for each life, the
-    rest one for each row; `step_s` is the time since the row before, 0 at the start of a life.
+    `starts`, `lengths` and `life_h` (hours from start to failure) have an entry for each life,
+    `life`, `rul_h` and `timestamp` one for each row; rows of a life are `step_s` seconds apart.
     """
 
     life: Ints
@@ -33,7 +33,7 @@ class Rows:
     lengths: Ints
     rul_h: Floats
     life_h: Floats
-    step_s: Floats
+    step_s: float
     timestamp: NDArray[np.datetime64]
 
     @property
@@ -92,13 +92,10 @@ def lay_rows(lengths: Ints, interval_h: float, rng: np.random.Generator) -> Rows
     life_h: Floats = (lengths - 1) * np.float64(interval_h)
     to_end = lengths[life] - 1 - (np.arange(len(life)) - starts[life])
     rul_h: Floats = to_end * np.float64(interval_h)
-    step_s = np.zeros(len(life))
-    step_s[1:] = (rul_h[:-1] - rul_h[1:]) * 3600
-    step_s[starts] = 0
     began_h = rng.integers(0, START_SPREAD_H, len(lengths))
     seconds = np.round((began_h[life] + life_h[life] - rul_h) * 3600).astype("timedelta64[s]")
     timestamp = (FIRST_START + seconds).astype("datetime64[us]")
-    return Rows(life, starts, lengths, rul_h, life_h, step_s, timestamp)
+    return Rows(life, starts, lengths, rul_h, life_h, 3600 * interval_h, timestamp)
 
 
 def choose_shares(usual: dict[str, float], wanted: dict[str, float] | None) -> Floats:
@@ -131,18 +128,10 @@ def apportion(total: int, weights: Floats, at_least: int = 0) -> Ints:
     return parts
 
 
-def recur(source: Floats, memory: Floats, rows: Rows) -> Floats:
-    """Return y with y_k = memory_k y_(k-1) + source_k within each life, all lives at a time.
-
-    As the memory changes from row to row, no filter of scipy.signal does this.
-    """
-    if float(memory.max(where=rows.step_s > 0, initial=0)) < 1e-6:
-        return source.copy()
-    longest_first = np.argsort(-rows.lengths, kind="stable")
-    starts, lengths = rows.starts[longest_first], rows.lengths[longest_first]
+def recur(source: Floats, memory: float, rows: Rows) -> Floats:
+    """Return y with y_k = memory y_(k-1) + source_k within each life, all lives at a time."""
     value = source.copy()
-    alive = np.searchsorted(-lengths, -np.arange(1, int(lengths[0]) + 1), side="right")
-    for step in range(1, int(lengths[0])):
-        here = starts[: alive[step]] + step
-        value[here] += memory[here] * value[here - 1]
+    for step in range(1, int(rows.lengths.max())):
+        here = (rows.starts + step)[rows.lengths > step]
+        value[here] += memory * value[here - 1]
     return value

@@ -33,7 +33,8 @@ def operate(
     day = (rows.timestamp - FIRST_START) / np.timedelta64(1, "D")
     weekend = ((day + 3) % 7) >= 5  # 2015-01-01 was a Thursday
     memory = np.exp(-rows.step_s / DEMAND_MEMORY_S)
-    noise = rng.standard_normal(len(day)) * np.sqrt(1 - np.where(rows.step_s > 0, memory, 0) ** 2)
+    noise = rng.standard_normal(len(day)) * np.sqrt(1 - memory**2)
+    noise[rows.starts] /= np.sqrt(1 - memory**2)  # as spread as the rows after it
     daily, weekly = resolved(rows, 1), resolved(rows, 7)
     pattern = daily * np.cos(2 * np.pi * (day - 14 / 24)) - 0.8 * weekly * weekend
     demand = recur(noise, memory, rows) + pattern
@@ -61,9 +62,7 @@ def resolved(rows: Rows, period_days: float) -> float:
     nothing beyond the period: rows at one hour of every fifth day would always meet the machine in
     the same state.
     """
-    steps_s = rows.step_s[rows.step_s > 0]
-    periods = float(np.median(steps_s)) / 86_400 / period_days if len(steps_s) else 0.0
-    return float(np.sinc(min(periods, 1.0)))
+    return float(np.sinc(min(rows.step_s / 86_400 / period_days, 1.0)))
 
 
 def _ambient(

@@ -110,6 +110,7 @@ def lag(target: Floats, lag_s: float, rows: Rows) -> Floats:
     """
     if lag_s <= 0:
         return target
-    memory = np.exp(-rows.step_s / lag_s)
-    memory[rows.starts] = 0
-    return recur((1 - memory) * target, memory, rows)
+    memory = float(np.exp(-rows.step_s / lag_s))
+    source = (1 - memory) * target
+    source[rows.starts] = target[rows.starts]
+    return recur(source, memory, rows)
