@@ -175,7 +175,9 @@ def cancel(
         print_json(told[0] if len(task_ids) == len(told) == 1 else told)
     for run in () if as_json else runs:
         now = run.status()
-        click.echo(f"{run.spec.kind} of {run.spec.machine_id} is {state_of(now).word}: {now.message}")
+        click.echo(
+            f"{run.spec.kind} of {run.spec.machine_id} is {state_of(now).word}: {now.message}"
+        )
     if not fleets and not runs and not as_json:
         click.echo("Nothing is at work.")
     return 0

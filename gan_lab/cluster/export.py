@@ -132,7 +132,9 @@ def _card(
         f"`{held}-holdout` were kept from the model: test on them what was learned from synthetic "
         "rows.",
         "| file | rows are | rows | lives |\n| --- | --- | --- | --- |\n" + "\n".join(files),
-        earlier and f"Of earlier exports, which this card does not describe: {', '.join(earlier)}.",
+        f"Of earlier exports, which this card does not describe: {', '.join(earlier)}."
+        if earlier
+        else "",
         "## Columns",
         "| column | type | unit | part |\n| --- | --- | --- | --- |\n" + "\n".join(columns),
         "## How they were made",

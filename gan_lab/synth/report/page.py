@@ -140,7 +140,8 @@ def _wear(curve: Curve) -> Markup:
     age = [most - (rul or 0.0) for rul in curve.rul]
     series = [("--real", age, curve.real), ("--ours", age, curve.synthetic)]
     what = f"{curve.column} over remaining useful life"
-    return _bands(curve.column, None, series, (f"{amount(most)} left", "failure"), what)
+    left = f"{amount(most)} {curve.unit} left".replace("  ", " ")
+    return _bands(curve.column, None, series, (left, "failure"), what)
 
 
 def _prognosis(fan: Fan, unit: str) -> Markup:

@@ -45,9 +45,11 @@ class Relation:
 
 
 class Curve(Message):
-    """A column over remaining useful life: 10 %, 50 % and 90 % quantiles, real and synthetic."""
+    """A column over remaining useful life (in `unit`): 10 %, 50 % and 90 % quantiles, real and
+    synthetic."""
 
     column: str
+    unit: str = ""
     rul: list[Figure]
     real: list[list[Figure]]
     synthetic: list[list[Figure]]
@@ -252,6 +254,7 @@ def curves(sides: Sides, pairs: list[Relation]) -> list[Curve]:
     return [
         Curve(
             column=name,
+            unit=sides.profile.rul_unit if sides.profile else "",
             rul=centres,
             real=_band(sides.real, rul, name, edges),
             synthetic=_band(sides.synthetic, rul, name, edges),

@@ -73,10 +73,12 @@ class Prognosis:
         return self._series(np.array(found), f"fails within {span:g} {self.unit}")
 
     def to_frame(self, coverage: float = 0.9) -> pd.DataFrame:
-        """Return one row a unit, in the order of the units given: age, mean, median and interval of
-        the remaining life, health, the failure mode that is likeliest, and remarks."""
+        """Return one row a unit, in the order of the units given: age, mean, median, interval of
+        the remaining life and its coverage, health, the failure mode that is likeliest, and
+        remarks."""
         frame = pd.DataFrame({"age": self.ages}, index=self.units)
         frame = frame.join([self.mean, self.median, self.interval(coverage)])
+        frame["coverage"] = coverage
         frame["health"] = self.health
         if self.modes.shape[1]:
             frame["failure_mode"] = self.modes.idxmax(axis=1)
@@ -116,8 +118,9 @@ class Prognosis:
         return worth_sentence(self.figures, self.unit)
 
     def __repr__(self) -> str:
-        frame = self.to_frame().sort_values("median").head(20)
-        return frame.to_string(
+        frame = self.to_frame().drop(columns="coverage").sort_values("median").head(20)
+        ends = {"lower": "lower 90 %", "upper": "upper 90 %"}
+        return frame.rename(columns=ends).to_string(
             float_format=lambda value: f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
         )
 
