@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import click
@@ -148,6 +149,7 @@ def cancel(
     """Stop tasks and fleets; what they had written before stays."""
     import gan_lab as lab
     from gan_lab.cluster.submit import Run
+    from gan_lab.wire.follow import follow
     from gan_lab.workspace.fleet_folder import fleet_folders
     from gan_lab.workspace.runs import all_runs
 
@@ -169,7 +171,7 @@ def cancel(
         for fleet in fleets.values():
             fleet.wait() if as_json and runs else show_fleet(fleet, as_json)
         for run in runs:
-            run.wait()
+            deque(follow(run), maxlen=0)  # to its end
     if as_json and (runs or not fleets):
         told = [run.status().model_dump(mode="json") for run in runs]
         print_json(told[0] if len(task_ids) == len(told) == 1 else told)

@@ -80,7 +80,8 @@ def test_the_log_of_a_failure_ends_in_its_traceback(home: Path, gan_lab: Command
     perform(IDS[0], load_settings(), (), body)
     status, text = gan_lab("logs", IDS[0][:8])
     assert status == 0
-    lines = text.splitlines()
+    # A Redis that nobody has is found out beside the work, and stands wherever that was.
+    lines = [line for line in text.splitlines() if "Redis does not answer" not in line]
     assert lines[-1] == "ZeroDivisionError: integer division or modulo by zero"
     assert any("WARNING some.library" in line and "A column is constant" in line for line in lines)
     assert "in body" in text and "seed press" in lines[1]
@@ -141,7 +142,7 @@ def test_several_tasks_those_of_a_machine_or_all_are_cancelled(
     assert gan_lab("cancel", "--machine", machine_id)[0] == 0
     left = [run for run in waiting if not run.final]
     assert left and all(run.spec.machine_id != machine_id for run in left)
-    assert gan_lab("cancel", "--all")[1].count("is revoked: Cancelled") == len(left)
+    assert gan_lab("cancel", "--all")[1].count("is cancelled: Cancelled") == len(left)
     assert "Nothing is at work." in gan_lab("cancel", "--all")[1]
 
 
@@ -205,7 +206,7 @@ def test_what_is_no_scheduler_and_no_redis_is_told_soon(
     assert status == 0 and f"Something listens at tcp://127.0.0.1:{stranger}" in text
     assert "2 running, 4 waiting or lost" in text  # nobody knows which
     nobody_works_on = all_runs(home)[STATES.index("lost")]
-    assert "pending" in gan_lab("task", nobody_works_on.task_id)[1]
+    assert "waiting" in gan_lab("task", nobody_works_on.task_id)[1]
     assert statuses([nobody_works_on])[0].status == "pending"  # what the REST interface says
 
 

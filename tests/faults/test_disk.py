@@ -91,7 +91,7 @@ def test_lists_answer_on_a_disk_that_is_read_only(
     spec = TaskSpec(task_id=str(uuid.uuid4()), kind="seed", machine_id=MACHINE, config={})
     create_run(spec, small)
     subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
-    for command, said in (("status", "1 lost"), ("tasks", "pending"), ("doctor", "written")):
+    for command, said in (("status", "1 lost"), ("tasks", "waiting"), ("doctor", "written")):
         with pytest.raises(SystemExit):
             main([command])
         assert said in capsys.readouterr().out
