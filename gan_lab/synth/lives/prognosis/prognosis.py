@@ -67,7 +67,9 @@ class Prognosis:
         return found.set_axis(["lower", "upper"], axis=1)
 
     def fails_within(self, span: float) -> pd.Series[Any]:
-        """Return the probability that a unit fails within so long, in `unit`."""
+        """Return the probability that a unit fails within so long, a number in `unit`."""
+        if not isinstance(span, (int, float)) or not span >= 0:
+            raise BadParameter(f"fails_within({span!r}): give a number of {self.unit}, such as 48.")
         levels = np.r_[0.0, LEVELS]
         found = [np.interp(span, np.r_[0.0, line], levels) for line in self.quantiles]
         return self._series(np.array(found), f"fails within {span:g} {self.unit}")
@@ -144,6 +146,11 @@ class Prognosis:
 
 def worth_sentence(figures: dict[str, Any], unit: str) -> str:
     """Say what answers of this model were worth for lives that it had not seen."""
+    if figures.get("temper") == 0.0:
+        return (
+            "One life does not say how lives differ, so sensors are not read: these answers stand on "
+            "ages alone, and how good they are is not known. Learn from two or more."
+        )
     if not figures.get("lives"):
         return "No life could be left out: how good these answers are is not known."
     late = figures["late"]

@@ -45,8 +45,8 @@ class Running:
     def read(cls, table: LifeTable, frame: pd.DataFrame) -> Running:
         """Read units under the table's own column names.
 
-        A column of conditions, of remaining life, or a sensor may be absent. Raises `BadTable`
-        where life or time is, or where a column of numbers holds none.
+        A column of conditions, of remaining life, or some sensors may be absent. Raises `BadTable`
+        where life, time or all sensors are, or where a column of numbers holds none.
         """
         _check_units(table, frame)
         roles = Roles(
@@ -143,6 +143,12 @@ def _numbers(
     table: LifeTable, frame: pd.DataFrame, packed: Packed, remarks: list[list[str]]
 ) -> tuple[Floats, dict[str, Floats]]:
     """Return scaled readings (rows, sensors) and the numbers of each unit by name."""
+    names = [column.name for column in table.sensors]
+    if names and not frame.columns.isin(names).any():
+        raise BadTable(
+            f"None of the sensors that were learned from is a column of these rows: "
+            f"{', '.join(map(str, names[:10]))}. There are {', '.join(frame.columns[:10])}."
+        )
     numbers = np.full((len(frame), len(table.sensors)), np.nan)
     for place, column in enumerate(table.sensors):
         if column.name not in frame:

@@ -118,6 +118,10 @@ def test_what_cannot_be_read_is_refused_with_the_column(model: SequentialTVAE) -
     running, _ = cut(NEW[NEW["unit"] < 103])
     with pytest.raises(BadTable, match="hour"):
         model.prognose(running.drop(columns="hour"))
+    with pytest.raises(BadTable, match="None of the sensors"):
+        model.prognose(running[["unit", "hour"]])
+    with pytest.raises(BadParameter, match=r"fails_within\('48h'\): give a number of hour"):
+        model.prognose(running).fails_within("48h")  # type: ignore[arg-type]
     with pytest.raises(BadTable, match="'heat' should hold numbers"):
         model.prognose(running.assign(heat="warm"))
 
@@ -156,6 +160,15 @@ def test_a_fit_that_is_stopped_learns_no_prognosis_and_one_that_is_cancelled_end
     )
     answer = stopped.prognose(cut(NEW[NEW["unit"] < 103])[0])
     assert "No life could be left out" in answer.worth
+
+
+def test_one_life_does_not_say_how_lives_differ() -> None:
+    model = fit(lives(1, seed=2), ROLES, CONFIG)
+    running, remains = cut(NEW)
+    answer = model.prognose(running)
+    held = answer.interval(0.9)
+    assert ((remains >= held["lower"]) & (remains <= held["upper"])).mean() > 0.8
+    assert "ages alone" in answer.worth
 
 
 def test_a_unit_whose_last_row_tells_its_end_is_said_to_have_failed_or_to_be_near() -> None:
