@@ -137,7 +137,7 @@ def test_a_server_that_is_gone_costs_a_line_in_the_log_and_no_time(
     few = {"epochs": 1, "model": "tabular"}
     runs = done(python, record, "http://127.0.0.1:9", seed={"rows": 300}, train=few)
     took_s, run = time.monotonic() - started, runs["train"]
-    assert run.status().status == "success" and not runs["seed"].log()[-1].get("level")
+    assert run.status().status == "success" and "MLflow" not in str(runs["seed"].log())
     soon(lambda: [line for line in run.log() if "MLflow was not told" in str(line)])
     assert took_s < 120
 

@@ -13,6 +13,7 @@ RUNS_ON = (
 )  # fmt: skip
 """What a failure column says of a life that did not fail."""
 JUDGED_LIVES = 10  # of fewer a report can tell nothing
+SEVERAL_UNITS = 0.1  # of rows with the time of another: not of one unit
 LONG_STEP = 20  # times as long as most, and a step in time is a gap
 
 
@@ -35,6 +36,8 @@ def settle_lives(
             failed |= _failed(table[failure])
         table, roles = _with_rul(table, roles, failed, failure, notes)
     elif roles.rul is None and failure and (roles.life or roles.time):
+        if roles.life is None:
+            _check_one_unit(table[roles.time])
         table, roles = _with_rul(table, roles, _failed(table[failure]), failure, notes)
     unit, names = pd.factorize(table[roles.life] if roles.life else np.zeros(len(table)))
     if roles.rul:
@@ -50,6 +53,11 @@ def settle_lives(
             roles = roles.model_copy(update={"failure_mode": None})
     if roles.life and roles.rul:
         notes += _notes_on_ends(table[roles.rul], unit, names)
+    elif roles.life:
+        notes.append(
+            "No column says how lives ended: each counts as one that failed in its last row. Name "
+            "the column that says which did with --failure."
+        )
     if roles.life and len(names) < JUDGED_LIVES:
         notes.append(f"Lives: {len(names)}. A report needs {JUDGED_LIVES}, three of them held out.")
     if roles.time:
@@ -75,6 +83,15 @@ def _once(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
             "are these two units under one name?"
         )
     return table
+
+
+def _check_one_unit(time: pd.Series) -> None:
+    again = time.duplicated().mean()
+    if again > SEVERAL_UNITS:
+        raise BadTable(
+            f"{again:.0%} of the rows have the time of another row: these are several units, whose "
+            "lives a failure column alone cannot tell apart. Name the column of units with --life."
+        )
 
 
 def sort_rows(table: pd.DataFrame, roles: Roles) -> pd.DataFrame:

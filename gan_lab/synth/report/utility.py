@@ -291,8 +291,10 @@ def _advised(change: float, error: float | None) -> str:
     by the standard error of that, None of fewer than `MIN_UNITS`."""
     if error is None:
         return "what that is worth cannot be told by so few held-out lives"
-    if abs(change) <= max(limits.HELPS, 2 * error):
+    if abs(change) <= limits.HELPS:
         return "adding them changes little"
+    if abs(change) <= 2 * error:
+        return "whether adding them helps cannot be told"
     return "add them" if change > 0 else "do not add them"
 
 

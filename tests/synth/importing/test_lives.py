@@ -186,3 +186,16 @@ def test_a_row_that_is_there_twice_is_kept_once_and_two_units_under_one_name_are
     mixed["Temp [°C]"] += 0.01 * np.arange(len(mixed))
     said = [note for note in brought(mixed).notes if "two units under one name" in note]
     assert len(said) == 1 and f"such as {names[0]} at" in said[0]
+
+
+def test_how_lives_end_is_asked_for_where_no_column_says_it(brought: Any) -> None:
+    said = "No column says how lives ended"
+    assert any(said in note for note in brought(lives().drop(columns="rul")).notes)
+    ended = brought(lives().drop(columns="rul"), ends_in_failure=True)
+    assert not any(said in note for note in ended.notes)
+
+
+def test_units_that_nobody_tells_apart_are_not_one(brought: Any) -> None:
+    table = lives().assign(failed=lambda all: (all["rul"] == 0).astype(int)).drop(columns="rul")
+    with pytest.raises(BadTable, match=r"several units, .* with --life"):
+        brought(table, life=None, failure="failed")

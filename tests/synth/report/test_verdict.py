@@ -198,7 +198,7 @@ def test_figures_of_use_come_with_their_unit_and_with_advice() -> None:
 @pytest.mark.parametrize(
     ("both", "error", "says"),
     [
-        (0.74, 0.03, "± 0.030: adding them changes little"),
+        (0.74, 0.03, "± 0.030: whether adding them helps cannot be told"),
         (0.74, 0.01, "± 0.010: add them."),
         (0.6, 0.01, "± 0.010: do not"),
         (0.74, None, "+0.040: what that is worth cannot be told"),

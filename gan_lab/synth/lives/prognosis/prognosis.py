@@ -148,8 +148,8 @@ def worth_sentence(figures: dict[str, Any], unit: str) -> str:
     """Say what answers of this model were worth for lives that it had not seen."""
     if figures.get("temper") == 0.0:
         return (
-            "One life does not say how lives differ, so sensors are not read: these answers stand on "
-            "ages alone, and how good they are is not known. Learn from two or more."
+            "One life does not say how lives differ, so sensors are not read: these answers stand "
+            "on ages alone, and how good they are is not known. Learn from two or more."
         )
     if not figures.get("lives"):
         return "No life could be left out: how good these answers are is not known."
