@@ -186,7 +186,7 @@ def picture(found: pd.DataFrame, path: Path) -> None:
                 rmse = mine[(mine["source"] == SOURCES[4]) & (mine["lives"] == size)]["rmse"].mean()
                 axis.annotate(f"as {size * times:.0f} real", (size, rmse), xytext=(0, -14),
                               textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
-        axis.set(xscale="log", xlim=(4.2, 95), xlabel="failures to learn from", title=name)
+        axis.set(xscale="log", xlim=(3.7, 95), xlabel="failures to learn from", title=name)
         axis.set_xticks(sorted(mine["lives"].unique()), sorted(mine["lives"].unique()))
         axis.minorticks_off()
         axis.grid(alpha=0.3)
