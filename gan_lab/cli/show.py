@@ -30,13 +30,12 @@ def finish(runs: Sequence[Any], detach: bool, as_json: bool, many: bool = False)
     """Wait for the tasks unless told not to, print where they stand, return the exit status."""
     from gan_lab import terminal
     from gan_lab.cluster.queue import warn_when_lost
-    from gan_lab.wire.follow import follow
 
     try:
         if not detach:
             with warn_when_lost(runs):
                 if as_json:  # and nothing else
-                    deque(chain.from_iterable(map(follow, runs)), maxlen=0)
+                    wait_silently(runs)
                 else:
                     terminal.watch(runs)
     except KeyboardInterrupt:
@@ -51,6 +50,13 @@ def finish(runs: Sequence[Any], detach: bool, as_json: bool, many: bool = False)
         for run in runs:
             click.echo(f"{run.task_id} {run.spec.kind}" if many else run.task_id)
     return 0 if detach else outcome(runs, as_json)
+
+
+def wait_silently(runs: Sequence[Any]) -> None:
+    """Wait until the tasks have ended, well or not, and print nothing."""
+    from gan_lab.wire.follow import follow
+
+    deque(chain.from_iterable(map(follow, runs)), maxlen=0)
 
 
 def outcome(runs: Sequence[Any], as_json: bool) -> int:

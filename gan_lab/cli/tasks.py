@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import click
 
 from gan_lab.cli.fleets import find, show_fleet
 from gan_lab.cli.options import config_options, given, task_options
-from gan_lab.cli.show import finish, outcome, print_facts, print_json
+from gan_lab.cli.show import finish, outcome, print_facts, print_json, wait_silently
 from gan_lab.errors import BadParameter
 from gan_lab.schema import CONFIGS, Kind, TrainConfig
 from gan_lab.task_states import state_of
@@ -138,6 +137,15 @@ def watch(task_id: str, as_json: bool) -> int:
     return outcome([run], as_json=True)
 
 
+def _unfinished(machine: str | None) -> list[Any]:
+    """Return the tasks of a machine, or of all, that have not ended; a damaged one is left out."""
+    from gan_lab.cluster.submit import Run
+    from gan_lab.workspace.runs import all_runs
+
+    mine = (run for run in all_runs() if machine in (None, run.spec.machine_id))
+    return [Run.of(run) for run in mine if not run.final and run.spec.kind in CONFIGS]
+
+
 @click.command()
 @click.argument("task_ids", nargs=-1)
 @click.option("--machine", metavar="ID", help="Every task of this machine that has not ended.")
@@ -148,40 +156,31 @@ def cancel(
 ) -> int:
     """Stop tasks and fleets; what they had written before stays."""
     import gan_lab as lab
-    from gan_lab.cluster.submit import Run
-    from gan_lab.wire.follow import follow
     from gan_lab.workspace.fleet_folder import fleet_folders
-    from gan_lab.workspace.runs import all_runs
 
     if not (task_ids or machine or everything):
         raise BadParameter("Name tasks or fleets to stop, a --machine, or give --all.")
     at_work = [one.fleet_id for one in fleet_folders() if one.alive] if everything else []
     fleets = {name: found for name in (*task_ids, *at_work) if (found := find(name))}
     runs = [lab.task(name) for name in task_ids if name not in fleets]
-    runs += [
-        Run.of(run)
-        for run in (all_runs() if machine or everything else [])
-        if (everything or run.spec.machine_id == machine)
-        and not run.final
-        and run.spec.kind in CONFIGS  # else it is damaged
-    ]
+    if machine or everything:
+        runs += _unfinished(None if everything else machine)
     for one in (*fleets.values(), *runs):
         one.cancel()
     if not detach:
-        for fleet in fleets.values():
+        for fleet in fleets.values():  # JSON is one object: of the tasks, where there are any
             fleet.wait() if as_json and runs else show_fleet(fleet, as_json)
+        wait_silently(runs)
+    if not as_json:
         for run in runs:
-            deque(follow(run), maxlen=0)  # to its end
-    if as_json and (runs or not fleets):
+            now = run.status()
+            word = state_of(now).word
+            click.echo(f"{run.spec.kind} of {run.spec.machine_id} is {word}: {now.message}")
+        if not fleets and not runs:
+            click.echo("Nothing is at work.")
+    elif runs or not fleets:
         told = [run.status().model_dump(mode="json") for run in runs]
         print_json(told[0] if len(task_ids) == len(told) == 1 else told)
-    for run in () if as_json else runs:
-        now = run.status()
-        click.echo(
-            f"{run.spec.kind} of {run.spec.machine_id} is {state_of(now).word}: {now.message}"
-        )
-    if not fleets and not runs and not as_json:
-        click.echo("Nothing is at work.")
     return 0
 
 

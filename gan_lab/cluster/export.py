@@ -115,7 +115,7 @@ def _card(
     kind = TrainConfig.model_validate(trained.spec.config).kind(profile.roles)
     category = "" if profile.imported else profile.category
     what = ", ".join(filter(None, (category, profile.manufacturer, profile.model)))
-    conditions = drawn.get("conditions") or "none"
+    conditions = tables.conditions_in_words(drawn) or "none"
     report = reports(profile.machine_id).get(trained.task_id, {})
     verdict = report.get("verdict", f"Not judged yet: `gan-lab report {profile.machine_id}`.")
     figures = [

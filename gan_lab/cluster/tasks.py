@@ -206,9 +206,7 @@ def _report(work: Work) -> dict[str, Any]:
     work.say("initializing", 0, 100, "Reading the tables")
     profile, drawn = load_profile(machine_id), tables.manifest(machine_id) or {}
     trained, train, holdout = seen_and_held_out(machine_id)
-    asked = drawn.get("conditions", {}).items()  # a range is a list of its ends
-    words = {name: " to ".join(map(str, v)) if isinstance(v, list) else v for name, v in asked}
-    conditions = ", ".join(f"{name} {value}" for name, value in words.items())
+    conditions = tables.conditions_in_words(drawn)
     work.record_environment(model_task_id=trained.task_id, conditions=conditions)
     synthetic, model = tables.read_synthetic(machine_id), load_model(trained)
     told = judge_held_out(model, holdout) if hasattr(model, "prognose") else None

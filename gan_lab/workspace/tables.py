@@ -268,6 +268,13 @@ def read_synthetic(machine_id: str, split: str = "train") -> pd.DataFrame:
     return read_parquet(path)
 
 
+def conditions_in_words(manifest: dict[str, Any]) -> str:
+    """Return the conditions that tables were drawn under; empty without any."""
+    asked = (manifest.get("conditions") or {}).items()  # a range is a list of its ends
+    words = {name: " to ".join(map(str, v)) if isinstance(v, list) else v for name, v in asked}
+    return ", ".join(f"{name} {value}" for name, value in words.items())
+
+
 def manifest(machine_id: str) -> dict[str, Any] | None:
     """Return what is known of a machine's synthetic tables; None where there are none."""
     path = synthetic_folder(machine_id) / "manifest.json"

@@ -29,15 +29,14 @@ def settle_lives(
     in_order = sort_rows(table, roles)
     if in_order is not table:
         notes.append("The rows were not in the order of life and time: they are now.")
-    table = _once(in_order, roles, notes)
+    cuts = bool(failure) and roles.rul is None
+    table = _once(in_order, roles, cuts, notes)
     if roles.rul is None and ends_in_failure and roles.life:
         failed = ~table[roles.life].duplicated(keep="last")
         if failure:  # a unit may have failed before its last row, too
             failed |= _failed(table[failure])
         table, roles = _with_rul(table, roles, failed, failure, notes)
     elif roles.rul is None and failure and (roles.life or roles.time):
-        if roles.life is None:
-            _check_one_unit(table[roles.time])
         table, roles = _with_rul(table, roles, _failed(table[failure]), failure, notes)
     unit, names = pd.factorize(table[roles.life] if roles.life else np.zeros(len(table)))
     if roles.rul:
@@ -65,9 +64,9 @@ def settle_lives(
     return table, roles, notes
 
 
-def _once(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
+def _once(table: pd.DataFrame, roles: Roles, cuts: bool, notes: list[str]) -> pd.DataFrame:
     """Return the table without rows that are there twice; says of a unit with two readings at one
-    time that it may be two."""
+    time that it may be two. Raises `BadTable` where a failure column `cuts` many units as one."""
     keys = [name for name in (roles.life, roles.time) if name]
     if not roles.time or not table.duplicated(keys).any():
         return table
@@ -76,6 +75,12 @@ def _once(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
         notes.append(f"{twice.sum():,} rows were there twice: one of each is kept.")
         table = table[~twice].reset_index(drop=True)
     again = table[table.duplicated(keys)]
+    if cuts and roles.life is None and len(again) > SEVERAL_UNITS * len(table):
+        raise BadTable(
+            f"{len(again) / len(table):.0%} of the rows have the time of another row: these are "
+            "several units, whose lives a failure column alone cannot tell apart. Name the column "
+            "of units with --life."
+        )
     if len(again):
         where = " at ".join(str(again[name].iloc[0]) for name in keys)
         notes.append(
@@ -83,15 +88,6 @@ def _once(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
             "are these two units under one name?"
         )
     return table
-
-
-def _check_one_unit(time: pd.Series) -> None:
-    again = time.duplicated().mean()
-    if again > SEVERAL_UNITS:
-        raise BadTable(
-            f"{again:.0%} of the rows have the time of another row: these are several units, whose "
-            "lives a failure column alone cannot tell apart. Name the column of units with --life."
-        )
 
 
 def sort_rows(table: pd.DataFrame, roles: Roles) -> pd.DataFrame:

@@ -140,7 +140,7 @@ def _wear(curve: Curve) -> Markup:
     age = [most - (rul or 0.0) for rul in curve.rul]
     series = [("--real", age, curve.real), ("--ours", age, curve.synthetic)]
     what = f"{curve.column} over remaining useful life"
-    left = f"{amount(most)} {curve.unit} left".replace("  ", " ")
+    left = " ".join(filter(None, (amount(most), curve.unit, "left")))
     return _bands(curve.column, None, series, (left, "failure"), what)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ class Prognosis:
 
     def fails_within(self, span: float) -> pd.Series[Any]:
         """Return the probability that a unit fails within so long, a number in `unit`."""
-        if not isinstance(span, (int, float)) or not span >= 0:
+        if not isinstance(span, Real) or not span >= 0:
             raise BadParameter(f"fails_within({span!r}): give a number of {self.unit}, such as 48.")
         levels = np.r_[0.0, LEVELS]
         found = [np.interp(span, np.r_[0.0, line], levels) for line in self.quantiles]
@@ -148,8 +149,9 @@ def worth_sentence(figures: dict[str, Any], unit: str) -> str:
     """Say what answers of this model were worth for lives that it had not seen."""
     if figures.get("temper") == 0.0:
         return (
-            "One life does not say how lives differ, so sensors are not read: these answers stand "
-            "on ages alone, and how good they are is not known. Learn from two or more."
+            "One life, or lives of which none has a known end, do not say how lives differ, so "
+            "sensors are not read: these answers stand on ages alone, and how good they are is not "
+            "known."
         )
     if not figures.get("lives"):
         return "No life could be left out: how good these answers are is not known."

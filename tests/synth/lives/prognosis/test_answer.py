@@ -30,6 +30,7 @@ def test_new_units_are_answered_near_the_truth_and_intervals_hold_it(model: Sequ
         answer.interval(90)
     assert answer.health.argmin() == truth.to_numpy().argmin() or answer.health.min() < 0.1
     late = answer.fails_within(10)
+    assert late.equals(answer.fails_within(np.int64(10)))  # a number is a number
     assert late[truth <= 4].min() > late[truth >= 25].max()
 
 
